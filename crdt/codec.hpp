@@ -1,0 +1,112 @@
+// crdt/codec.hpp — canonical MessagePack for everything that is stored, hashed or sent.
+//
+// Form     unsigned integers, byte strings, nil and arrays only; shortest encodings; equal values encode equally.
+// Writers  a message names each writer once, in a table, and refers to it by index; without a table the id is spelled.
+// Hostile  decoding is total: any byte string yields a value or an Error, and counts are checked before allocation.
+// Source   https://github.com/msgpack/msgpack/blob/master/spec.md; the library is msgpack-c, included by codec.cpp alone.
+#pragma once
+
+#include <absl/container/inlined_vector.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crdt/leaf.hpp"
+#include "crdt/leaf_key.hpp"
+#include "crdt/result.hpp"
+#include "crdt/version_vector.hpp"
+
+namespace skerry {
+
+// Replica ids of one message, each once, in order of first use.
+class WriterTable {
+  public:
+    static constexpr std::size_t kWritersMax = 4096;
+
+    [[nodiscard]] std::size_t index_of(ReplicaId id);
+    [[nodiscard]] const std::vector<ReplicaId>& ids() const { return ids_; }
+    void clear() { ids_.clear(); }
+
+  private:
+    friend class Unpacker;
+    std::vector<ReplicaId> ids_;
+};
+
+// Appends to a buffer of the caller's. Lifetime: buffer and table outlive the packer.
+class Packer {
+  public:
+    explicit Packer(std::string& out, WriterTable* table = nullptr) : out_(out), table_(table) {}
+
+    void number(std::uint64_t value);
+    void bytes(std::string_view value);
+    void nil() { out_.push_back(static_cast<char>(0xc0)); }
+    void array(std::size_t count);
+    void replica(ReplicaId id);
+
+    void put(const VersionVector& clock);
+    void put(const Entry& entry);
+    void put(const Leaf& leaf);
+    void put(const LeafKey& key);
+    void put(const LeafDelta& delta);
+    void put(const WriterTable& table);
+
+  private:
+    std::string& out_;
+    WriterTable* table_;
+};
+
+// Reads one MessagePack value, an array as a rule, front to back. The first error sticks: read what you expect, then
+// ask done(). Lifetime: views into the bytes given to the constructor.
+class Unpacker {
+  public:
+    static constexpr std::size_t kTokensMax = 4 * 1024 * 1024;
+
+    // Parses the first value of `bytes`; what follows it is left alone, at consumed().
+    explicit Unpacker(std::string_view bytes, std::size_t tokens_max = kTokensMax);
+
+    [[nodiscard]] std::uint64_t number();
+    // A number no greater than `max`.
+    [[nodiscard]] std::uint64_t number_up_to(std::uint64_t max);
+    [[nodiscard]] std::string_view bytes(std::size_t bytes_max = kValueBytesMax);
+    [[nodiscard]] bool take_nil();
+    [[nodiscard]] bool next_is_array() const;
+    [[nodiscard]] std::size_t array();
+    void array_of(std::size_t count);
+    [[nodiscard]] ReplicaId replica();
+
+    [[nodiscard]] VersionVector clock();
+    [[nodiscard]] Entry entry();
+    [[nodiscard]] Leaf leaf();
+    [[nodiscard]] LeafKey leaf_key();
+    [[nodiscard]] LeafDelta leaf_delta();
+    void writer_table();  // read, and used for every replica() from here on
+
+    // For a check that the caller makes itself.
+    void reject(std::string_view why);
+    [[nodiscard]] bool failed() const { return !error_.empty(); }
+    [[nodiscard]] std::size_t consumed() const { return consumed_; }
+    // Has everything been read, and rightly? Errors: malformed, with `what` in front.
+    [[nodiscard]] Result<void> done(std::string_view what) const;
+
+  private:
+    enum class Kind : std::uint8_t { number, bytes, nil, array };
+    struct Token {
+        Kind kind;
+        std::uint64_t number;  // of an array: its count
+        std::string_view bytes;
+    };
+    friend struct TokenVisitor;
+
+    [[nodiscard]] const Token* take(Kind kind);
+
+    absl::InlinedVector<Token, 24> tokens_;
+    std::size_t position_ = 0;
+    std::size_t consumed_ = 0;
+    WriterTable table_;
+    bool has_table_ = false;
+    std::string error_;
+};
+
+}  // namespace skerry

@@ -1,0 +1,64 @@
+#include "crdt/leaf.hpp"
+
+namespace skerry {
+
+namespace {
+constexpr auto kBefore = [](const Entry& e, ReplicaId r) { return e.replica < r; };
+}
+
+const Entry* Leaf::of(ReplicaId replica) const {
+    for (const Entry& entry : entries_)
+        if (entry.replica == replica) return &entry;
+    return nullptr;
+}
+
+std::vector<Dot> Leaf::dots_of_others(ReplicaId self) const {
+    std::vector<Dot> dots;
+    for (const Entry& entry : entries_)
+        if (entry.replica != self) dots.push_back(entry.dot());
+    return dots;
+}
+
+bool Leaf::outside(const VersionVector& clock) const {
+    return std::ranges::any_of(entries_, [&](const Entry& e) { return !clock.contains(e.dot()); });
+}
+
+bool Leaf::apply(const LeafDelta& delta) {
+    if (const Entry* own = of(delta.entry.replica); own && own->seq >= delta.entry.seq) return false;
+    for (const Dot& dot : delta.superseded) {
+        const auto found = std::ranges::find(entries_, dot.replica, &Entry::replica);
+        if (found != entries_.end() && found->seq <= dot.seq) entries_.erase(found);
+    }
+    put(delta.entry);
+    return true;
+}
+
+void Leaf::put(Entry entry) {
+    const auto place = std::lower_bound(entries_.begin(), entries_.end(), entry.replica, kBefore);
+    if (place != entries_.end() && place->replica == entry.replica)
+        *place = std::move(entry);
+    else
+        entries_.insert(place, std::move(entry));
+}
+
+bool join_leaf(Leaf& mine, const VersionVector& my_clock, const Leaf& theirs, const VersionVector& their_clock) {
+    Leaf joined;
+    for (const Entry& entry : mine) {
+        const Entry* other = theirs.of(entry.replica);
+        if (other != nullptr ? entry.seq >= other->seq : !their_clock.contains(entry.dot())) joined.put(entry);
+    }
+    for (const Entry& entry : theirs) {
+        const Entry* other = mine.of(entry.replica);
+        if (other != nullptr ? entry.seq > other->seq : !my_clock.contains(entry.dot())) joined.put(entry);
+    }
+    if (joined == mine) return false;
+    mine = std::move(joined);
+    return true;
+}
+
+bool LeafAtClock::join(const LeafAtClock& other) noexcept {
+    const bool changed = join_leaf(leaf, clock, other.leaf, other.clock);
+    return clock.join(other.clock) || changed;
+}
+
+}  // namespace skerry
