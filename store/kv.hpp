@@ -1,6 +1,6 @@
 // store/kv.hpp — the ordered key-value store that checkpoints are written to: the interface, and nothing else.
 //
-// Shape    three tables of byte strings in lexicographic order; a batch is one atomic, durable transaction.
+// Shape    four tables of byte strings in lexicographic order; a batch is one atomic, durable transaction.
 // Backends store/lmdb_kv.hpp (real), sim/sim_kv.hpp (simulated, with faults); both pass tests/store/kv_conformance.hpp.
 // Thread   one writer at a time, from any thread; any number of readers beside it, each on one thread.
 #pragma once
@@ -23,8 +23,9 @@ enum class Table : std::uint8_t {
     meta = 0,  // format version, clocks, log position: store/rows.hpp
     rows = 1,  // keys with their key-level leaves, and elements
     ix = 2,    // dot -> row key and kind, for live dots above the ix floor
+    deadlines = 3,  // deadline -> row key
 };
-inline constexpr std::size_t kTableCount = 3;
+inline constexpr std::size_t kTableCount = 4;
 
 struct KvChange {
     Table table;
