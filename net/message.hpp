@@ -92,14 +92,14 @@ struct HelloOk {
 };
 
 enum class RefuseCode : std::uint8_t {
+    not_ready = 0,
     protocol_version = 1,
     cluster = 2,
     shards = 3,     // count or hash seed
     same_name = 4,  // another node of the cluster has this name
     self = 5,       // that is me: an address list named the node itself
     same_writer = 6,  // one writer id, two live nonces: a copied data directory
-    not_ready = 7,
-    not_introduced = 8,  // something other than Hello came first
+    not_introduced = 7,  // something other than Hello came first
 };
 struct Refuse {
     static constexpr MessageKind kKind = MessageKind::refuse;
@@ -241,7 +241,7 @@ struct PulledLeaf {
     Leaf leaf;
     friend bool operator==(const PulledLeaf&, const PulledLeaf&) = default;
 };
-// A piece of one leaf that does not fit a frame: bytes of its encoding as [key, leaf].
+// A piece of one leaf that does not fit a frame: bytes of encode_leaf().
 struct LeafPart {
     std::uint64_t offset = 0;
     std::uint64_t total_bytes = 0;
@@ -297,5 +297,9 @@ enum class Compression : std::uint8_t { never, where_it_helps };
 
 // Errors: too_large; unsupported (a later protocol version or an unknown kind: `where` says what to do); malformed.
 [[nodiscard]] Result<Message> decode(std::string_view frame);
+
+// One leaf outside a frame, for LeafPart.   Errors: malformed.
+[[nodiscard]] std::string encode_leaf(const PulledLeaf& leaf);
+[[nodiscard]] Result<PulledLeaf> decode_leaf(std::string_view bytes);
 
 }  // namespace skerry
