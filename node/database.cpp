@@ -146,7 +146,7 @@ void Database::for_each(std::uint8_t db, std::string_view key, LeafKind kind, Ha
     KeyRecord* record = visible(db, key);
     if (record == nullptr || record->type != type_of(kind)) return;
     store_.for_each_element(*record, kind, from, [&](const ElementOrder& order, const Element& element) {
-        return !element.leaf.any_live() || visit(order, element);
+        return !shows(kind, element.leaf) || visit(order, element);
     });
 }
 
@@ -281,7 +281,7 @@ bool Database::hash_set(std::uint8_t db, std::string_view key, std::string_view 
     begin_collection(record, LeafKind::field, birth_of(LeafKind::field));
     bool absent = true;
     store_.change(record, LeafKind::field, field, [&](const Leaf& leaf, const Dot& dot, Hlc now) {
-        absent = !leaf.any_live();
+        absent = !shows(LeafKind::field, leaf);
         return value::set(leaf, dot, now, {.bytes = bytes, .deadline = kNoDeadline});
     });
     return absent;
@@ -289,7 +289,7 @@ bool Database::hash_set(std::uint8_t db, std::string_view key, std::string_view 
 
 bool Database::hash_remove(std::uint8_t db, std::string_view key, std::string_view field) {
     KeyRecord* record = visible(db, key);
-    if (record == nullptr || !store_.element(*record, LeafKind::field, field).any_live()) return false;
+    if (record == nullptr || !shows(LeafKind::field, store_.element(*record, LeafKind::field, field))) return false;
     store_.change(*record, LeafKind::field, field, [](const Leaf& leaf, const Dot& dot, Hlc now) {
         return value::remove(leaf, dot, now);
     });

@@ -57,6 +57,11 @@ void derive(KeyRecord& record) {
     record.deadline_writer = winner ? winner->replica : ReplicaId{};
 }
 
+bool shows(LeafKind kind, const Leaf& leaf) {
+    if (kind != LeafKind::field || value::plain(leaf)) return leaf.any_live();
+    return leaf.any_live() && value::read(leaf).exists;
+}
+
 std::size_t bytes_of(const Leaf& leaf) {
     std::size_t bytes = leaf.count() > 1 ? leaf.count() * sizeof(Entry) : 0;
     for (const Entry& entry : leaf)

@@ -64,6 +64,9 @@ struct KeyRecord {
 // Sets type and deadline from the leaves.
 void derive(KeyRecord& record);
 
+// Does the leaf of an element show something? A live entry of a field may be cancelled wholly.
+[[nodiscard]] bool shows(LeafKind kind, const Leaf& leaf);
+
 // Bytes held, roughly: allocator overhead included.
 [[nodiscard]] std::size_t bytes_of(const Leaf& leaf);
 [[nodiscard]] std::size_t bytes_of(const Element& element);

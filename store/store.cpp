@@ -300,7 +300,7 @@ Store::Change Store::begin_change(KeyRecord& record, LeafKind kind, std::string_
         mark_dirty(record, element->row, change.order);
         change.leaf = &element->leaf;
     }
-    change.was_live = change.leaf->any_live();
+    change.was_live = shows(kind, *change.leaf);
     change.old_digest = digest_of(record.address, kind, change.order, *change.leaf);
     return change;
 }
@@ -315,7 +315,7 @@ void Store::end_change(KeyRecord& record, const Change& change) {
         return;
     }
     stats_.memory_bytes += bytes_of(record.extra->elements.at(change.order)) - change.old_bytes;
-    const bool live = change.leaf->any_live();
+    const bool live = shows(change.kind, *change.leaf);
     if (live == change.was_live) return;
     mark_dirty(record, record.row, std::nullopt);
     std::uint64_t& count = record.extra->live[element_index(change.kind)];
