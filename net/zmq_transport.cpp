@@ -64,6 +64,9 @@ struct Link {
 zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type) {
     zmq::socket_t socket(context, type);
     socket.set(zmq::sockopt::linger, 0);
+    // With a ZAP domain libzmq refuses ZMTP 1 and 2. There a stranger who sends a few bytes and hangs up ends the whole
+    // process: process_routing_id_msg() asserts that a pipe takes the message which the peer's end has closed already.
+    socket.set(zmq::sockopt::zap_domain, "skerry");
     socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(kFrameBytesMax));
     socket.set(zmq::sockopt::handshake_ivl, 5000);
     socket.set(zmq::sockopt::connect_timeout, 5000);

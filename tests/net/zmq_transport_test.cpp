@@ -96,6 +96,16 @@ void throw_at(const std::string& address, std::string_view bytes) {
     close(fd);
 }
 
+// What a ZMTP 3.1 peer says first: greeting (64 bytes), then READY.
+std::string zmtp_opening(std::string_view socket_type) {
+    std::string opening("\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01NULL", 16);
+    opening.resize(64, '\0');
+    std::string ready = "\x05READY\x0bSocket-Type";
+    ready += std::string("\0\0\0", 3) + static_cast<char>(socket_type.size());
+    ready += socket_type;
+    return opening + '\x04' + static_cast<char>(ready.size()) + ready;
+}
+
 constexpr LinkId kLink{7};
 }  // namespace
 
@@ -153,16 +163,17 @@ TEST_CASE("zmq_transport: raw garbage on either port does no harm", "[net][zmq]"
     link(a, b, kLink);
     await_feed(b, a);
     std::mt19937 rng(5);
-    for (int round = 0; round < 40; ++round) {
+    for (int round = 0; round < 100; ++round) {
         std::string garbage(1 + rng() % 2000, '\0');
         for (char& c : garbage) c = static_cast<char>(rng());
-        // Half of them begin as a ZMTP 3 greeting does, to come further.
-        if (round % 2 == 0) garbage.insert(0, std::string("\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL", 16));
+        const std::string way_in = zmtp_opening(round % 2 == 0 ? "DEALER" : "SUB");
+        // Garbage at once, within the greeting, behind it, and behind a whole handshake.
+        const std::size_t parts[] = {0, 10, 12, 64, way_in.size()};
+        garbage.insert(0, way_in.substr(0, parts[rng() % std::size(parts)]));
         throw_at(b.wire->gossip_address(), garbage);
         throw_at(b.wire->publish_address(), garbage);
     }
-    // libzmq also speaks its first protocol, which has no greeting: some garbage arrives as a message, and decode()
-    // is what turns it away.
+    // Garbage behind a whole handshake may arrive as a message: decode() is what turns it away.
     a.wire->send(kLink, encode(Ping{.token = 1}));
     while (true) {
         const auto request = b.next(IncomingKind::request);
