@@ -1,0 +1,262 @@
+#include "node/feed.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "store/record.hpp"
+
+namespace skerry {
+
+// ---- fetch
+
+FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_t nonce, LogPosition durable) {
+    FetchReply reply{.request = request.request, .nonce = nonce, .status = FetchStatus::ok, .records = {}, .more = false};
+    if (request.nonce != nonce) {
+        reply.status = FetchStatus::wrong_nonce;
+        return reply;
+    }
+    const LogPosition to{std::min(request.to.value, durable.value)};
+    StreamPosition previous = request.after;
+    std::map<ShardId, VersionVector> foreign;
+    std::size_t bytes = 0;
+    const std::size_t credit = std::min<std::size_t>(request.credit_bytes, kReplyBytesAim);
+    const auto read = log.read(LogPosition{request.after.value + 1}, [&](LogPosition position, std::string_view body) {
+        if (position > to) return false;
+        const Result<Record> record = decode_record(body);
+        if (!record) return false;
+        if (const Remote* remote = std::get_if<Remote>(&*record))
+            for (const ShardRange& range : remote->batch.ranges)
+                foreign[range.shard].advance({remote->batch.writer, range.last});
+        if (const Flip* flip = std::get_if<Flip>(&*record))
+            for (const auto& [shard, clock] : flip->clocks) foreign[shard].join(clock);
+        if (!std::holds_alternative<Batch>(*record)) return true;
+        if (bytes >= credit || reply.records.size() >= kRecordsMax) {
+            reply.more = true;
+            return false;
+        }
+        FetchedRecord& fetched = reply.records.emplace_back();
+        fetched.position = StreamPosition{position.value};
+        fetched.previous = previous;
+        fetched.foreign.assign(foreign.begin(), foreign.end());
+        fetched.body_bytes = body.size();
+        if (body.size() <= kPartBytesMax) fetched.body = body;
+        bytes += fetched.body.size() + 64;
+        previous = fetched.position;
+        foreign.clear();
+        return true;
+    });
+    if (!read) reply.status = FetchStatus::truncated;
+    return reply;
+}
+
+std::optional<std::string> read_body(const Log& log, LogPosition position) {
+    std::optional<std::string> found;
+    const auto read = log.read(position, [&](LogPosition at, std::string_view body) {
+        if (at == position) found = std::string(body);
+        return false;
+    });
+    return read ? found : std::nullopt;
+}
+
+// ---- pull
+
+namespace {
+
+// Where a pull goes on: behind this leaf, or at `offset` within it.
+struct Cursor {
+    std::string row;  // row key
+    std::uint8_t kind = 0;
+    std::uint64_t offset = 0;
+};
+
+std::string encode_cursor(const Cursor& cursor) {
+    std::string out;
+    Packer packer(out);
+    packer.array(3);
+    packer.bytes(cursor.row);
+    packer.number(cursor.kind);
+    packer.number(cursor.offset);
+    return out;
+}
+
+Result<Cursor> decode_cursor(std::string_view bytes) {
+    Cursor cursor;
+    if (bytes.empty()) return cursor;
+    Unpacker in(bytes);
+    in.array_of(3);
+    cursor.row = in.bytes(kElementRowKeyBytes);
+    cursor.kind = static_cast<std::uint8_t>(in.number_up_to(255));
+    cursor.offset = in.number();
+    if (auto done = in.done("cursor"); !done) return std::unexpected(done.error());
+    if (!parse_row_key(cursor.row)) return fail(Code::malformed, "cursor: row");
+    return cursor;
+}
+
+class PullServer {
+  public:
+    PullServer(KvReader& stored, const PullRequest& request, Cursor cursor, PullChunk& chunk)
+        : stored_(stored), request_(request), cursor_(std::move(cursor)), chunk_(chunk) {}
+
+    Result<void> run() {
+        const auto first = cursor_.row.empty() ? ShardId{0} : parse_row_key(cursor_.row)->address.shard;
+        for (const auto& [shard, base] : request_.base) {
+            const auto meta = shard_meta(shard);
+            if (!meta) return std::unexpected(meta.error());
+            if (!meta->clock.empty()) chunk_.clocks.emplace_back(shard, meta->clock);
+            if (full_ || shard < first || base.covers(meta->clock)) continue;
+            const auto served = base.covers(meta->ix_floor) ? by_index(shard, base, meta->clock) : by_scan(shard, base);
+            if (!served) return served;
+        }
+        if (full_) chunk_.cursor = encode_cursor(next_);
+        return {};
+    }
+
+  private:
+    static constexpr std::size_t kRowsAtOnce = 1024;
+
+    Result<ShardMeta> shard_meta(ShardId shard) {
+        const auto row = stored_.get(Table::meta, shard_meta_key(shard));
+        if (!row) return std::unexpected(row.error());
+        return *row ? decode_shard_meta(**row) : Result<ShardMeta>(ShardMeta{});
+    }
+
+    Result<void> by_index(ShardId shard, const VersionVector& base, const VersionVector& clock) {
+        std::set<std::string> rows;
+        for (const auto& [writer, last] : clock) {
+            const auto scanned = stored_.scan(Table::ix, ix_key(shard, {writer, base.at(writer).next()}),
+                                              ix_key(shard, {writer, last.next()}),
+                                              [&](std::string_view, std::string_view row) {
+                                                  if (row >= cursor_.row) rows.emplace(row);
+                                                  return true;
+                                              });
+            if (!scanned) return scanned;
+        }
+        for (const std::string& row : rows) {
+            if (full_) break;
+            const auto value = stored_.get(Table::rows, row);
+            if (!value) return std::unexpected(value.error());
+            if (!*value) return fail(Code::corrupt, "the index names a row that is not there");
+            if (auto emitted = emit_row(row, std::string(**value), base); !emitted) return emitted;
+        }
+        return {};
+    }
+
+    Result<void> by_scan(ShardId shard, const VersionVector& base) {
+        std::string from = std::max(cursor_.row, rows_from(shard, 0, 0));
+        const std::string end = rows_end(shard, kDatabaseCount - 1);
+        for (bool more = true; more && !full_;) {
+            std::vector<std::pair<std::string, std::string>> rows;
+            std::size_t bytes = 0;
+            const auto scanned = stored_.scan(Table::rows, from, end, [&](std::string_view row, std::string_view value) {
+                rows.emplace_back(row, value);
+                bytes += row.size() + value.size();
+                return rows.size() < kRowsAtOnce && bytes < kReplyBytesAim;
+            });
+            if (!scanned) return scanned;
+            more = !rows.empty();
+            for (const auto& [row, value] : rows) {
+                if (full_) break;
+                if (auto emitted = emit_row(row, value, base); !emitted) return emitted;
+                from = row + '\0';
+            }
+        }
+        return {};
+    }
+
+    Result<void> emit_row(const std::string& row, const std::string& value, const VersionVector& base) {
+        const auto place = parse_row_key(row);
+        if (!place) return std::unexpected(place.error());
+        LeafKey key{.database = place->address.database, .kind = LeafKind::string, .key = {}, .sub = {}};
+        if (!place->element) {
+            auto decoded = decode_key_row(value);
+            if (!decoded) return std::unexpected(decoded.error());
+            key.key = decoded->key;
+            for (auto& [kind, leaf] : decoded->leaves) {
+                key.kind = kind;
+                if (leaf.outside(base)) emit(row, {key, std::move(leaf)});
+            }
+            return {};
+        }
+        auto decoded = decode_element_row(value);
+        if (!decoded) return std::unexpected(decoded.error());
+        if (!decoded->leaf.outside(base)) return {};
+        const std::string key_row = key_row_key(place->address);
+        if (key_row != last_key_row_) {
+            const auto owner = stored_.get(Table::rows, key_row);
+            if (!owner) return std::unexpected(owner.error());
+            const auto owner_row = *owner ? decode_key_row(**owner) : fail(Code::corrupt, "an element without its key");
+            if (!owner_row) return std::unexpected(owner_row.error());
+            last_key_row_ = key_row;
+            last_key_ = owner_row->key;
+        }
+        key.kind = place->element->kind;
+        key.key = last_key_;
+        key.sub = std::move(decoded->sub);
+        emit(row, {key, std::move(decoded->leaf)});
+        return {};
+    }
+
+    void emit(const std::string& row, PulledLeaf leaf) {
+        const auto kind = static_cast<std::uint8_t>(leaf.key.kind);
+        const bool at_cursor = row == cursor_.row && kind == cursor_.kind;
+        if (full_ || (row == cursor_.row && kind < cursor_.kind) || (at_cursor && cursor_.offset == 0)) return;
+        const std::string bytes = encode_leaf(leaf);
+        if (bytes.size() > kPartBytesMax) {
+            // Alone in its chunk.
+            full_ = true;
+            if (!chunk_.leaves.empty()) return;
+            const std::uint64_t offset = at_cursor ? std::min<std::uint64_t>(cursor_.offset, bytes.size()) : 0;
+            LeafPart& part = chunk_.part.emplace();
+            part.offset = offset;
+            part.total_bytes = bytes.size();
+            part.total_hash = hash64(bytes);
+            part.bytes = bytes.substr(offset, kPartBytesMax);
+            const bool whole = offset + part.bytes.size() == bytes.size();
+            next_ = {row, kind, whole ? 0 : offset + part.bytes.size()};
+            return;
+        }
+        chunk_.leaves.push_back(std::move(leaf));
+        next_ = {row, kind, 0};
+        bytes_ += bytes.size();
+        full_ = bytes_ >= std::min<std::uint64_t>(request_.credit_bytes, kReplyBytesAim) ||
+                chunk_.leaves.size() >= kLeavesMax;
+    }
+
+    KvReader& stored_;
+    const PullRequest& request_;
+    Cursor cursor_;
+    PullChunk& chunk_;
+    Cursor next_ = cursor_;
+    std::size_t bytes_ = 0;
+    bool full_ = false;
+    std::string last_key_row_;
+    std::string last_key_;
+};
+
+}  // namespace
+
+Result<PullChunk> serve_pull(KvReader& stored, const PullRequest& request) {
+    PullChunk chunk;
+    chunk.request = request.request;
+    chunk.session = request.session;
+    chunk.nonce = request.nonce;
+    const auto cursor = decode_cursor(request.cursor);
+    if (!cursor) {
+        chunk.status = PullStatus::restart;
+        return chunk;
+    }
+    const auto state = stored.get(Table::meta, kStateMetaKey);
+    if (!state) return std::unexpected(state.error());
+    if (*state) {
+        const auto meta = decode_state_meta(**state);
+        if (!meta) return std::unexpected(meta.error());
+        chunk.position = StreamPosition{meta->covered.value};
+    }
+    PullServer server(stored, request, *cursor, chunk);
+    if (auto served = server.run(); !served) return std::unexpected(served.error());
+    chunk.is_final = request.cursor.empty() && chunk.cursor.empty();
+    return chunk;
+}
+
+}  // namespace skerry

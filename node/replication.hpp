@@ -1,0 +1,189 @@
+// node/replication.hpp — one node among its peers: greets them, publishes, follows their streams, repairs what was missed.
+//
+// Stream   per peer the boot nonce and the last position applied. A message is applied, whole, iff it follows that position
+//          and every clock entry it was made under is covered (causal delivery); else it is parked, within bounds.
+// Hole     missing positions are fetched from the publisher's log; a new boot, a truncated log or a missing dependency
+//          that does not come by itself is pulled: leaves are staged as log records and join in one flip.
+// Third    a heartbeat that covers what is lacking here and does not come otherwise starts a pull from that peer.
+// Alarm    equal clocks with unequal digests: counted and noted, always.
+// Pure     frames in, frames out through Transport; time comes in.   Thread: core thread.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "net/message.hpp"
+#include "net/transport.hpp"
+#include "node/note.hpp"
+#include "store/store.hpp"
+
+namespace skerry {
+
+using MonoTime = std::chrono::milliseconds;  // since any fixed moment; never goes back
+
+struct ReplicationOptions {
+    std::string cluster;
+    std::string name;
+    std::string region;
+    std::string gossip_address;   // as others reach it; empty: this node stands alone
+    std::string publish_address;
+    std::string client_address;
+    std::vector<std::string> seeds;  // gossip addresses to connect to
+    std::uint64_t random_seed = 0;
+};
+
+struct ReplicationCounters {
+    std::uint64_t batches_applied = 0;
+    std::uint64_t batches_parked = 0;
+    std::uint64_t batches_dropped = 0;  // duplicates, and what did not fit the bounds
+    std::uint64_t fetches = 0;
+    std::uint64_t pulls = 0;
+    std::uint64_t pulled_leaves = 0;
+    std::uint64_t pulled_bytes = 0;
+    std::uint64_t flips = 0;
+    std::uint64_t malformed = 0;
+    std::uint64_t divergence_alarms = 0;
+    std::uint64_t published = 0;
+};
+
+struct PeerStatus {
+    std::string name, region, address, client_address, link, phase;
+    ReplicaId writer;
+    std::uint64_t lag_events = 0;  // written here or known here, and not durable there
+    std::uint64_t parked_bytes = 0;
+    std::int64_t silent_ms = -1;   // since it was last heard; -1 = never
+};
+
+class Replication {
+  public:
+    static constexpr std::size_t kParkedBytesMax = std::size_t{4} << 20;
+    static constexpr MonoTime kParkedMax{500};
+    static constexpr MonoTime kHeartbeat{1000};
+
+    Replication(Store& store, Log& log, const Kv& kv, Transport& transport, ReplicationOptions options);
+
+    void start(MonoTime now);
+    void receive(Incoming incoming, MonoTime now);
+    // Call about every 50 ms.
+    void tick(MonoTime now);
+    // The commit is durable: publishes its batches, and goes on with what waited for it.
+    void committed(const Commit& commit, MonoTime now);
+    // Asks the peers to report their durable clocks now (WAIT).
+    void ask_clocks();
+
+    // Does the durable clock of at least `count` peers cover this? How many do.
+    [[nodiscard]] std::size_t peers_covering(const ShardClocks& clocks) const;
+    [[nodiscard]] std::vector<PeerStatus> peers(MonoTime now) const;
+    // A pull waits for a checkpoint that is not old.
+    [[nodiscard]] bool wants_checkpoint() const { return wants_checkpoint_; }
+    void checkpointed() { wants_checkpoint_ = false; }
+    [[nodiscard]] const ReplicationCounters& counters() const { return counters_; }
+    [[nodiscard]] std::vector<Note> take_notes() { return std::exchange(notes_, {}); }
+
+  private:
+    struct Parked {
+        StreamPosition previous;
+        ShardClocks foreign;
+        std::string body;
+        std::uint64_t body_bytes = 0;  // more than in `body`: the rest is still to be fetched
+    };
+    struct Peer {
+        LinkId link;
+        std::string address;  // gossip
+        bool up = false;
+        bool greeted = false;
+        MonoTime hello_at{-1'000'000};
+        MonoTime heard_at{-1};
+        Introduction who;
+        // Its stream.
+        std::uint64_t nonce = 0;
+        bool following = false;
+        StreamPosition applied;
+        StreamPosition announced;  // the last position it has published, as far as heard
+        std::map<StreamPosition, Parked> parked;
+        std::size_t parked_bytes = 0;
+        std::optional<MonoTime> stuck_since;  // dependencies are missing
+        std::optional<MonoTime> behind_since; // it covers what is lacking here
+        std::uint64_t fetch_request = 0;      // in flight; 0 = none
+        std::uint64_t body_request = 0;
+        MonoTime asked_at{};
+        // What it reports.
+        ShardClocks durable;
+        bool reported = false;
+    };
+    struct PullSession {
+        LinkId link;
+        std::uint64_t session = 0;
+        std::uint64_t nonce = 0;
+        std::uint64_t request = 0;
+        ShardClocks base;
+        ShardClocks pass_clocks;  // at the first chunk of this pass
+        std::string cursor;
+        std::string part;         // of a leaf that comes in pieces
+        MonoTime asked_at{};
+        LogPosition staged;       // goes on once this is durable
+        bool waiting_durable = false;
+        std::optional<PullChunk> last;  // the final chunk, to flip to
+    };
+
+    Peer& peer_at(const std::string& address);
+    Peer* peer_of(LinkId link);
+    [[nodiscard]] Introduction introduction() const;
+    void send(LinkId link, const Message& message) { transport_.send(link, encode(message, Compression::where_it_helps)); }
+    void note(NoteLevel level, std::string event, std::vector<std::pair<std::string, std::string>> fields);
+
+    void on_request(const ConnectionToken& from, const Message& message, MonoTime now);
+    void on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now);
+    [[nodiscard]] std::optional<Refuse> refusal(const Introduction& who) const;
+    void on_pull_request(const ConnectionToken& from, const PullRequest& request);
+    void on_body_request(const ConnectionToken& from, const BodyRequest& request);
+    void on_reply(Peer& peer, Message message, MonoTime now);
+    void on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now);
+    void on_fetch_reply(Peer& peer, FetchReply& reply, MonoTime now);
+    void on_body_reply(Peer& peer, BodyReply& reply, MonoTime now);
+    void on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now);
+    void on_published(Peer& peer, Message message, MonoTime now);
+    void on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime now);
+    void learn(const std::vector<std::string>& addresses);
+
+    void park(Peer& peer, StreamPosition position, Parked item, MonoTime now);
+    void drain(Peer& peer, MonoTime now);
+    void drain_all(MonoTime now);
+    // False: the body is not a batch of this peer's.
+    bool apply(Peer& peer, StreamPosition position, const Parked& item);
+    void fetch(Peer& peer, StreamPosition to, MonoTime now);
+    void stop_following(Peer& peer);
+
+    void start_pull(Peer& peer, std::string reason, MonoTime now);
+    void ask_pull(MonoTime now);
+    void end_pull(std::string_view why);
+    void continue_pull(MonoTime now);
+    void flip(MonoTime now);
+
+    void publish_heartbeat(MonoTime now);
+    void compare_digests(const Peer& peer, const Heartbeat& heartbeat);
+    void update_stable_cut();
+
+    Store& store_;
+    Log& log_;
+    const Kv& kv_;
+    Transport& transport_;
+    ReplicationOptions options_;
+    std::mt19937_64 random_;
+    std::map<LinkId, Peer> peers_;
+    std::uint64_t links_ = 0;
+    std::uint64_t requests_ = 0;
+    std::optional<PullSession> pull_;
+    bool wants_checkpoint_ = false;
+    std::pair<LogPosition, std::string> served_body_;
+    MonoTime heartbeat_at_{-1'000'000};
+    MonoTime refused_noted_at_{-1'000'000};
+    std::map<ShardId, std::uint64_t> alarmed_;  // digest of ours that was reported already
+    ReplicationCounters counters_;
+    std::vector<Note> notes_;
+};
+
+}  // namespace skerry
