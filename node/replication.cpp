@@ -1,0 +1,448 @@
+#include "node/replication.hpp"
+
+#include <algorithm>
+
+#include "node/feed.hpp"
+#include "store/record.hpp"
+
+namespace skerry {
+
+namespace {
+constexpr std::uint64_t kCreditBytes = 1024 * 1024;
+constexpr std::uint64_t kFreshLogBytes = 256 * 1024;  // a checkpoint this far behind will do for a pull
+
+// Every operation within the ranges that the batch itself names: what applying relies on.
+bool sound(const Batch& batch, const Store& store) {
+    for (const ShardRange& range : batch.ranges)
+        if (range.shard.value >= store.shard_count()) return false;
+    return std::ranges::all_of(batch.operations, [&](const Operation& operation) {
+        const ShardId shard = store.address_of(operation.key.database, operation.key.key).shard;
+        const auto range = std::ranges::find(batch.ranges, shard, &ShardRange::shard);
+        const Seq seq = operation.delta.entry.seq;
+        return range != batch.ranges.end() && seq > range->after && seq <= range->last;
+    });
+}
+
+std::string source_text(ReplicaId writer, StreamPosition position) {
+    return writer.text() + "@" + std::to_string(position.value);
+}
+}  // namespace
+
+Replication::Replication(Store& store, Log& log, const Kv& kv, Transport& transport, ReplicationOptions options)
+    : store_(store),
+      log_(log),
+      kv_(kv),
+      transport_(transport),
+      options_(std::move(options)),
+      random_(options_.random_seed) {}
+
+void Replication::note(NoteLevel level, std::string event, std::vector<std::pair<std::string, std::string>> fields) {
+    notes_.push_back({level, std::move(event), std::move(fields)});
+}
+
+// ---- peers
+
+Replication::Peer& Replication::peer_at(const std::string& address) {
+    for (auto& [link, peer] : peers_)
+        if (peer.address == address) return peer;
+    const LinkId link{++links_};
+    Peer& peer = peers_[link];
+    peer.link = link;
+    peer.address = address;
+    transport_.connect(link, address);
+    return peer;
+}
+
+Replication::Peer* Replication::peer_of(LinkId link) {
+    const auto found = peers_.find(link);
+    return found == peers_.end() ? nullptr : &found->second;
+}
+
+void Replication::start(MonoTime now) {
+    for (const std::string& seed : options_.seeds)
+        if (seed != options_.gossip_address) peer_at(seed);
+    update_stable_cut();
+    tick(now);
+}
+
+void Replication::learn(const std::vector<std::string>& addresses) {
+    for (const std::string& address : addresses)
+        if (!address.empty() && address != options_.gossip_address && peers_.size() < kPeersMax) peer_at(address);
+}
+
+Introduction Replication::introduction() const {
+    Introduction who;
+    who.cluster = options_.cluster;
+    who.shard_count = store_.shard_count();
+    who.hash_seed = store_.options().hash_seed;
+    who.name = options_.name;
+    who.region = options_.region;
+    who.writer = store_.self();
+    who.nonce = store_.options().nonce;
+    who.gossip_address = options_.gossip_address;
+    who.publish_address = options_.publish_address;
+    who.client_address = options_.client_address;
+    for (const auto& [link, peer] : peers_)
+        if (peer.greeted && who.peers.size() < kPeersMax) who.peers.push_back(peer.address);
+    return who;
+}
+
+std::optional<Refuse> Replication::refusal(const Introduction& who) const {
+    if (who.cluster != options_.cluster)
+        return Refuse{RefuseCode::cluster, "this node is of cluster '" + options_.cluster + "', the caller of '" +
+                                               who.cluster + "': give both the same --cluster"};
+    if (who.shard_count != store_.shard_count() || who.hash_seed != store_.options().hash_seed)
+        return Refuse{RefuseCode::shards, "this cluster has " + std::to_string(store_.shard_count()) +
+                                              " shards, the caller " + std::to_string(who.shard_count) +
+                                              ": give both the same --shards"};
+    if (who.nonce == store_.options().nonce && who.writer == store_.self())
+        return Refuse{RefuseCode::self, "this address is the caller's own"};
+    if (who.writer == store_.self())
+        return Refuse{RefuseCode::same_writer, "a copied data directory: two live nodes write as " + who.writer.text()};
+    return std::nullopt;
+}
+
+// ---- what comes in
+
+void Replication::receive(Incoming incoming, MonoTime now) {
+    Peer* peer = peer_of(incoming.link);
+    if (incoming.kind == IncomingKind::link_up || incoming.kind == IncomingKind::link_down) {
+        if (peer == nullptr) return;
+        const bool up = incoming.kind == IncomingKind::link_up;
+        if (peer->up != up)
+            note(NoteLevel::info, up ? "link_up" : "link_down", {{"peer", peer->address}, {"why", incoming.bytes}});
+        peer->up = up;
+        peer->hello_at = MonoTime{-1'000'000};
+        if (!up && pull_ && pull_->link == peer->link) end_pull("the link is down");
+        return;
+    }
+    auto message = decode(incoming.bytes);
+    if (!message) {
+        ++counters_.malformed;
+        note(NoteLevel::warn, "frame_refused", {{"peer", peer ? peer->address : "?"}, {"why", message.error().text()}});
+        return;
+    }
+    if (incoming.kind == IncomingKind::request) return on_request(incoming.connection, *message, now);
+    if (peer == nullptr) return;
+    peer->heard_at = now;
+    if (incoming.kind == IncomingKind::reply)
+        on_reply(*peer, std::move(*message), now);
+    else
+        on_published(*peer, std::move(*message), now);
+}
+
+void Replication::on_request(const ConnectionToken& from, const Message& message, MonoTime now) {
+    if (const auto* hello = std::get_if<Hello>(&message)) return on_hello(from, *hello, now);
+    if (const auto* pull = std::get_if<PullRequest>(&message)) return on_pull_request(from, *pull);
+    if (const auto* body = std::get_if<BodyRequest>(&message)) return on_body_request(from, *body);
+    if (const auto* fetch = std::get_if<FetchRequest>(&message)) {
+        const FetchReply reply = serve_fetch(log_, *fetch, store_.options().nonce, store_.durable());
+        transport_.reply(from, encode(reply, Compression::where_it_helps));
+        return;
+    }
+    if (std::holds_alternative<Ping>(message)) {
+        const Ack ack{store_.self(), store_.options().nonce, store_.durable_clocks()};
+        transport_.reply(from, encode(ack));
+    }
+}
+
+void Replication::on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now) {
+    if (const auto refuse = refusal(hello.from)) {
+        transport_.reply(from, encode(*refuse));
+        if (refuse->code != RefuseCode::self)
+            note(NoteLevel::warn, "peer_refused", {{"peer", hello.from.gossip_address}, {"why", refuse->reason}});
+        return;
+    }
+    transport_.reply(from, encode(HelloOk{introduction()}));
+    learn({hello.from.gossip_address});
+    heartbeat_at_ = now - kHeartbeat + MonoTime(100);  // the caller subscribes now, and waits for one
+}
+
+void Replication::on_pull_request(const ConnectionToken& from, const PullRequest& request) {
+    PullChunk chunk;
+    chunk.request = request.request;
+    chunk.session = request.session;
+    chunk.nonce = store_.options().nonce;
+    const bool begins = request.nonce == 0;
+    const bool stale = store_.stats().log_bytes_since_checkpoint > kFreshLogBytes || store_.stats().covered.value == 0;
+    if (std::ranges::any_of(request.base, [&](const auto& p) { return p.first.value >= store_.shard_count(); }))
+        chunk.status = PullStatus::refused;
+    else if (!begins && request.nonce != chunk.nonce)
+        chunk.status = PullStatus::restart;
+    else if (begins && (stale || store_.freezing())) {
+        wants_checkpoint_ = stale;
+        chunk.status = PullStatus::refused;  // for the moment: the caller asks again
+    } else {
+        const auto stored = kv_.reader();
+        auto served = stored ? serve_pull(**stored, request) : Result<PullChunk>(std::unexpected(stored.error()));
+        if (!served) {
+            note(NoteLevel::error, "pull_not_served", {{"why", served.error().text()}});
+            return;
+        }
+        chunk = std::move(*served);
+        chunk.nonce = store_.options().nonce;
+    }
+    transport_.reply(from, encode(chunk, Compression::where_it_helps));
+}
+
+void Replication::on_body_request(const ConnectionToken& from, const BodyRequest& request) {
+    BodyReply reply;
+    reply.request = request.request;
+    reply.nonce = store_.options().nonce;
+    reply.position = request.position;
+    const LogPosition position{request.position.value};
+    if (request.nonce != reply.nonce) {
+        reply.status = BodyStatus::wrong_nonce;
+    } else {
+        if (served_body_.first != position || position.value == 0) {
+            auto body = position <= store_.durable() ? read_body(log_, position) : std::nullopt;
+            served_body_ = {body ? position : LogPosition{}, body ? std::move(*body) : std::string()};
+        }
+        if (served_body_.first != position) {
+            reply.status = BodyStatus::gone;
+        } else {
+            reply.total_bytes = served_body_.second.size();
+            reply.offset = std::min(request.offset, reply.total_bytes);
+            reply.part = served_body_.second.substr(reply.offset, std::min<std::uint64_t>(request.bytes_max, kPartBytesMax));
+            if (reply.offset + reply.part.size() == reply.total_bytes) served_body_ = {};
+        }
+    }
+    transport_.reply(from, encode(reply, Compression::where_it_helps));
+}
+
+void Replication::on_reply(Peer& peer, Message message, MonoTime now) {
+    if (auto* hello = std::get_if<HelloOk>(&message)) return on_hello_ok(peer, *hello, now);
+    if (auto* fetched = std::get_if<FetchReply>(&message)) return on_fetch_reply(peer, *fetched, now);
+    if (auto* body = std::get_if<BodyReply>(&message)) return on_body_reply(peer, *body, now);
+    if (auto* chunk = std::get_if<PullChunk>(&message)) return on_pull_chunk(peer, *chunk, now);
+    if (auto* ack = std::get_if<Ack>(&message)) {
+        peer.durable = std::move(ack->durable);
+        peer.reported = true;
+        return;
+    }
+    if (const auto* refuse = std::get_if<Refuse>(&message)) {
+        if (refuse->code == RefuseCode::self) {
+            transport_.disconnect(peer.link);
+            peers_.erase(peer.link);
+        } else if (now >= refused_noted_at_ + MonoTime(60'000)) {
+            refused_noted_at_ = now;
+            note(NoteLevel::warn, "refused_by_peer", {{"peer", peer.address}, {"why", refuse->reason}});
+        }
+    }
+}
+
+void Replication::on_hello_ok(Peer& peer, HelloOk& hello, MonoTime) {
+    if (refusal(hello.from)) return;  // said to it when it called; it says so when we call
+    const bool known = peer.greeted && peer.who.nonce == hello.from.nonce;
+    std::vector<std::string> others = std::move(hello.from.peers);
+    if (!known) {
+        note(NoteLevel::info, "peer_greeted", {{"name", hello.from.name}, {"region", hello.from.region},
+                                                {"peer", peer.address}, {"writer", hello.from.writer.text()}});
+        transport_.subscribe(peer.link, hello.from.publish_address);
+        stop_following(peer);
+    }
+    peer.who = std::move(hello.from);
+    peer.greeted = true;
+    learn(others);
+    update_stable_cut();
+}
+
+void Replication::on_published(Peer& peer, Message message, MonoTime now) {
+    if (auto* batch = std::get_if<BatchMessage>(&message)) {
+        if (!peer.following || batch->nonce != peer.nonce) return;  // a heartbeat or a pull says where to begin
+        const std::uint64_t bytes = batch->body.size();
+        park(peer, batch->position, {batch->previous, std::move(batch->foreign), std::move(batch->body), bytes}, now);
+    } else if (auto* announce = std::get_if<Announce>(&message)) {
+        if (!peer.following || announce->nonce != peer.nonce) return;
+        park(peer, announce->position, {announce->previous, std::move(announce->foreign), {}, announce->body_bytes}, now);
+    } else if (const auto* heartbeat = std::get_if<Heartbeat>(&message)) {
+        on_heartbeat(peer, *heartbeat, now);
+        return;
+    }
+    drain(peer, now);
+}
+
+void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime now) {
+    peer.durable = heartbeat.durable;
+    peer.reported = true;
+    const bool covered = store_.covers(heartbeat.durable);
+    if (peer.nonce != heartbeat.nonce) stop_following(peer);
+    if (!peer.following && covered) {
+        // What it has published up to here is in its durable clock.
+        peer.nonce = heartbeat.nonce;
+        peer.following = true;
+        peer.applied = heartbeat.last;
+        note(NoteLevel::info, "stream_followed", {{"name", heartbeat.name}, {"from", std::to_string(heartbeat.last.value)}});
+    }
+    if (covered)
+        peer.behind_since.reset();
+    else if (!peer.behind_since)
+        peer.behind_since = now;
+    peer.announced = std::max(peer.announced, heartbeat.last);
+    compare_digests(peer, heartbeat);
+    update_stable_cut();
+    drain(peer, now);
+    if (!peer.following && !covered) start_pull(peer, "its stream cannot be followed from here", now);
+}
+
+void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat) {
+    const std::map<ShardId, VersionVector> theirs(heartbeat.durable.begin(), heartbeat.durable.end());
+    for (const auto& [shard, digest] : heartbeat.digests) {
+        const auto clock = theirs.find(shard);
+        if (shard.value >= store_.shard_count() || clock == theirs.end()) continue;
+        const ShardState& mine = store_.shard(shard);
+        if (mine.clock != clock->second || mine.digest == digest) continue;
+        const auto [alarm, fresh] = alarmed_.try_emplace(shard, mine.digest);
+        if (!fresh && std::exchange(alarm->second, mine.digest) == mine.digest) continue;
+        ++counters_.divergence_alarms;
+        note(NoteLevel::error, "divergence", {{"shard", std::to_string(shard.value)}, {"peer", peer.who.name}});
+    }
+}
+
+// ---- following a stream
+
+void Replication::stop_following(Peer& peer) {
+    peer.following = false;
+    peer.parked.clear();
+    peer.parked_bytes = 0;
+    peer.fetch_request = peer.body_request = 0;
+    peer.stuck_since.reset();
+    peer.announced = {};
+}
+
+void Replication::park(Peer& peer, StreamPosition position, Parked item, MonoTime) {
+    peer.announced = std::max(peer.announced, position);
+    if (position <= peer.applied || peer.parked.contains(position) ||
+        (peer.parked_bytes + item.body.size() > kParkedBytesMax && !peer.parked.empty())) {
+        ++counters_.batches_dropped;
+        return;
+    }
+    peer.parked_bytes += item.body.size();
+    peer.parked.emplace(position, std::move(item));
+}
+
+void Replication::drain(Peer& peer, MonoTime now) {
+    bool applied = false;
+    while (peer.following && !peer.parked.empty()) {
+        const auto next = peer.parked.begin();
+        Parked& item = next->second;
+        if (next->first <= peer.applied) {
+            peer.parked_bytes -= item.body.size();
+            peer.parked.erase(next);
+            continue;
+        }
+        if (item.previous > peer.applied) {
+            fetch(peer, item.previous, now);
+            break;
+        }
+        if (!store_.covers(item.foreign)) {
+            if (!peer.stuck_since) {
+                peer.stuck_since = now;
+                ++counters_.batches_parked;
+            }
+            break;
+        }
+        if (item.body.size() < item.body_bytes) {
+            if (peer.body_request != 0) break;
+            peer.body_request = ++requests_;
+            peer.asked_at = now;
+            send(peer.link, BodyRequest{peer.body_request, peer.nonce, next->first, item.body.size(), kPartBytesMax});
+            break;
+        }
+        peer.stuck_since.reset();
+        if (!apply(peer, next->first, item)) return;
+        peer.applied = next->first;
+        peer.parked_bytes -= item.body.size();
+        peer.parked.erase(next);
+        applied = true;
+    }
+    if (peer.following && peer.parked.empty() && peer.announced > peer.applied) fetch(peer, peer.announced, now);
+    if (applied) drain_all(now);
+}
+
+// What one stream brought may be what another waits for.
+void Replication::drain_all(MonoTime now) {
+    for (auto& [link, peer] : peers_)
+        if (peer.stuck_since && !peer.parked.empty() && store_.covers(peer.parked.begin()->second.foreign)) {
+            peer.stuck_since.reset();
+            drain(peer, now);
+        }
+}
+
+bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item) {
+    const auto batch = decode_batch(item.body);
+    if (!batch || !sound(*batch, store_)) {
+        ++counters_.malformed;
+        note(NoteLevel::error, "batch_refused", {{"peer", peer.who.name}, {"position", std::to_string(position.value)},
+                                                  {"why", batch ? "operations outside its ranges" : batch.error().text()}});
+        stop_following(peer);
+        return false;
+    }
+    const bool covered = std::ranges::all_of(batch->ranges, [&](const ShardRange& range) {
+        return store_.shard(range.shard).clock.contains({batch->writer, range.last});
+    });
+    const bool causal = std::ranges::all_of(batch->ranges, [&](const ShardRange& range) {
+        return store_.shard(range.shard).clock.contains({batch->writer, range.after}) || range.after.value == 0;
+    });
+    if (!causal) {
+        note(NoteLevel::warn, "stream_gap", {{"peer", peer.who.name}, {"position", std::to_string(position.value)}});
+        stop_following(peer);
+        return false;
+    }
+    if (covered) {
+        ++counters_.batches_dropped;
+        return true;
+    }
+    store_.apply_remote(source_text(peer.who.writer, position), item.body, *batch);
+    ++counters_.batches_applied;
+    return true;
+}
+
+void Replication::fetch(Peer& peer, StreamPosition to, MonoTime now) {
+    if (peer.fetch_request != 0 || !peer.up) return;
+    peer.fetch_request = ++requests_;
+    peer.asked_at = now;
+    ++counters_.fetches;
+    send(peer.link, FetchRequest{peer.fetch_request, peer.nonce, peer.applied, to, kCreditBytes});
+}
+
+void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, MonoTime now) {
+    if (reply.request != peer.fetch_request || peer.fetch_request == 0) return;
+    peer.fetch_request = 0;
+    if (reply.status != FetchStatus::ok) {
+        stop_following(peer);
+        start_pull(peer, "its log does not reach back", now);
+        return;
+    }
+    // The asked-for range is what is needed first: it goes before what is parked.
+    for (FetchedRecord& record : reply.records) {
+        if (record.position <= peer.applied || peer.parked.contains(record.position)) continue;
+        peer.parked_bytes += record.body.size();
+        peer.parked.emplace(record.position, Parked{record.previous, std::move(record.foreign), std::move(record.body),
+                                                    record.body_bytes});
+    }
+    if (reply.records.empty() && !peer.parked.empty() && peer.parked.begin()->second.previous > peer.applied) {
+        stop_following(peer);
+        return;
+    }
+    if (reply.records.empty()) peer.announced = peer.applied;  // positions beyond hold nothing for others
+    drain(peer, now);
+}
+
+void Replication::on_body_reply(Peer& peer, BodyReply& reply, MonoTime now) {
+    if (reply.request != peer.body_request || peer.body_request == 0) return;
+    peer.body_request = 0;
+    const auto found = peer.parked.find(reply.position);
+    if (found == peer.parked.end()) return;
+    Parked& item = found->second;
+    if (reply.status != BodyStatus::ok || reply.total_bytes != item.body_bytes || reply.offset != item.body.size() ||
+        reply.part.empty()) {
+        stop_following(peer);
+        return;
+    }
+    item.body += reply.part;
+    peer.parked_bytes += reply.part.size();
+    drain(peer, now);
+}
+
+}  // namespace skerry

@@ -1,0 +1,261 @@
+// The part of node/replication.hpp that pulls, publishes, and keeps time.
+#include <algorithm>
+
+#include "node/feed.hpp"
+#include "node/replication.hpp"
+#include "store/record.hpp"
+
+namespace skerry {
+
+namespace {
+constexpr MonoTime kHelloEvery{1000};
+constexpr MonoTime kGreetEvery{10'000};  // again, so that new addresses spread
+constexpr MonoTime kAnswerWithin{3000};
+constexpr MonoTime kAskAgain{100};
+constexpr MonoTime kBehindMax{2500};
+constexpr MonoTime kSilentMax{5000};
+constexpr std::uint64_t kCreditBytes = 1024 * 1024;
+}  // namespace
+
+// ---- pull: the client's side
+
+void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
+    if (pull_ || !peer.up || !peer.greeted) return;
+    pull_.emplace();
+    pull_->link = peer.link;
+    pull_->session = random_();
+    for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
+        pull_->base.emplace_back(ShardId{i}, store_.shard(ShardId{i}).durable_clock);
+    ++counters_.pulls;
+    note(NoteLevel::info, "pull_began", {{"peer", peer.who.name}, {"why", std::move(reason)}});
+    ask_pull(now);
+}
+
+void Replication::ask_pull(MonoTime now) {
+    pull_->request = ++requests_;
+    pull_->asked_at = now;
+    send(pull_->link, PullRequest{.request = pull_->request,
+                                  .session = pull_->session,
+                                  .nonce = pull_->nonce,
+                                  .base = pull_->base,
+                                  .target = {},
+                                  .cursor = pull_->cursor,
+                                  .credit_bytes = kCreditBytes});
+}
+
+void Replication::end_pull(std::string_view why) {
+    note(NoteLevel::info, "pull_ended", {{"why", std::string(why)}});
+    store_.drop_session(pull_->session);
+    pull_.reset();
+}
+
+void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
+    if (!pull_ || pull_->link != peer.link || chunk.request != pull_->request || pull_->waiting_durable) return;
+    if (chunk.status == PullStatus::refused) {
+        pull_->request = 0;  // tick() asks again
+        pull_->asked_at = now;
+        return;
+    }
+    if (chunk.status != PullStatus::ok || (pull_->nonce != 0 && chunk.nonce != pull_->nonce))
+        return end_pull("the server began anew");
+    pull_->nonce = chunk.nonce;
+    pull_->request = 0;
+    const bool begins = pull_->cursor.empty();
+    if (begins) pull_->pass_clocks = chunk.clocks;
+    pull_->cursor = chunk.cursor;
+    Stage stage{.session = pull_->session, .clocks = chunk.clocks, .leaves = {}, .cursor = {}};
+    for (PulledLeaf& leaf : chunk.leaves) stage.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
+    if (chunk.part) {
+        if (chunk.part->offset == 0) pull_->part.clear();
+        if (chunk.part->offset != pull_->part.size() || chunk.part->total_bytes > 2 * kValueBytesMax)
+            return end_pull("a leaf's pieces do not fit");
+        pull_->part += chunk.part->bytes;
+        if (pull_->part.size() == chunk.part->total_bytes) {
+            auto leaf = hash64(pull_->part) == chunk.part->total_hash
+                            ? decode_leaf(pull_->part)
+                            : Result<PulledLeaf>(fail(Code::malformed, "it changed meanwhile"));
+            pull_->part.clear();
+            if (!leaf) return end_pull("a leaf's pieces do not fit");
+            stage.leaves.push_back({std::move(leaf->key), std::move(leaf->leaf)});
+        }
+    }
+    // One clock for the whole pass: its leaves are the state at that clock.
+    if (chunk.cursor.empty() && chunk.clocks == pull_->pass_clocks) {
+        chunk.leaves.clear();
+        pull_->last = std::move(chunk);
+    } else if (chunk.cursor.empty()) {
+        std::map<ShardId, VersionVector> base(pull_->pass_clocks.begin(), pull_->pass_clocks.end());
+        for (auto& [shard, clock] : pull_->base) clock.join(base[shard]);
+    }
+    counters_.pulled_leaves += stage.leaves.size();
+    pull_->waiting_durable = true;
+    if (!stage.leaves.empty()) {
+        store_.stage(stage);
+        pull_->staged = store_.applied();
+    }
+    continue_pull(now);
+}
+
+void Replication::continue_pull(MonoTime now) {
+    if (!pull_ || !pull_->waiting_durable || store_.durable() < pull_->staged) return;
+    pull_->waiting_durable = false;
+    if (pull_->last)
+        flip(now);
+    else
+        ask_pull(now);
+}
+
+void Replication::flip(MonoTime now) {
+    const PullSession session = std::move(*pull_);
+    pull_.reset();
+    const auto flipped = store_.flip(Flip{session.session, session.last->clocks});
+    if (!flipped) {
+        note(NoteLevel::error, "flip_failed", {{"why", flipped.error().text()}});
+        store_.drop_session(session.session);
+        return;
+    }
+    ++counters_.flips;
+    Peer* peer = peer_of(session.link);
+    if (peer == nullptr) return;
+    note(NoteLevel::info, "pull_flipped", {{"peer", peer->who.name}, {"leaves", std::to_string(counters_.pulled_leaves)}});
+    peer->behind_since.reset();
+    // Everything up to its checkpoint is here now: follow its log from there.
+    if (!peer->following || peer->nonce != session.nonce || peer->applied.value < session.last->position.value) {
+        const StreamPosition announced = peer->announced;
+        if (!peer->following || peer->nonce != session.nonce) stop_following(*peer);
+        peer->nonce = session.nonce;
+        peer->following = true;
+        peer->applied = session.last->position;
+        peer->announced = std::max(announced, peer->applied);
+    }
+    drain(*peer, now);
+    drain_all(now);
+}
+
+// ---- publishing
+
+void Replication::committed(const Commit& commit, MonoTime now) {
+    for (const Published& published : commit.published) {
+        const std::string_view body = std::string_view(commit.frames).substr(published.body_at, published.body_bytes);
+        ++counters_.published;
+        if (options_.gossip_address.empty()) continue;
+        const StreamPosition position{published.position.value};
+        const StreamPosition previous{published.previous.value};
+        if (body.size() <= kPublishedBodyBytesMax) {
+            BatchMessage message{store_.self(), store_.options().nonce, position, previous, published.foreign, std::string(body)};
+            transport_.publish(encode(message, body.size() > 4096 ? Compression::where_it_helps : Compression::never));
+        } else {
+            Announce message{store_.self(), store_.options().nonce, position, previous, published.foreign, {}, body.size()};
+            transport_.publish(encode(message));
+        }
+    }
+    continue_pull(now);
+}
+
+void Replication::publish_heartbeat(MonoTime now) {
+    heartbeat_at_ = now;
+    if (options_.gossip_address.empty()) return;
+    Heartbeat heartbeat;
+    heartbeat.writer = store_.self();
+    heartbeat.nonce = store_.options().nonce;
+    heartbeat.name = options_.name;
+    heartbeat.durable = store_.durable_clocks();
+    // Published are the durable positions; what is sealed beyond them comes with its own message.
+    heartbeat.last = StreamPosition{std::min(store_.last_published(), store_.durable()).value};
+    for (const auto& [shard, clock] : heartbeat.durable)
+        if (store_.shard(shard).clock == clock) heartbeat.digests.emplace_back(shard, store_.shard(shard).digest);
+    heartbeat.wall_ms = static_cast<std::uint64_t>(store_.now().count());
+    transport_.publish(encode(heartbeat, Compression::where_it_helps));
+}
+
+void Replication::ask_clocks() {
+    for (const auto& [link, peer] : peers_)
+        if (peer.up && peer.greeted) send(link, Ping{++requests_});
+}
+
+// ---- time
+
+void Replication::tick(MonoTime now) {
+    if (now >= heartbeat_at_ + kHeartbeat) publish_heartbeat(now);
+    for (auto& [link, peer] : peers_) {
+        const MonoTime every = peer.greeted && now < peer.heard_at + kSilentMax ? kGreetEvery : kHelloEvery;
+        if (peer.up && now >= peer.hello_at + every) {
+            peer.hello_at = now;
+            send(link, Hello{introduction()});
+        }
+        const bool unanswered = now >= peer.asked_at + kAnswerWithin;
+        if (unanswered) peer.fetch_request = peer.body_request = 0;
+        if (peer.stuck_since && now >= *peer.stuck_since + kParkedMax && !pull_) {
+            peer.stuck_since = now;
+            if (store_.covers(peer.parked.empty() ? ShardClocks{} : peer.parked.begin()->second.foreign))
+                drain(peer, now);
+            else
+                start_pull(peer, "dependencies that do not come", now);
+        }
+        if (peer.behind_since && store_.covers(peer.durable)) peer.behind_since.reset();
+        if (peer.behind_since && now >= *peer.behind_since + kBehindMax && !pull_ && now < peer.heard_at + kSilentMax &&
+            peer.fetch_request == 0 && peer.body_request == 0) {
+            peer.behind_since = now;
+            start_pull(peer, "it knows what does not come otherwise", now);
+        }
+    }
+    if (!pull_ || pull_->waiting_durable) return;
+    if (pull_->request == 0 ? now >= pull_->asked_at + kAskAgain : now >= pull_->asked_at + kAnswerWithin) {
+        const Peer* peer = peer_of(pull_->link);
+        if (peer == nullptr || now > peer->heard_at + 4 * kSilentMax)
+            end_pull("the peer is silent");
+        else
+            ask_pull(now);
+    }
+}
+
+void Replication::update_stable_cut() {
+    std::map<ShardId, VersionVector> cut;
+    for (auto& [shard, clock] : store_.durable_clocks()) cut.emplace(shard, std::move(clock));
+    for (const auto& [link, peer] : peers_) {
+        if (!peer.reported) return store_.set_stable_cut(std::nullopt);
+        const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
+        for (auto& [shard, clock] : cut) {
+            const auto found = theirs.find(shard);
+            clock = found == theirs.end() ? VersionVector{} : clock.meet(found->second);
+        }
+    }
+    store_.set_stable_cut(ShardClocks(cut.begin(), cut.end()));
+}
+
+std::size_t Replication::peers_covering(const ShardClocks& clocks) const {
+    return static_cast<std::size_t>(std::ranges::count_if(peers_, [&](const auto& pair) {
+        const Peer& peer = pair.second;
+        if (!peer.reported) return false;
+        const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
+        return std::ranges::all_of(clocks, [&](const auto& wanted) {
+            const auto found = theirs.find(wanted.first);
+            return found != theirs.end() && found->second.covers(wanted.second);
+        });
+    }));
+}
+
+std::vector<PeerStatus> Replication::peers(MonoTime now) const {
+    std::vector<PeerStatus> rows;
+    for (const auto& [link, peer] : peers_) {
+        PeerStatus& row = rows.emplace_back();
+        row.name = peer.who.name;
+        row.region = peer.who.region;
+        row.address = peer.address;
+        row.client_address = peer.who.client_address;
+        row.writer = peer.who.writer;
+        row.link = !peer.up || now > peer.heard_at + kSilentMax ? "down" : "up";
+        row.phase = pull_ && pull_->link == link ? "pulling" : peer.following ? "following" : peer.greeted ? "greeted" : "calling";
+        row.silent_ms = peer.heard_at < MonoTime(0) ? -1 : (now - peer.heard_at).count();
+        row.parked_bytes = peer.parked_bytes;
+        const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
+        for (const auto& [shard, clock] : store_.durable_clocks()) {
+            const auto found = theirs.find(shard);
+            const VersionVector none;
+            row.lag_events += clock.event_count() - clock.meet(found == theirs.end() ? none : found->second).event_count();
+        }
+    }
+    return rows;
+}
+
+}  // namespace skerry
