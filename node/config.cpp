@@ -289,6 +289,24 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
     return config;
 }
 
+// In the order CLI11 wants, and with "--key=value" as two words, since it takes the next word for the value of "--key=".
+[[nodiscard]] Texts reversed_words(const Texts& arguments) {
+    Texts words;
+    for (const std::string& argument : arguments) {
+        const std::size_t equals = argument.find('=');
+        const std::string name = argument.substr(0, equals);
+        if (equals == std::string::npos || !name.starts_with("--") ||
+            (name != "--config" && find_key(std::string_view(name).substr(2)) == nullptr)) {
+            words.push_back(argument);
+            continue;
+        }
+        words.push_back(name);
+        words.push_back(argument.substr(equals + 1));
+    }
+    std::reverse(words.begin(), words.end());
+    return words;
+}
+
 [[nodiscard]] ConfigOutcome refuse(const std::string& why) {
     return ConfigOutcome{std::nullopt, 2, "skerry: " + why + " (see --help)\n"};
 }
@@ -382,8 +400,7 @@ ConfigOutcome load_config(const std::vector<std::string>& arguments, const std::
             ->take_all();
     }
     try {
-        std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants it
-        app.parse(std::move(reversed));
+        app.parse(reversed_words(arguments));
     } catch (const CLI::CallForHelp&) {
         return ConfigOutcome{std::nullopt, 0, app.help()};
     } catch (const CLI::Error& failure) {
