@@ -41,7 +41,8 @@ void for_each_seed(std::uint64_t count, Body body) {
     }
     const std::string test = Catch::getResultCapture().getCurrentTestName();
     for (std::uint64_t seed = first; seed < first + count; ++seed) {
-        INFO("replay: SKERRY_SEED=" << seed << ' ' << program_invocation_name << " '" << test << '\'');
+        // In two lines, because Catch2 breaks longer ones where a shell would not join them again.
+        INFO("replay: SKERRY_SEED=" << seed << ' ' << program_invocation_name << " \\\n'" << test << '\'');
         Random random(seed);
         body(random);
     }
