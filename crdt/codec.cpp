@@ -124,6 +124,14 @@ void Packer::put(const WriterTable& table) {
     for (const ReplicaId id : table.ids()) number(id.value);
 }
 
+void Packer::put(const ShardClocks& clocks) {
+    array(2 * clocks.size());
+    for (const auto& [shard, clock] : clocks) {
+        number(shard.value);
+        put(clock);
+    }
+}
+
 Unpacker::Unpacker(std::string_view data, std::size_t tokens_max) {
     TokenVisitor visitor(*this, tokens_max);
     if (!msgpack::parse(data.data(), data.size(), consumed_, visitor) || tokens_.empty())
@@ -256,6 +264,20 @@ LeafDelta Unpacker::leaf_delta() {
         if (id == delta.entry.replica) reject("an operation lists its writer's own dot");
     }
     return delta;
+}
+
+ShardId Unpacker::shard() { return ShardId{static_cast<std::uint16_t>(number_up_to(kSlotCount - 1))}; }
+
+ShardClocks Unpacker::shard_clocks() {
+    ShardClocks clocks;
+    const std::size_t count = array();
+    if (count % 2 != 0) reject("a list of clocks has an odd length");
+    for (std::size_t i = 0; i < count && !failed(); i += 2) {
+        const ShardId next = shard();
+        if (!clocks.empty() && clocks.back().first >= next) reject("a list of clocks is out of order");
+        clocks.emplace_back(next, clock());
+    }
+    return clocks;
 }
 
 void Unpacker::writer_table() {

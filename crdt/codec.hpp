@@ -51,6 +51,7 @@ class Packer {
     void put(const LeafKey& key);
     void put(const LeafDelta& delta);
     void put(const WriterTable& table);
+    void put(const ShardClocks& clocks);
 
   private:
     std::string& out_;
@@ -81,6 +82,8 @@ class Unpacker {
     [[nodiscard]] Leaf leaf();
     [[nodiscard]] LeafKey leaf_key();
     [[nodiscard]] LeafDelta leaf_delta();
+    [[nodiscard]] ShardId shard();
+    [[nodiscard]] ShardClocks shard_clocks();
     void writer_table();  // read, and used for every replica() from here on
 
     // For a check that the caller makes itself.

@@ -51,4 +51,7 @@ class VersionVector {
     std::vector<std::pair<ReplicaId, Seq>> entries_;
 };
 
+// The clocks of several shards, by shard.
+using ShardClocks = std::vector<std::pair<ShardId, VersionVector>>;
+
 }  // namespace skerry

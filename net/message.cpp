@@ -1,0 +1,424 @@
+#include "net/message.hpp"
+
+#include <array>
+#include <concepts>
+#include <type_traits>
+
+#include "crdt/hash.hpp"
+#include "net/compress.hpp"
+
+namespace skerry {
+
+namespace {
+
+constexpr std::string_view kMagic = "SKR";
+constexpr std::size_t kHeaderBytes = 6;
+constexpr std::size_t kChecksumBytes = 8;
+constexpr std::size_t kCompressBytesMin = 512;  // below, a frame is one packet anyway
+constexpr std::uint8_t kPlain = 0, kZstd = 1;
+// A token takes 32 bytes while it is read. A frame within kReplyBytesAim cannot have more; a larger one has long values.
+constexpr std::size_t kFrameTokensMax = 1024 * 1024;
+constexpr std::size_t kLeafTokensMax = 8 * WriterTable::kWritersMax;
+
+// Both sides of the wire are one description: fields() below names each field once, for the writer and the reader.
+class FieldWriter {
+  public:
+    static constexpr bool kWrites = true;
+    FieldWriter(std::string& out, WriterTable& table) : packer_(out, &table) {}
+
+    void number(std::uint64_t value) { packer_.number(value); }
+    void position(StreamPosition value) { packer_.number(value.value); }
+    void seq(Seq value) { packer_.number(value.value); }
+    void shard(ShardId value) { packer_.number(value.value); }
+    void replica(ReplicaId value) { packer_.replica(value); }
+    void flag(bool value) { packer_.number(value ? 1 : 0); }
+    template <class Enum>
+    void choice(Enum value, Enum) {
+        packer_.number(static_cast<std::uint64_t>(value));
+    }
+    void text(const std::string& value, std::size_t bytes_max) {
+        ASSERT(value.size() <= bytes_max);
+        packer_.bytes(value);
+    }
+    void clocks(const ShardClocks& value) { packer_.put(value); }
+    void leaf_key(const LeafKey& value) { packer_.put(value); }
+    void leaf(const Leaf& value) { packer_.put(value); }
+    void record(std::size_t count) { packer_.array(count); }
+    template <class T>
+    void list(const std::vector<T>& values, std::size_t count_max, auto each) {
+        ASSERT(values.size() <= count_max);
+        packer_.array(values.size());
+        for (const T& value : values) each(*this, value);
+    }
+    template <class T>
+    void maybe(const std::optional<T>& value, auto each) {
+        if (value.has_value()) {
+            each(*this, *value);
+        } else {
+            packer_.nil();
+        }
+    }
+
+  private:
+    Packer packer_;
+};
+
+class FieldReader {
+  public:
+    static constexpr bool kWrites = false;
+    explicit FieldReader(Unpacker& in) : in_(in) {}
+
+    void number(std::uint64_t& value) { value = in_.number(); }
+    void position(StreamPosition& value) { value.value = in_.number(); }
+    void seq(Seq& value) { value.value = in_.number(); }
+    void shard(ShardId& value) { value = in_.shard(); }
+    void replica(ReplicaId& value) { value = in_.replica(); }
+    void flag(bool& value) { value = in_.number_up_to(1) == 1; }
+    template <class Enum>
+    void choice(Enum& value, Enum last) {
+        value = static_cast<Enum>(in_.number_up_to(static_cast<std::uint64_t>(last)));
+    }
+    void text(std::string& value, std::size_t bytes_max) { value = in_.bytes(bytes_max); }
+    void clocks(ShardClocks& value) { value = in_.shard_clocks(); }
+    void leaf_key(LeafKey& value) { value = in_.leaf_key(); }
+    void leaf(Leaf& value) { value = in_.leaf(); }
+    void record(std::size_t count) { in_.array_of(count); }
+    template <class T>
+    void list(std::vector<T>& values, std::size_t count_max, auto each) {
+        const std::size_t count = in_.array();
+        if (count > count_max) in_.reject("a list is too long");
+        for (std::size_t i = 0; i < count && !in_.failed(); ++i) each(*this, values.emplace_back());
+    }
+    template <class T>
+    void maybe(std::optional<T>& value, auto each) {
+        if (!in_.take_nil()) each(*this, value.emplace());
+    }
+
+  private:
+    Unpacker& in_;
+};
+
+// A message as the one or the other takes it.
+template <class Io, class T>
+using Of = std::conditional_t<Io::kWrites, const T, T>;
+
+template <class Io>
+void introduction(Io& io, Of<Io, Introduction>& m) {
+    io.record(12);
+    io.number(m.protocol_version);
+    io.text(m.cluster, kNameBytesMax);
+    io.number(m.shard_count);
+    io.number(m.hash_seed);
+    io.text(m.name, kNameBytesMax);
+    io.text(m.region, kNameBytesMax);
+    io.replica(m.writer);
+    io.number(m.nonce);
+    io.text(m.gossip_address, kAddressBytesMax);
+    io.text(m.publish_address, kAddressBytesMax);
+    io.text(m.client_address, kAddressBytesMax);
+    io.list(m.peers, kPeersMax, [](Io& each, auto& address) { each.text(address, kAddressBytesMax); });
+}
+
+template <class Io>
+void pulled_leaf(Io& io, Of<Io, PulledLeaf>& m) {
+    io.record(2);
+    io.leaf_key(m.key);
+    io.leaf(m.leaf);
+}
+
+// One overload a message, chosen by type, whether const (writing) or not (reading).
+template <class T, class M>
+concept Is = std::same_as<std::remove_const_t<T>, M>;
+
+template <class Io>
+void fields(Io& io, Is<Hello> auto& m) {
+    introduction(io, m.from);
+}
+template <class Io>
+void fields(Io& io, Is<HelloOk> auto& m) {
+    introduction(io, m.from);
+}
+template <class Io>
+void fields(Io& io, Is<Refuse> auto& m) {
+    io.record(2);
+    io.choice(m.code, RefuseCode::not_introduced);
+    io.text(m.reason, kReasonBytesMax);
+}
+template <class Io>
+void fields(Io& io, Is<BatchMessage> auto& m) {
+    io.record(6);
+    io.replica(m.writer);
+    io.number(m.nonce);
+    io.position(m.position);
+    io.position(m.previous);
+    io.clocks(m.foreign);
+    io.text(m.body, kFrameBytesMax);
+}
+template <class Io>
+void fields(Io& io, Is<Announce> auto& m) {
+    io.record(7);
+    io.replica(m.writer);
+    io.number(m.nonce);
+    io.position(m.position);
+    io.position(m.previous);
+    io.clocks(m.foreign);
+    io.list(m.ranges, kSlotCount, [](Io& each, auto& range) {
+        each.record(3);
+        each.shard(range.shard);
+        each.seq(range.after);
+        each.seq(range.last);
+    });
+    io.number(m.body_bytes);
+}
+template <class Io>
+void fields(Io& io, Is<Heartbeat> auto& m) {
+    io.record(7);
+    io.replica(m.writer);
+    io.number(m.nonce);
+    io.text(m.name, kNameBytesMax);
+    io.position(m.last);
+    io.clocks(m.durable);
+    io.list(m.digests, kSlotCount, [](Io& each, auto& digest) {
+        each.record(2);
+        each.shard(digest.first);
+        each.number(digest.second);
+    });
+    io.number(m.wall_ms);
+}
+template <class Io>
+void fields(Io& io, Is<FetchRequest> auto& m) {
+    io.record(5);
+    io.number(m.request);
+    io.number(m.nonce);
+    io.position(m.after);
+    io.position(m.to);
+    io.number(m.credit_bytes);
+}
+template <class Io>
+void fields(Io& io, Is<FetchReply> auto& m) {
+    io.record(5);
+    io.number(m.request);
+    io.number(m.nonce);
+    io.choice(m.status, FetchStatus::flip_in_way);
+    io.list(m.records, kRecordsMax, [](Io& each, auto& record) {
+        each.record(6);
+        each.position(record.position);
+        each.position(record.previous);
+        each.clocks(record.foreign);
+        each.choice(record.origin, RecordOrigin::skipped);
+        each.number(record.body_bytes);
+        each.text(record.body, kFrameBytesMax);
+    });
+    io.flag(m.more);
+}
+template <class Io>
+void fields(Io& io, Is<BodyRequest> auto& m) {
+    io.record(5);
+    io.number(m.request);
+    io.number(m.nonce);
+    io.position(m.position);
+    io.number(m.offset);
+    io.number(m.bytes_max);
+}
+template <class Io>
+void fields(Io& io, Is<BodyReply> auto& m) {
+    io.record(7);
+    io.number(m.request);
+    io.number(m.nonce);
+    io.position(m.position);
+    io.choice(m.status, BodyStatus::wrong_nonce);
+    io.number(m.total_bytes);
+    io.number(m.offset);
+    io.text(m.part, kPartBytesMax);
+}
+template <class Io>
+void fields(Io& io, Is<PullRequest> auto& m) {
+    io.record(7);
+    io.number(m.request);
+    io.number(m.session);
+    io.number(m.nonce);
+    io.clocks(m.base);
+    io.clocks(m.target);
+    io.text(m.cursor, kCursorBytesMax);
+    io.number(m.credit_bytes);
+}
+template <class Io>
+void fields(Io& io, Is<PullChunk> auto& m) {
+    io.record(11);
+    io.number(m.request);
+    io.number(m.session);
+    io.number(m.nonce);
+    io.choice(m.status, PullStatus::refused);
+    io.clocks(m.clocks);
+    io.list(m.leaves, kLeavesMax, [](Io& each, auto& pulled) { pulled_leaf(each, pulled); });
+    io.maybe(m.part, [](Io& each, auto& part) {
+        each.record(4);
+        each.number(part.offset);
+        each.number(part.total_bytes);
+        each.number(part.total_hash);
+        each.text(part.bytes, kPartBytesMax);
+    });
+    io.text(m.cursor, kCursorBytesMax);
+    io.flag(m.is_final);
+    io.position(m.position);
+    io.number(m.estimate_leaves);
+}
+template <class Io>
+void fields(Io& io, Is<Ack> auto& m) {
+    io.record(3);
+    io.replica(m.writer);
+    io.number(m.nonce);
+    io.clocks(m.durable);
+}
+template <class Io>
+void fields(Io& io, Is<Ping> auto& m) {
+    io.record(1);
+    io.number(m.token);
+}
+template <class Io>
+void fields(Io& io, Is<Pong> auto& m) {
+    io.record(1);
+    io.number(m.token);
+}
+
+void append_checksum(std::string& frame) {
+    std::uint64_t checksum = hash64(frame);
+    for (std::size_t i = 0; i < kChecksumBytes; ++i, checksum >>= 8) frame.push_back(static_cast<char>(checksum));
+}
+
+std::uint64_t checksum_at_end(std::string_view frame) {
+    std::uint64_t checksum = 0;
+    for (std::size_t i = 0; i < kChecksumBytes; ++i)
+        checksum = checksum << 8 | static_cast<std::uint8_t>(frame[frame.size() - 1 - i]);
+    return checksum;
+}
+
+template <class M>
+Result<Message> read_message(Unpacker& in) {
+    M message;
+    in.array_of(2);
+    in.writer_table();
+    FieldReader reader(in);
+    fields(reader, message);
+    if (auto done = in.done(name_of(M::kKind)); !done) return std::unexpected(std::move(done.error()));
+    return Message(std::move(message));
+}
+
+// Tries each alternative's kind in turn.
+template <std::size_t I = 0>
+Result<Message> read_by_kind(std::uint8_t kind, Unpacker& in) {
+    if constexpr (I == std::variant_size_v<Message>) {
+        return fail(Code::unsupported, "frame: kind " + std::to_string(kind) +
+                                           " is not known to this build; run the same release on all nodes");
+    } else {
+        using M = std::variant_alternative_t<I, Message>;
+        if (kind == static_cast<std::uint8_t>(M::kKind)) return read_message<M>(in);
+        return read_by_kind<I + 1>(kind, in);
+    }
+}
+
+}  // namespace
+
+std::string_view name_of(MessageKind kind) {
+    switch (kind) {
+        case MessageKind::hello: return "hello";
+        case MessageKind::hello_ok: return "hello_ok";
+        case MessageKind::refuse: return "refuse";
+        case MessageKind::batch: return "batch";
+        case MessageKind::announce: return "announce";
+        case MessageKind::heartbeat: return "heartbeat";
+        case MessageKind::fetch_request: return "fetch_request";
+        case MessageKind::fetch_reply: return "fetch_reply";
+        case MessageKind::body_request: return "body_request";
+        case MessageKind::body_reply: return "body_reply";
+        case MessageKind::pull_request: return "pull_request";
+        case MessageKind::pull_chunk: return "pull_chunk";
+        case MessageKind::ack: return "ack";
+        case MessageKind::ping: return "ping";
+        case MessageKind::pong: return "pong";
+    }
+    return "unknown";
+}
+
+MessageKind kind_of(const Message& message) {
+    return std::visit([]<class M>(const M&) { return M::kKind; }, message);
+}
+
+std::string encode(const Message& message, Compression compression) {
+    WriterTable table;
+    std::string written;
+    FieldWriter writer(written, table);
+    std::visit([&writer](const auto& m) { fields(writer, m); }, message);
+
+    std::string body;
+    body.reserve(written.size() + 16 * table.ids().size() + 16);
+    Packer head(body);
+    head.array(2);
+    head.put(table);
+    body += written;
+    ASSERT(kHeaderBytes + body.size() + kChecksumBytes <= kFrameBytesMax);
+
+    std::uint8_t form = kPlain;
+    if (compression == Compression::where_it_helps && body.size() >= kCompressBytesMin) {
+        if (auto smaller = compress(body)) {
+            body = std::move(*smaller);
+            form = kZstd;
+        }
+    }
+    std::string frame(kMagic);
+    frame.reserve(kHeaderBytes + body.size() + kChecksumBytes);
+    frame.push_back(static_cast<char>(kProtocolVersion));
+    frame.push_back(static_cast<char>(kind_of(message)));
+    frame.push_back(static_cast<char>(form));
+    frame += body;
+    append_checksum(frame);
+    return frame;
+}
+
+Result<Message> decode(std::string_view frame) {
+    if (frame.size() > kFrameBytesMax) return fail(Code::too_large, "frame: more than 8 MiB");
+    if (frame.size() < kHeaderBytes + kChecksumBytes || !frame.starts_with(kMagic))
+        return fail(Code::malformed, "frame: not one of ours");
+    const auto version = static_cast<std::uint8_t>(frame[3]);
+    if (version != kProtocolVersion)
+        return fail(Code::unsupported, "frame: protocol version " + std::to_string(version) + ", but this build speaks " +
+                                           std::to_string(kProtocolVersion) + "; run the same release on all nodes");
+    if (checksum_at_end(frame) != hash64(frame.substr(0, frame.size() - kChecksumBytes)))
+        return fail(Code::malformed, "frame: checksum");
+
+    std::string_view body = frame.substr(kHeaderBytes, frame.size() - kHeaderBytes - kChecksumBytes);
+    std::string plain;
+    const auto form = static_cast<std::uint8_t>(frame[5]);
+    if (form == kZstd) {
+        auto decompressed = decompress(body, kFrameBytesMax);
+        if (!decompressed) return std::unexpected(std::move(decompressed.error()));
+        plain = std::move(*decompressed);
+        body = plain;
+    } else if (form != kPlain) {
+        return fail(Code::unsupported, "frame: form " + std::to_string(form) + " is not known to this build");
+    }
+    Unpacker in(body, kFrameTokensMax);
+    if (in.consumed() != body.size()) in.reject("bytes behind the end");
+    return read_by_kind(static_cast<std::uint8_t>(frame[4]), in);
+}
+
+std::string encode_leaf(const PulledLeaf& leaf) {
+    std::string out;
+    Packer packer(out);
+    packer.array(2);
+    packer.put(leaf.key);
+    packer.put(leaf.leaf);
+    return out;
+}
+
+Result<PulledLeaf> decode_leaf(std::string_view bytes) {
+    PulledLeaf pulled;
+    Unpacker in(bytes, kLeafTokensMax);
+    FieldReader reader(in);
+    pulled_leaf(reader, pulled);
+    if (in.consumed() != bytes.size()) in.reject("bytes behind the end");
+    if (auto done = in.done("leaf"); !done) return std::unexpected(std::move(done.error()));
+    return pulled;
+}
+
+}  // namespace skerry

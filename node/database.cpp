@@ -1,0 +1,359 @@
+#include "node/database.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "crdt/types/deadline.hpp"
+#include "crdt/types/presence.hpp"
+
+namespace skerry {
+
+namespace {
+constexpr LeafKind birth_of(LeafKind element) {
+    return element == LeafKind::member ? LeafKind::set_birth : LeafKind::hash_birth;
+}
+constexpr KeyType type_of(LeafKind element) { return element == LeafKind::member ? KeyType::set : KeyType::hash; }
+}  // namespace
+
+// ---- finding
+
+KeyRecord* Database::seen(std::uint8_t db, std::string_view key) {
+    KeyRecord* record = store_.find(db, key);
+    if (record != nullptr) observed_ = std::max(observed_, record->changed);
+    return record;
+}
+
+KeyRecord* Database::visible(std::uint8_t db, std::string_view key) {
+    KeyRecord* record = seen(db, key);
+    return record != nullptr && record->exists() && !expired(*record) ? record : nullptr;
+}
+
+KeyRecord& Database::to_write(std::uint8_t db, std::string_view key) {
+    KeyRecord& record = store_.find_or_make(db, key);
+    observed_ = std::max(observed_, record.changed);
+    if (record.exists() && expired(record)) remove_all(record);
+    return record;
+}
+
+KeyType Database::type(std::uint8_t db, std::string_view key) {
+    const KeyRecord* record = visible(db, key);
+    return record == nullptr ? KeyType::none : record->type;
+}
+
+// ---- removing
+
+void Database::remove_leaf(KeyRecord& record, LeafKind kind) {
+    if (!record.leaf(kind).any_live()) return;
+    store_.change(record, kind, {}, [kind](const Leaf& leaf, const Dot& dot, Hlc now) {
+        if (kind == LeafKind::string) return value::remove(leaf, dot, now);
+        return kind == LeafKind::deadline ? deadline::remove(leaf, dot, now) : presence::remove(leaf, dot, now);
+    });
+}
+
+void Database::remove_elements(KeyRecord& record, LeafKind kind, LeafKind birth) {
+    if (record.live(kind) > 0) {
+        std::vector<std::string> subs;
+        store_.for_each_element(record, kind, {}, [&](const ElementOrder&, const Element& element) {
+            if (element.leaf.any_live()) subs.push_back(element.sub);
+            return true;
+        });
+        for (const std::string& sub : subs)
+            store_.change(record, kind, sub, [kind](const Leaf& leaf, const Dot& dot, Hlc now) {
+                return kind == LeafKind::field ? value::remove(leaf, dot, now) : presence::remove(leaf, dot, now);
+            });
+    }
+    remove_leaf(record, birth);
+}
+
+void Database::remove_all(KeyRecord& record) {
+    remove_leaf(record, LeafKind::string);
+    remove_elements(record, LeafKind::member, LeafKind::set_birth);
+    remove_elements(record, LeafKind::field, LeafKind::hash_birth);
+    remove_leaf(record, LeafKind::deadline);
+}
+
+bool Database::remove(std::uint8_t db, std::string_view key) {
+    KeyRecord* record = seen(db, key);
+    if (record == nullptr || !record->exists()) return false;
+    const bool was_visible = !expired(*record);
+    remove_all(*record);
+    return was_visible;
+}
+
+void Database::flush(std::uint8_t db) {
+    std::vector<std::string> keys;
+    store_.for_each_key(db, 0, [&](const KeyRecord& record) {
+        if (record.exists()) keys.push_back(record.key);
+        return true;
+    });
+    for (const std::string& key : keys) {
+        remove(db, key);
+        store_.end_command();  // a database may not fit one log record
+    }
+}
+
+std::size_t Database::expire_some(std::size_t count) {
+    std::size_t removed = 0;
+    for (const auto& [db, key] : store_.expired(count)) {
+        KeyRecord* record = store_.find(db, key);
+        if (record == nullptr || !record->exists() || !expired(*record)) continue;
+        remove_all(*record);
+        store_.end_command();
+        ++removed;
+    }
+    return removed;
+}
+
+// ---- deadlines
+
+WallTime Database::deadline(std::uint8_t db, std::string_view key) {
+    const KeyRecord* record = visible(db, key);
+    return record == nullptr ? kNoDeadline : record->deadline;
+}
+
+void Database::set_deadline(std::uint8_t db, std::string_view key, WallTime at) {
+    KeyRecord& record = to_write(db, key);
+    ASSERT(record.exists());
+    store_.change(record, LeafKind::deadline, {}, [&](const Leaf& leaf, const Dot& dot, Hlc now) {
+        return deadline::set(leaf, record.string, dot, now, at);
+    });
+}
+
+void Database::drop_stale_deadline(KeyRecord& record) {
+    if (!record.exists()) remove_leaf(record, LeafKind::deadline);
+}
+
+// ---- walking
+
+std::uint64_t Database::key_count(std::uint8_t db) {
+    observed_ = store_.applied();
+    return store_.key_count(db);
+}
+
+void Database::for_each_key(std::uint8_t db, std::uint64_t from, VisitKey visit) {
+    observed_ = store_.applied();
+    store_.for_each_key(db, from, [&](const KeyRecord& record) {
+        return !record.exists() || expired(record) || visit(record);
+    });
+}
+
+std::uint64_t Database::count(std::uint8_t db, std::string_view key, LeafKind kind) {
+    const KeyRecord* record = visible(db, key);
+    return record == nullptr || record->type != type_of(kind) ? 0 : record->live(kind);
+}
+
+void Database::for_each(std::uint8_t db, std::string_view key, LeafKind kind, Hash128 from, VisitElement visit) {
+    KeyRecord* record = visible(db, key);
+    if (record == nullptr || record->type != type_of(kind)) return;
+    store_.for_each_element(*record, kind, from, [&](const ElementOrder& order, const Element& element) {
+        return !shows(kind, element.leaf) || visit(order, element);
+    });
+}
+
+// ---- strings
+
+std::optional<std::string_view> Database::get_view(std::uint8_t db, std::string_view key, std::string& out) {
+    const KeyRecord* record = visible(db, key);
+    if (record == nullptr || record->type != KeyType::string) return std::nullopt;
+    if (const auto plain = value::plain(record->string)) return plain;
+    out = *value::text(value::read(record->string));
+    return out;
+}
+
+std::optional<std::string> Database::get(std::uint8_t db, std::string_view key) {
+    std::string out;
+    const auto view = get_view(db, key, out);
+    if (!view) return std::nullopt;
+    return std::string(*view);
+}
+
+void Database::write_string(KeyRecord& record, std::string_view bytes, WallTime at) {
+    store_.change(record, LeafKind::string, {}, [&](const Leaf& leaf, const Dot& dot, Hlc now) {
+        return value::set(leaf, dot, now, {.bytes = bytes, .deadline = at});
+    });
+}
+
+void Database::set(std::uint8_t db, std::string_view key, std::string_view bytes, WallTime at) {
+    KeyRecord& record = to_write(db, key);
+    if (record.extra) {
+        remove_elements(record, LeafKind::member, LeafKind::set_birth);
+        remove_elements(record, LeafKind::field, LeafKind::hash_birth);
+        remove_leaf(record, LeafKind::deadline);
+    }
+    write_string(record, bytes, at);
+}
+
+void Database::set_keep_deadline(std::uint8_t db, std::string_view key, std::string_view bytes) {
+    KeyRecord& record = to_write(db, key);
+    drop_stale_deadline(record);
+    const WallTime at = record.exists() ? record.deadline : kNoDeadline;
+    write_string(record, bytes, at);
+    // An EXPIRE leaf goes on counting beside the new base, whose own deadline is the same.
+}
+
+Result<std::string> Database::add_to(KeyRecord& record, LeafKind kind, std::string_view sub, const Leaf& seen,
+                                     const value::Amount& amount, bool real) {
+    value::Reading reading = value::read(seen);
+    const bool creates_zero = !reading.exists && amount.up == amount.down && amount.real == 0;
+    std::string sum;
+    if (real) {
+        const auto before = value::real(reading);
+        if (!before) return std::unexpected(before.error());
+        const long double after = *before + amount.real;
+        if (!std::isfinite(after)) return fail(Code::out_of_range, "increment would produce NaN or Infinity");
+        sum = value::format_real(after);
+    } else {
+        const auto before = value::integer(reading);
+        if (!before) return std::unexpected(before.error());
+        const value::Int128 after =
+            *before + static_cast<value::Int128>(amount.up) - static_cast<value::Int128>(amount.down);
+        if (after < std::numeric_limits<std::int64_t>::min() || after > std::numeric_limits<std::int64_t>::max())
+            return fail(Code::out_of_range, "increment or decrement would overflow");
+        sum = std::to_string(static_cast<std::int64_t>(after));
+    }
+    // An increment by nothing leaves no trace in the sum; the key it makes is a plain zero.
+    store_.change(record, kind, sub, [&](const Leaf& leaf, const Dot& dot, Hlc now) {
+        return creates_zero ? value::set(leaf, dot, now, {.bytes = "0", .deadline = kNoDeadline})
+                            : value::add(leaf, dot, now, amount);
+    });
+    return sum;
+}
+
+Result<std::int64_t> Database::add(std::uint8_t db, std::string_view key, std::int64_t increment) {
+    KeyRecord& record = to_write(db, key);
+    drop_stale_deadline(record);
+    const auto sum = add_to(record, LeafKind::string, {}, record.string, value::amount_of(increment), false);
+    if (!sum) return std::unexpected(sum.error());
+    return *value::parse_integer(*sum);
+}
+
+Result<std::string> Database::add_real(std::uint8_t db, std::string_view key, long double increment) {
+    KeyRecord& record = to_write(db, key);
+    drop_stale_deadline(record);
+    return add_to(record, LeafKind::string, {}, record.string, value::amount_of_real(increment), true);
+}
+
+// ---- collections
+
+void Database::begin_collection(KeyRecord& record, LeafKind kind, LeafKind birth) {
+    if (record.live(kind) > 0 && record.leaf(birth).any_live()) return;
+    drop_stale_deadline(record);
+    store_.change(record, birth, {}, [](const Leaf& leaf, const Dot& dot, Hlc now) {
+        return presence::add(leaf, dot, now);
+    });
+}
+
+void Database::end_collection(KeyRecord& record, LeafKind kind, LeafKind birth) {
+    if (record.live(kind) > 0) return;
+    remove_leaf(record, birth);
+    drop_stale_deadline(record);
+}
+
+bool Database::set_add(std::uint8_t db, std::string_view key, std::string_view member) {
+    KeyRecord& record = to_write(db, key);
+    begin_collection(record, LeafKind::member, birth_of(LeafKind::member));
+    bool absent = true;
+    // An add of what is present takes a dot all the same: it wins over a concurrent remove.
+    store_.change(record, LeafKind::member, member, [&](const Leaf& leaf, const Dot& dot, Hlc now) {
+        absent = !leaf.any_live();
+        return presence::add(leaf, dot, now);
+    });
+    return absent;
+}
+
+bool Database::set_remove(std::uint8_t db, std::string_view key, std::string_view member) {
+    KeyRecord* record = visible(db, key);
+    if (record == nullptr || !store_.element(*record, LeafKind::member, member).any_live()) return false;
+    store_.change(*record, LeafKind::member, member, [](const Leaf& leaf, const Dot& dot, Hlc now) {
+        return presence::remove(leaf, dot, now);
+    });
+    end_collection(*record, LeafKind::member, birth_of(LeafKind::member));
+    return true;
+}
+
+bool Database::set_contains(std::uint8_t db, std::string_view key, std::string_view member) {
+    KeyRecord* record = visible(db, key);
+    return record != nullptr && store_.element(*record, LeafKind::member, member).any_live();
+}
+
+bool Database::hash_set(std::uint8_t db, std::string_view key, std::string_view field, std::string_view bytes) {
+    KeyRecord& record = to_write(db, key);
+    begin_collection(record, LeafKind::field, birth_of(LeafKind::field));
+    bool absent = true;
+    store_.change(record, LeafKind::field, field, [&](const Leaf& leaf, const Dot& dot, Hlc now) {
+        absent = !shows(LeafKind::field, leaf);
+        return value::set(leaf, dot, now, {.bytes = bytes, .deadline = kNoDeadline});
+    });
+    return absent;
+}
+
+bool Database::hash_remove(std::uint8_t db, std::string_view key, std::string_view field) {
+    KeyRecord* record = visible(db, key);
+    if (record == nullptr || !shows(LeafKind::field, store_.element(*record, LeafKind::field, field))) return false;
+    store_.change(*record, LeafKind::field, field, [](const Leaf& leaf, const Dot& dot, Hlc now) {
+        return value::remove(leaf, dot, now);
+    });
+    end_collection(*record, LeafKind::field, birth_of(LeafKind::field));
+    return true;
+}
+
+std::optional<std::string> Database::hash_get(std::uint8_t db, std::string_view key, std::string_view field) {
+    KeyRecord* record = visible(db, key);
+    if (record == nullptr || record->type != KeyType::hash) return std::nullopt;
+    const Leaf& leaf = store_.element(*record, LeafKind::field, field);
+    if (const auto plain = value::plain(leaf)) return std::string(*plain);
+    return value::text(value::read(leaf));
+}
+
+Result<std::int64_t> Database::hash_add(std::uint8_t db, std::string_view key, std::string_view field,
+                                        std::int64_t increment) {
+    KeyRecord& record = to_write(db, key);
+    begin_collection(record, LeafKind::field, birth_of(LeafKind::field));
+    const Leaf& seen_leaf = store_.element(record, LeafKind::field, field);
+    const auto sum = add_to(record, LeafKind::field, field, seen_leaf, value::amount_of(increment), false);
+    if (!sum) {
+        end_collection(record, LeafKind::field, birth_of(LeafKind::field));
+        return std::unexpected(sum.error());
+    }
+    return *value::parse_integer(*sum);
+}
+
+Result<std::string> Database::hash_add_real(std::uint8_t db, std::string_view key, std::string_view field,
+                                            long double increment) {
+    KeyRecord& record = to_write(db, key);
+    begin_collection(record, LeafKind::field, birth_of(LeafKind::field));
+    const Leaf& seen_leaf = store_.element(record, LeafKind::field, field);
+    const auto sum = add_to(record, LeafKind::field, field, seen_leaf, value::amount_of_real(increment), true);
+    if (!sum) end_collection(record, LeafKind::field, birth_of(LeafKind::field));
+    return sum;
+}
+
+// ---- copying
+
+void Database::copy(std::uint8_t from_db, std::string_view from, std::uint8_t to_db, std::string_view to) {
+    const KeyRecord* source = visible(from_db, from);
+    ASSERT(source != nullptr);
+    const KeyType kind = source->type;
+    const WallTime at = source->deadline;
+    remove(to_db, to);
+    if (kind == KeyType::string) {
+        const std::string bytes = *get(from_db, from);
+        set(to_db, to, bytes, at);
+        return;
+    }
+    std::vector<std::pair<std::string, std::string>> parts;
+    const LeafKind element_kind = kind == KeyType::set ? LeafKind::member : LeafKind::field;
+    for_each(from_db, from, element_kind, {}, [&](const ElementOrder&, const Element& element) {
+        parts.emplace_back(element.sub, kind == KeyType::hash ? value_of(element) : std::string());
+        return true;
+    });
+    for (const auto& [sub, bytes] : parts) {
+        if (kind == KeyType::set)
+            set_add(to_db, to, sub);
+        else
+            hash_set(to_db, to, sub, bytes);
+    }
+    if (at != kNoDeadline) set_deadline(to_db, to, at);
+}
+
+}  // namespace skerry

@@ -1,0 +1,375 @@
+#include "store/file_log.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <optional>
+
+#include "crdt/hash.hpp"
+
+namespace skerry {
+namespace {
+
+namespace fs = std::filesystem;
+
+static_assert(std::endian::native == std::endian::little, "segment headers are copied as they lie in memory");
+
+constexpr std::string_view kMagic = "SKRYLOG1";
+constexpr std::size_t kNameDigits = 20;
+constexpr std::string_view kExtension = ".log";
+constexpr std::string_view kUnfinished = ".new";
+constexpr std::uint64_t kMarkBytes = 64 * 1024;
+constexpr std::size_t kReadBytes = 1024 * 1024;
+
+struct Header {
+    char magic[8];
+    std::uint32_t format;
+    std::uint32_t check;
+    std::uint64_t first;
+};
+static_assert(sizeof(Header) == kLogSegmentHeaderBytes);
+
+std::string_view bytes_of(const Header& header) { return {reinterpret_cast<const char*>(&header), sizeof header}; }
+
+Header header_for(LogPosition first) {
+    Header header{.magic = {}, .format = kLogFormat, .check = 0, .first = first.value};
+    std::memcpy(header.magic, kMagic.data(), sizeof header.magic);
+    header.check = static_cast<std::uint32_t>(hash64(bytes_of(header)));
+    return header;
+}
+
+std::string name_of_segment(LogPosition first) {
+    std::string digits = std::to_string(first.value);
+    return std::string(kNameDigits - digits.size(), '0') + digits + std::string(kExtension);
+}
+
+Result<void> check_header(const fs::path& path, std::string_view bytes) {
+    Header header{};
+    if (bytes.size() < sizeof header || !bytes.starts_with(kMagic)) {
+        return fail(Code::unsupported, path.string() + ": not a log segment of Skerry, or its first bytes are damaged: "
+                                                       "move it away if it is another program's, else restore it");
+    }
+    std::memcpy(&header, bytes.data(), sizeof header);
+    if (header.format > kLogFormat) {
+        return fail(Code::unsupported, path.string() + ": written by a later version of Skerry (log format " +
+                                           std::to_string(header.format) + ", this one knows up to " +
+                                           std::to_string(kLogFormat) + "): start that version");
+    }
+    const LogPosition first{header.first};
+    if (first.value == 0 || std::memcmp(&header, bytes_of(header_for(first)).data(), sizeof header) != 0) {
+        return fail(Code::corrupt, path.string() + ": offset 0: the segment's header is damaged: restore the file");
+    }
+    if (path.filename() != name_of_segment(first)) {
+        return fail(Code::corrupt, path.string() + ": begins with record " + std::to_string(first.value) +
+                                       " and should be named " + name_of_segment(first) + ": rename it back");
+    }
+    return {};
+}
+
+struct Listing {
+    std::vector<fs::path> segments;    // by name, which is by position
+    std::vector<fs::path> unfinished;  // never used: a crash came between
+};
+
+Result<Listing> list_directory(const fs::path& directory) {
+    Listing listing;
+    std::error_code error;
+    for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+        if (it->path().extension() == kExtension) listing.segments.push_back(it->path());
+        if (it->path().extension() == kUnfinished) listing.unfinished.push_back(it->path());
+    }
+    if (error) return system_failure(error.value(), directory, "list");
+    std::ranges::sort(listing.segments);
+    return listing;
+}
+
+Result<std::string> read_whole(const PosixFile& file) {
+    const auto bytes = file.bytes();
+    if (!bytes) return std::unexpected(bytes.error());
+    if (*bytes > kLogSegmentBytesMax) {
+        return fail(Code::corrupt, file.path().string() + ": longer than any log segment: restore the file");
+    }
+    std::string content(static_cast<std::size_t>(*bytes), '\0');
+    const auto got = file.read_at(content.data(), content.size(), 0);
+    if (!got) return std::unexpected(got.error());
+    content.resize(*got);
+    return content;
+}
+
+std::unexpected<Error> damaged(const fs::path& path, std::uint64_t offset, LogPosition position) {
+    return fail(Code::corrupt, path.string() + ": offset " + std::to_string(offset) + ": record " +
+                                   std::to_string(position.value) +
+                                   " had been durable and is damaged or missing: restore the file from a copy, or "
+                                   "start this node empty and let it fetch its state from a peer");
+}
+
+}  // namespace
+
+void FileLog::Segment::mark(LogPosition position, std::uint64_t offset) {
+    if (marks.empty() || offset >= marks.back().offset + kMarkBytes) marks.push_back({position, offset});
+}
+
+Result<FileLog::Opened> FileLog::open_segment(const fs::path& path, LogPosition next_first) {
+    auto file = PosixFile::open(path, PosixFile::Mode::existing);
+    if (!file) return std::unexpected(file.error());
+    const auto content = read_whole(*file);
+    if (!content) return std::unexpected(content.error());
+    if (auto checked = check_header(path, *content); !checked) return std::unexpected(checked.error());
+    Header header{};
+    std::memcpy(&header, content->data(), sizeof header);
+    auto segment = std::make_shared<Segment>();
+    segment->file = std::move(*file);
+    segment->first = LogPosition{header.first};
+    const LogPosition durable{next_first.value == 0 ? 0 : next_first.value - 1};
+    const auto scan = scan_frames(
+        std::string_view(*content).substr(kLogSegmentHeaderBytes), segment->first, durable,
+        [&](const LogFrame& frame, std::size_t offset) { segment->mark(frame.position, kLogSegmentHeaderBytes + offset); });
+    segment->bytes = kLogSegmentHeaderBytes + scan.good_bytes;
+    if (scan.damaged) return damaged(path, segment->bytes, scan.last.next());
+    if (next_first.value != 0 && scan.last.next() != next_first) {
+        return fail(Code::corrupt, path.string() + ": overlaps the segment behind it: restore the directory from a copy");
+    }
+    return Opened{std::move(segment), scan.last};
+}
+
+Result<std::unique_ptr<FileLog>> FileLog::open(const fs::path& directory, Options options) {
+    ASSERT(options.first.value > 0);
+    ASSERT(options.segment_bytes <= kLogSegmentBytesMax / 2);
+    if (auto made = make_directory(directory); !made) return std::unexpected(made.error());
+    const auto listing = list_directory(directory);
+    if (!listing) return std::unexpected(listing.error());
+    std::deque<SegmentPointer> segments;
+    LogPosition next_first, last;
+    for (auto path = listing->segments.rbegin(); path != listing->segments.rend(); ++path) {
+        auto opened = open_segment(*path, next_first);
+        if (!opened) return std::unexpected(opened.error());
+        if (segments.empty()) last = opened->last;
+        next_first = opened->segment->first;
+        segments.push_front(std::move(opened->segment));
+    }
+    // Every file is read and sound: only now may something be changed.
+    std::unique_ptr<FileLog> log(new FileLog(directory, options));
+    for (const auto& path : listing->unfinished) {
+        if (auto removed = remove_file(path); !removed) return std::unexpected(removed.error());
+    }
+    if (auto adopted = log->adopt(std::move(segments), last); !adopted) return std::unexpected(adopted.error());
+    return log;
+}
+
+Result<void> FileLog::adopt(std::deque<SegmentPointer> segments, LogPosition last) {
+    if (segments.empty()) {
+        auto made = make_segment(options_.first);
+        if (!made) return std::unexpected(made.error());
+        last = LogPosition{options_.first.value - 1};
+        segments.push_back(std::move(*made));
+    }
+    segments_ = std::move(segments);
+    first_ = segments_.front()->first.value;
+    durable_ = last_ = last.value;
+    durable_bytes_ = segments_.back()->bytes;
+    // Cuts a torn tail, and makes durable what a killed process had written and not synced.
+    return truncate_to_durable();
+}
+
+Result<FileLog::SegmentPointer> FileLog::make_segment(LogPosition first) const {
+    const fs::path path = directory_ / name_of_segment(first);
+    const fs::path unfinished = path.string() + std::string(kUnfinished);
+    auto segment = std::make_shared<Segment>();
+    segment->first = first;
+    auto file = PosixFile::open(unfinished, PosixFile::Mode::emptied);
+    if (!file) return std::unexpected(file.error());
+    segment->file = std::move(*file);
+    const Header header = header_for(first);
+    auto done = segment->file.preallocate(options_.segment_bytes);
+    if (done) done = segment->file.write_at(bytes_of(header), 0);
+    if (done) done = segment->file.sync_all();
+    if (done) done = rename_file(unfinished, path);
+    if (done) done = sync_directory(directory_);
+    if (!done) {
+        static_cast<void>(remove_file(unfinished));
+        return std::unexpected(done.error());
+    }
+    segment->file.set_path(path);
+    return segment;
+}
+
+std::uint64_t FileLog::bytes_kept() const {
+    const std::scoped_lock lock(mutex_);
+    std::uint64_t bytes = 0;
+    for (const auto& segment : segments_) bytes += segment->bytes;
+    return bytes;
+}
+
+// The frames' positions and offsets among `frames`. Also asserts that these are whole frames for the next positions.
+std::vector<FileLog::Mark> FileLog::marks_of(std::string_view frames, LogPosition last_position) const {
+    std::vector<Mark> marks;
+    LogPosition next = last().next();
+    for (std::uint64_t offset = 0; offset < frames.size();) {
+        const auto header = peek_frame(frames.substr(offset));
+        ASSERT(header.has_value());
+        ASSERT(header->position == next);
+        if (marks.empty() || offset >= marks.back().offset + kMarkBytes) marks.push_back({next, offset});
+        offset += header->frame_bytes;
+        ASSERT(offset <= frames.size());
+        next = next.next();
+    }
+    ASSERT(last_position.next() == next);
+    return marks;
+}
+
+Result<void> FileLog::append(std::string_view frames, LogPosition last_position) {
+    ASSERT(!tail_undefined_);
+    if (frames.size() > kLogAppendBytesMax) return fail(Code::too_large, "log: one append is at most 1 GiB");
+    const auto marks = marks_of(frames, last_position);
+    if (marks.empty()) return {};
+    tail_undefined_ = true;
+    const auto& front = segments_.back();
+    if (front->bytes > kLogSegmentHeaderBytes && front->bytes + frames.size() > options_.segment_bytes) {
+        if (auto begun = begin_next_segment(); !begun) return begun;
+    }
+    const SegmentPointer segment = segments_.back();
+    if (auto written = segment->file.write_at(frames, segment->bytes); !written) return written;
+    {
+        const std::scoped_lock lock(mutex_);
+        for (const auto& mark : marks) segment->mark(mark.position, segment->bytes + mark.offset);
+        segment->bytes += frames.size();
+        last_.store(last_position.value, std::memory_order_release);
+    }
+    tail_undefined_ = false;
+    return {};
+}
+
+Result<void> FileLog::begin_next_segment() {
+    Segment& full = *segments_.back();
+    // Synced whatever the options: a later segment is the proof that the earlier ones were whole.
+    auto sealed = full.file.resize(full.bytes);
+    if (sealed) sealed = full.file.sync_all();
+    if (!sealed) return sealed;
+    durable_bytes_ = full.bytes;
+    durable_.store(last().value, std::memory_order_release);
+    auto made = make_segment(last().next());
+    if (!made) return std::unexpected(made.error());
+    durable_bytes_ = kLogSegmentHeaderBytes;
+    const std::scoped_lock lock(mutex_);
+    segments_.push_back(std::move(*made));
+    return {};
+}
+
+Result<void> FileLog::sync() {
+    if (durable() == last()) return {};
+    ASSERT(!tail_undefined_);
+    if (options_.sync) {
+        tail_undefined_ = true;
+        if (auto synced = segments_.back()->file.sync_data(); !synced) return synced;
+        tail_undefined_ = false;
+    }
+    durable_bytes_ = segments_.back()->bytes;
+    durable_.store(last().value, std::memory_order_release);
+    return {};
+}
+
+Result<void> FileLog::truncate_to_durable() {
+    tail_undefined_ = true;
+    const SegmentPointer segment = segments_.back();
+    {
+        const std::scoped_lock lock(mutex_);
+        ++epoch_;
+        segment->bytes = durable_bytes_;
+        std::erase_if(segment->marks, [&](const Mark& mark) { return mark.offset >= durable_bytes_; });
+        last_.store(durable().value, std::memory_order_release);
+    }
+    // Cut physically, and durably: an old frame must never be found behind a new one.
+    auto cut = segment->file.resize(durable_bytes_);
+    if (cut) cut = segment->file.sync_all();
+    if (!cut) return cut;
+    // On a full disk the segment goes on without blocks of its own.
+    auto reserved = segment->file.preallocate(options_.segment_bytes);
+    if (!reserved && reserved.error().code != Code::out_of_space) return reserved;
+    tail_undefined_ = false;
+    return {};
+}
+
+Result<std::optional<FileLog::Window>> FileLog::locate(LogPosition position) const {
+    const std::scoped_lock lock(mutex_);
+    if (position < segments_.front()->first) {
+        return fail(Code::truncated, "log: record " + std::to_string(position.value) + " is no longer kept, the first is " +
+                                         std::to_string(segments_.front()->first.value));
+    }
+    if (position > last()) return std::nullopt;
+    auto found = std::ranges::upper_bound(segments_, position, {}, [](const auto& segment) { return segment->first; });
+    const auto& segment = *std::prev(found);
+    const auto mark = std::ranges::upper_bound(segment->marks, position, {}, &Mark::position);
+    ASSERT(mark != segment->marks.begin());
+    return Window{segment, std::prev(mark)->offset, segment->bytes, epoch_};
+}
+
+Result<void> FileLog::read(LogPosition from, Visit visit) const {
+    Progress progress{.next = from};
+    while (progress.wanted) {
+        const auto window = locate(progress.next);
+        if (!window) return std::unexpected(window.error());
+        if (!*window) return {};
+        if (auto done = read_window(**window, progress, visit); !done) return done;
+    }
+    return {};
+}
+
+Result<void> FileLog::read_window(const Window& window, Progress& progress, Visit visit) const {
+    const PosixFile& file = window.segment->file;
+    std::string buffer;
+    std::uint64_t offset = window.from;  // of the frame that is next
+    std::size_t at = 0;                  // where it begins in the buffer
+    while (offset < window.to) {
+        std::string_view rest = std::string_view(buffer).substr(at);
+        const auto header = peek_frame(rest);
+        const std::size_t wanted = header ? header->frame_bytes : kLogFrameHeaderBytes;
+        if (rest.size() < wanted && wanted <= window.to - offset) {
+            const std::uint64_t left = window.to - offset;
+            buffer.resize(static_cast<std::size_t>(std::min<std::uint64_t>(left, std::max(wanted, kReadBytes))));
+            const auto got = file.read_at(buffer.data(), buffer.size(), offset);
+            if (!got) return std::unexpected(got.error());
+            buffer.resize(*got);
+            at = 0;
+            if (*got >= wanted) continue;
+            rest = buffer;  // the file is shorter than it was
+        }
+        const auto frame = parse_frame(rest);
+        if (!frame || frame->position > progress.next || frame->frame_bytes > window.to - offset) {
+            const std::scoped_lock lock(mutex_);
+            if (epoch_ != window.epoch) return {};  // truncated below us: look again from the same position
+            return damaged(file.path(), offset, progress.next);
+        }
+        at += frame->frame_bytes;
+        offset += frame->frame_bytes;
+        if (frame->position < progress.next) continue;  // on the way from the mark
+        progress.next = progress.next.next();
+        progress.wanted = visit(frame->position, frame->body);
+        if (!progress.wanted) return {};
+    }
+    return {};
+}
+
+Result<void> FileLog::drop_before(LogPosition position) {
+    const std::scoped_lock one_drop(drop_mutex_);
+    for (;;) {
+        SegmentPointer oldest;
+        {
+            const std::scoped_lock lock(mutex_);
+            if (segments_.size() < 2 || segments_[1]->first > position) return {};
+            oldest = std::move(segments_.front());
+            segments_.pop_front();
+            first_.store(segments_.front()->first.value, std::memory_order_release);
+        }
+        // One by one, each durably, oldest first: a crash leaves no hole.
+        auto removed = remove_file(oldest->file.path());
+        if (removed) removed = sync_directory(directory_);
+        if (removed) continue;
+        const std::scoped_lock lock(mutex_);
+        first_.store(oldest->first.value, std::memory_order_release);
+        segments_.push_front(std::move(oldest));
+        return removed;
+    }
+}
+
+}  // namespace skerry

@@ -1,0 +1,237 @@
+#include "store/record.hpp"
+
+#include "crdt/types/deadline.hpp"
+#include "crdt/types/value.hpp"
+
+namespace skerry {
+
+namespace {
+
+enum class RecordKind : std::uint8_t { batch = 1, remote = 2, stage = 3, flip = 4, boot = 5 };
+
+void begin(Packer& packer, RecordKind kind, std::size_t count) {
+    packer.array(1 + count);
+    packer.number(static_cast<std::uint8_t>(kind));
+}
+
+// A payload is opaque to the codec; whoever applies it later may rely on its form.
+void check_payload(Unpacker& in, LeafKind kind, const Entry& entry) {
+    switch (kind) {
+        case LeafKind::string:
+        case LeafKind::field:
+            if (!value::decode(entry)) in.reject("a value's payload");
+            return;
+        case LeafKind::deadline:
+            if (entry.live() && !deadline::decode(entry)) in.reject("a deadline's payload");
+            return;
+        default:
+            return;
+    }
+}
+
+ShardId read_shard(Unpacker& in) { return ShardId{static_cast<std::uint16_t>(in.number_up_to(kSlotCount - 1))}; }
+
+Batch read_batch(Unpacker& in) {
+    Batch batch;
+    in.writer_table();
+    batch.writer = in.replica();
+    const std::size_t range_count = in.array();
+    if (range_count % 3 != 0) in.reject("ranges");
+    for (std::size_t i = 0; i < range_count && !in.failed(); i += 3) {
+        ShardRange range;
+        range.shard = read_shard(in);
+        range.after = Seq{in.number()};
+        range.last = Seq{in.number()};
+        if (range.last <= range.after) in.reject("an empty range");
+        if (!batch.ranges.empty() && batch.ranges.back().shard >= range.shard) in.reject("ranges out of order");
+        batch.ranges.push_back(range);
+    }
+    const std::size_t element_count = in.array();
+    std::size_t read_count = 0;
+    while (read_count < element_count && !in.failed()) {
+        Operation operation;
+        if (in.take_nil()) {
+            if (batch.operations.empty()) in.reject("no key to repeat");
+            if (in.failed()) break;
+            operation.key.database = batch.operations.back().key.database;
+            operation.key.key = batch.operations.back().key.key;
+            read_count += 1;
+        } else {
+            operation.key.database = static_cast<std::uint8_t>(in.number_up_to(kDatabaseCount - 1));
+            operation.key.key = in.bytes(kKeyBytesMax);
+            read_count += 2;
+        }
+        const std::uint64_t kind = in.number_up_to(255);
+        if (!is_known(static_cast<std::uint8_t>(kind))) in.reject("a leaf is of an unknown kind");
+        operation.key.kind = static_cast<LeafKind>(kind);
+        operation.key.sub = in.bytes(kValueBytesMax);
+        operation.delta = in.leaf_delta();
+        read_count += 3;
+        if (!in.failed()) check_payload(in, operation.key.kind, operation.delta.entry);
+        if (operation.delta.entry.replica != batch.writer) in.reject("another writer's operation");
+        batch.operations.push_back(std::move(operation));
+    }
+    return batch;
+}
+
+Stage read_stage(Unpacker& in) {
+    Stage stage;
+    stage.session = in.number();
+    stage.clocks = unpack_shard_clocks(in);
+    const std::size_t count = in.array();
+    if (count % 2 != 0) in.reject("leaves");
+    for (std::size_t i = 0; i < count && !in.failed(); i += 2) {
+        StagedLeaf staged{in.leaf_key(), in.leaf()};
+        for (const Entry& entry : staged.leaf)
+            if (!in.failed()) check_payload(in, staged.key.kind, entry);
+        stage.leaves.push_back(std::move(staged));
+    }
+    stage.cursor = in.bytes();
+    return stage;
+}
+
+Record read_record(Unpacker& in, RecordKind kind) {
+    switch (kind) {
+        case RecordKind::batch:
+            return read_batch(in);
+        case RecordKind::remote: {
+            Remote remote;
+            remote.source = in.bytes();
+            remote.batch_bytes = in.bytes(std::size_t{512} * 1024 * 1024);
+            return remote;
+        }
+        case RecordKind::stage:
+            return read_stage(in);
+        case RecordKind::flip: {
+            const std::uint64_t session = in.number();
+            return Flip{session, unpack_shard_clocks(in)};
+        }
+        case RecordKind::boot: {
+            const ReplicaId writer{in.number()};
+            return Boot{writer, in.number()};
+        }
+    }
+    return Batch{};
+}
+
+}  // namespace
+
+void BatchBuilder::add(std::uint8_t database, std::string_view key, LeafKind kind, std::string_view sub,
+                       const LeafDelta& delta) {
+    Packer packer(operations_, &writers_);
+    if (operation_count_ != 0 && database == last_database_ && key == last_key_) {
+        packer.nil();
+        operation_count_ += 1;
+    } else {
+        packer.number(database);
+        packer.bytes(key);
+        last_database_ = database;
+        last_key_ = key;
+        operation_count_ += 2;
+    }
+    packer.number(static_cast<std::uint8_t>(kind));
+    packer.bytes(sub);
+    packer.put(delta);
+    operation_count_ += 3;
+}
+
+void BatchBuilder::finish(std::string& out, ReplicaId writer, const std::vector<ShardRange>& ranges) {
+    const std::size_t writer_index = writers_.index_of(writer);
+    Packer packer(out);
+    begin(packer, RecordKind::batch, 4);
+    packer.put(writers_);
+    packer.number(writer_index);
+    packer.array(3 * ranges.size());
+    for (const ShardRange& range : ranges) {
+        packer.number(range.shard.value);
+        packer.number(range.after.value);
+        packer.number(range.last.value);
+    }
+    packer.array(operation_count_);
+    out += operations_;
+    writers_.clear();
+    operations_.clear();
+    operation_count_ = 0;
+}
+
+Result<Batch> decode_batch(std::string_view bytes) {
+    Unpacker in(bytes);
+    in.array_of(5);
+    if (in.number() != static_cast<std::uint8_t>(RecordKind::batch)) in.reject("not a batch");
+    Batch batch = read_batch(in);
+    if (auto done = in.done("batch"); !done) return std::unexpected(done.error());
+    if (in.consumed() != bytes.size()) return fail(Code::malformed, "batch: bytes left over");
+    return batch;
+}
+
+Result<Record> decode_record(std::string_view bytes) {
+    Unpacker in(bytes);
+    (void)in.array();
+    const std::uint64_t kind = in.number();
+    if (!in.failed() && (kind < 1 || kind > 5))
+        return fail(Code::unsupported, "a log record of kind " + std::to_string(kind) + ": a later version wrote it");
+    Record record = read_record(in, static_cast<RecordKind>(kind));
+    if (auto done = in.done("record"); !done) return std::unexpected(done.error());
+    if (Remote* remote = std::get_if<Remote>(&record)) {
+        Result<Batch> batch = decode_batch(remote->batch_bytes);
+        if (!batch) return std::unexpected(batch.error());
+        remote->batch = std::move(*batch);
+    }
+    return record;
+}
+
+void append_remote(std::string& out, std::string_view source, std::string_view batch_bytes) {
+    Packer packer(out);
+    begin(packer, RecordKind::remote, 2);
+    packer.bytes(source);
+    packer.bytes(batch_bytes);
+}
+
+void append_stage(std::string& out, const Stage& stage) {
+    Packer packer(out);
+    begin(packer, RecordKind::stage, 4);
+    packer.number(stage.session);
+    pack(packer, stage.clocks);
+    packer.array(2 * stage.leaves.size());
+    for (const StagedLeaf& staged : stage.leaves) {
+        packer.put(staged.key);
+        packer.put(staged.leaf);
+    }
+    packer.bytes(stage.cursor);
+}
+
+void append_flip(std::string& out, const Flip& flip) {
+    Packer packer(out);
+    begin(packer, RecordKind::flip, 2);
+    packer.number(flip.session);
+    pack(packer, flip.clocks);
+}
+
+void append_boot(std::string& out, const Boot& boot) {
+    Packer packer(out);
+    begin(packer, RecordKind::boot, 2);
+    packer.number(boot.writer.value);
+    packer.number(boot.nonce);
+}
+
+void pack(Packer& packer, const ShardClocks& clocks) {
+    packer.array(2 * clocks.size());
+    for (const auto& [shard, clock] : clocks) {
+        packer.number(shard.value);
+        packer.put(clock);
+    }
+}
+
+ShardClocks unpack_shard_clocks(Unpacker& in) {
+    ShardClocks clocks;
+    const std::size_t count = in.array();
+    if (count % 2 != 0) in.reject("clocks");
+    for (std::size_t i = 0; i < count && !in.failed(); i += 2) {
+        const ShardId shard = read_shard(in);
+        if (!clocks.empty() && clocks.back().first >= shard) in.reject("clocks out of order");
+        clocks.emplace_back(shard, in.clock());
+    }
+    return clocks;
+}
+
+}  // namespace skerry

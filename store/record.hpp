@@ -1,0 +1,99 @@
+// store/record.hpp — what a log record says: one commit, of ours or of a peer, or a step of a pull.
+//
+// batch   [1, writers, ranges, operations]: the dots (a, b] of one writer in each shard touched, then the operations in
+//         the order applied. These very bytes are published. An operation: leaf key, delta; nil for the database and key
+//         of the operation before it.
+// remote  [2, source, batch]: a peer's batch, as received.
+// stage   [3, session, clocks, leaves, cursor]: leaf states of a pull's chunk, each at the clock of its shard then.
+// flip    [4, session, clocks]: what is staged under the session joins; the shards' clocks join `clocks`.
+// boot    [5, writer, nonce]: a process began to write here.
+// All MessagePack (crdt/codec.hpp). Kinds and forms are on disk and on the wire: docs/STORAGE.md, docs/PROTOCOL.md.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "crdt/codec.hpp"
+
+namespace skerry {
+
+// The dots (after, last] of the batch's writer in one shard.
+struct ShardRange {
+    ShardId shard;
+    Seq after;
+    Seq last;
+    friend bool operator==(const ShardRange&, const ShardRange&) = default;
+};
+
+struct Operation {
+    LeafKey key;
+    LeafDelta delta;
+    friend bool operator==(const Operation&, const Operation&) = default;
+};
+
+struct Batch {
+    ReplicaId writer;
+    std::vector<ShardRange> ranges;  // by shard
+    std::vector<Operation> operations;
+};
+
+// Gathers operations as commands run, and becomes the bytes of a batch.
+class BatchBuilder {
+  public:
+    void add(std::uint8_t database, std::string_view key, LeafKind kind, std::string_view sub, const LeafDelta& delta);
+    [[nodiscard]] bool empty() const { return operation_count_ == 0; }
+    [[nodiscard]] std::size_t bytes() const { return operations_.size(); }
+    // Appends the batch to `out` and begins anew.
+    void finish(std::string& out, ReplicaId writer, const std::vector<ShardRange>& ranges);
+
+  private:
+    WriterTable writers_;
+    std::string operations_;
+    std::size_t operation_count_ = 0;
+    std::uint8_t last_database_ = 0;
+    std::string last_key_;
+};
+
+using ShardClocks = std::vector<std::pair<ShardId, VersionVector>>;  // by shard
+
+struct StagedLeaf {
+    LeafKey key;
+    Leaf leaf;
+};
+struct Stage {
+    std::uint64_t session = 0;
+    ShardClocks clocks;
+    std::vector<StagedLeaf> leaves;
+    std::string cursor;  // opaque here: where the pull goes on after a crash
+};
+struct Flip {
+    std::uint64_t session = 0;
+    ShardClocks clocks;
+};
+struct Boot {
+    ReplicaId writer;
+    std::uint64_t nonce = 0;
+};
+struct Remote {
+    std::string source;  // opaque here: which peer, which position
+    std::string_view batch_bytes;
+    Batch batch;
+};
+using Record = std::variant<Batch, Remote, Stage, Flip, Boot>;
+
+[[nodiscard]] Result<Batch> decode_batch(std::string_view bytes);
+// Lifetime: Remote::batch_bytes points into `bytes`.   Errors: malformed, unsupported (a kind of a later version).
+[[nodiscard]] Result<Record> decode_record(std::string_view bytes);
+
+void append_remote(std::string& out, std::string_view source, std::string_view batch_bytes);
+void append_stage(std::string& out, const Stage& stage);
+void append_flip(std::string& out, const Flip& flip);
+void append_boot(std::string& out, const Boot& boot);
+
+void pack(Packer& packer, const ShardClocks& clocks);
+[[nodiscard]] ShardClocks unpack_shard_clocks(Unpacker& in);
+
+}  // namespace skerry

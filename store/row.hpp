@@ -1,0 +1,123 @@
+// store/row.hpp — what lies in the tables of the ordered store: row keys and row values (drawn in docs/STORAGE.md).
+//
+// rows       shard 2 | database 1 | order 8 | check 8 | 0                      a key: its bytes, key-level leaves, counts
+//            shard 2 | database 1 | order 8 | check 8 | kind 1 | hash 16       an element: its sub-key and leaf
+// ix         shard 2 | writer 8 | seq 8       -> row key
+// deadlines  deadline 8                       | row key -> nothing
+// meta       "format", "state", "clock" + shard 2
+//
+// order      slot 14 bits | hash 50 bits: a slot is a range, and a SCAN cursor is an order that survives restarts.
+// check      64 more bits of the same hash. Integers big-endian, so that byte order is numeric order.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "crdt/codec.hpp"
+#include "crdt/hash.hpp"
+#include "crdt/leaf_key.hpp"
+#include "store/log.hpp"
+
+namespace skerry {
+
+inline constexpr std::uint8_t kStoreFormat = 1;
+
+// Where a key stands among the keys of its database. Equal for equal keys at every node of a cluster.
+struct KeyOrder {
+    std::uint64_t order = 0;
+    std::uint64_t check = 0;
+    friend constexpr auto operator<=>(const KeyOrder&, const KeyOrder&) = default;
+    [[nodiscard]] std::uint16_t slot() const { return static_cast<std::uint16_t>(order >> 50); }
+};
+[[nodiscard]] KeyOrder key_order(std::string_view key, std::uint64_t seed);
+
+// Where an element stands among those of its key.
+struct ElementOrder {
+    LeafKind kind = LeafKind::member;
+    Hash128 hash;
+    friend constexpr auto operator<=>(const ElementOrder&, const ElementOrder&) = default;
+};
+[[nodiscard]] ElementOrder element_order(LeafKind kind, std::string_view sub, std::uint64_t seed);
+
+void append_u16(std::string& out, std::uint16_t value);
+void append_u64(std::string& out, std::uint64_t value);
+[[nodiscard]] std::uint64_t read_u64(std::string_view bytes);  // Requires: 8 bytes.
+
+inline constexpr std::size_t kKeyRowKeyBytes = 20;
+inline constexpr std::size_t kElementRowKeyBytes = 36;
+
+// The address of a key's row.
+struct RowAddress {
+    ShardId shard;
+    std::uint8_t database = 0;
+    KeyOrder order;
+    friend constexpr auto operator<=>(const RowAddress&, const RowAddress&) = default;
+};
+[[nodiscard]] std::string key_row_key(const RowAddress& address);
+[[nodiscard]] std::string element_row_key(const RowAddress& address, const ElementOrder& element);
+// The first possible row key at or after `order` in a database of a shard; and the first beyond that database.
+[[nodiscard]] std::string rows_from(ShardId shard, std::uint8_t database, std::uint64_t order);
+[[nodiscard]] std::string rows_end(ShardId shard, std::uint8_t database);
+// The bounds of one kind of element of a key, from a hash on.
+[[nodiscard]] std::string elements_from(const RowAddress& address, LeafKind kind, Hash128 from);
+[[nodiscard]] std::string elements_end(const RowAddress& address, LeafKind kind);
+
+struct RowKey {
+    RowAddress address;
+    std::optional<ElementOrder> element;  // nullopt: the key's own row
+};
+[[nodiscard]] Result<RowKey> parse_row_key(std::string_view bytes);
+
+// How many live elements of each kind a key has. Indexed by element_index().
+inline constexpr std::size_t kElementKinds = 3;
+using ElementCounts = std::array<std::uint64_t, kElementKinds>;
+[[nodiscard]] constexpr std::size_t element_index(LeafKind kind) {
+    return kind == LeafKind::member ? 0 : kind == LeafKind::field ? 1 : 2;
+}
+
+struct KeyRow {
+    std::string key;
+    std::vector<std::pair<LeafKind, Leaf>> leaves;  // by kind, none empty
+    ElementCounts live{};
+};
+[[nodiscard]] std::string encode(const KeyRow& row);
+[[nodiscard]] Result<KeyRow> decode_key_row(std::string_view bytes);
+
+struct ElementRow {
+    std::string sub;
+    Leaf leaf;
+};
+[[nodiscard]] std::string encode_element(std::string_view sub, const Leaf& leaf);
+[[nodiscard]] Result<ElementRow> decode_element_row(std::string_view bytes);
+
+[[nodiscard]] std::string ix_key(ShardId shard, const Dot& dot);
+[[nodiscard]] Result<Dot> parse_ix_key(std::string_view bytes);
+[[nodiscard]] std::string deadline_key(WallTime at, const RowAddress& address);
+
+// What the meta table holds.
+struct ShardMeta {
+    VersionVector clock;       // V at the checkpoint
+    VersionVector ix_floor;    // no dot at or below it has a row in ix
+    std::uint64_t digest = 0;  // of the live entries
+    std::array<std::uint64_t, kDatabaseCount> keys{};  // existing keys by database
+};
+[[nodiscard]] std::string encode(const ShardMeta& meta);
+[[nodiscard]] Result<ShardMeta> decode_shard_meta(std::string_view bytes);
+[[nodiscard]] std::string shard_meta_key(ShardId shard);
+
+struct StateMeta {
+    LogPosition covered;      // the log position whose state this is
+    LogPosition replay_from;  // records from here on may still be needed: staged rows of an open pull
+    std::uint16_t shard_count = 0;
+    std::uint64_t hash_seed = 0;
+    Hlc clock;                // no reading before this one was given later
+};
+inline constexpr std::string_view kStateMetaKey = "state";
+[[nodiscard]] std::string encode(const StateMeta& meta);
+[[nodiscard]] Result<StateMeta> decode_state_meta(std::string_view bytes);
+
+}  // namespace skerry
