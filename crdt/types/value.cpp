@@ -51,6 +51,7 @@ void unpack_real(Unpacker& in, Amount& amount) {
     const std::uint64_t mantissa = in.number();
     const std::uint64_t exponent_and_sign = in.number_up_to(0x1ffff);
     amount.real = std::ldexp(static_cast<long double>(mantissa), static_cast<int>(exponent_and_sign >> 1) - 32768 - 64);
+    if (!std::isfinite(amount.real)) in.reject("a real is out of range");
     if (exponent_and_sign & 1) amount.real = -amount.real;
     amount.real_count = in.number();
 }

@@ -1,3 +1,4 @@
+#include "crdt/codec.hpp"
 #include "crdt/types/deadline.hpp"
 #include "crdt/types/flags.hpp"
 #include "crdt/types/multi_value.hpp"
@@ -172,6 +173,19 @@ TEST_CASE("value: a payload of every shape decodes to what was encoded", "[crdt]
         damaged.payload.resize(cut);
         (void)value::decode(damaged);
     }
+}
+
+TEST_CASE("value: a real that no long double holds is malformed, not infinite", "[crdt][value]") {
+    std::string payload(1, static_cast<char>(16));  // kReal: mantissa, exponent and sign, count
+    Packer packer(payload);
+    packer.array(3);
+    packer.number(std::uint64_t{1} << 63);
+    packer.number(0x1ffff);
+    packer.number(1);
+    const Entry entry{.replica = kA, .seq = Seq{1}, .hlc = {}, .removed = false, .payload = payload};
+    const auto decoded = value::decode(entry);
+    REQUIRE_FALSE(decoded);
+    CHECK(decoded.error().code == Code::malformed);
 }
 
 TEST_CASE("flags: a concurrent disable beats an enable", "[crdt][flags]") {
