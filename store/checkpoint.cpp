@@ -1,0 +1,232 @@
+// The part of store/store.hpp that moves the memtable into the ordered store, and drops what is there.
+#include <algorithm>
+
+#include "store/store.hpp"
+
+namespace skerry {
+
+namespace {
+
+void put(KvBatch& batch, Table table, std::string key, std::string value) {
+    batch.push_back({table, std::move(key), std::move(value)});
+}
+
+void remove(KvBatch& batch, Table table, std::string key) { batch.push_back({table, std::move(key), std::nullopt}); }
+
+// Calls `visit` with every entry of a row: one leaf of an element, all key-level leaves of a key.
+template <class Visit>
+void for_each_entry(const KeyRecord& record, const std::optional<ElementOrder>& element, Visit&& visit) {
+    if (element) {
+        for (const Entry& entry : record.extra->elements.at(*element).leaf) visit(entry);
+        return;
+    }
+    for (const Entry& entry : record.string) visit(entry);
+    if (!record.extra) return;
+    for (const auto& [kind, leaf] : record.extra->leaves)
+        for (const Entry& entry : leaf) visit(entry);
+}
+
+}  // namespace
+
+// ---- what the next image holds
+
+void Store::mark_dirty(KeyRecord& record, RowState& row, const std::optional<ElementOrder>& element) {
+    if (row.dirty == generation_) return;
+    if (image_ && row.dirty == image_->generation_ && !row.saved) save_row(record, element);
+    note_old_rows(record, element);
+    row.dirty = generation_;
+    row.saved = false;
+    if (element) record.dirty_elements = generation_;
+    dirty_.push_back({&record, element});
+}
+
+void Store::note_old_rows(const KeyRecord& record, const std::optional<ElementOrder>& element) {
+    const ShardId shard = record.address.shard;
+    const VersionVector& floor = state(shard).ix_floor;
+    for_each_entry(record, element, [&](const Entry& entry) {
+        if (!floor.contains(entry.dot())) remove(old_rows_, Table::ix, ix_key(shard, entry.dot()));
+    });
+    if (!element && expires_here(record))
+        remove(old_rows_, Table::deadlines, deadline_key(record.deadline, record.address));
+}
+
+void Store::save_row(KeyRecord& record, const std::optional<ElementOrder>& element) {
+    const ShardId shard = record.address.shard;
+    KvBatch& changes = image_->changes_;
+    std::string row_key;
+    if (element) {
+        Element& saved = record.extra->elements.at(*element);
+        row_key = element_row_key(record.address, *element);
+        put(changes, Table::rows, row_key, encode_element(saved.sub, saved.leaf));
+        saved.row.saved = true;
+    } else {
+        row_key = key_row_key(record.address);
+        put(changes, Table::rows, row_key, encode(row_of(record)));
+        if (expires_here(record)) put(changes, Table::deadlines, deadline_key(record.deadline, record.address), {});
+        record.row.saved = true;
+    }
+    const VersionVector& floor = state(shard).ix_floor;
+    for_each_entry(record, element, [&](const Entry& entry) {
+        if (!floor.contains(entry.dot())) put(changes, Table::ix, ix_key(shard, entry.dot()), row_key);
+    });
+}
+
+// ---- the image
+
+bool Store::wants_checkpoint() const {
+    const std::size_t log_bytes_max = std::min(options_.checkpoint_log_bytes, options_.memory_bytes / 4);
+    return !image_ && !halted_ && stats_.log_bytes_since_checkpoint >= log_bytes_max;
+}
+
+bool Store::overloaded() const {
+    return stats_.memory_bytes > options_.memory_bytes + options_.memory_bytes / 8 && image_ != nullptr;
+}
+
+StateMeta Store::state_meta() const {
+    StateMeta meta{.covered = last_,
+                   .replay_from = last_.next(),
+                   .shard_count = options_.shard_count,
+                   .hash_seed = options_.hash_seed,
+                   .clock = hlc_.last()};
+    for (const auto& [session, stages] : sessions_)
+        if (!stages.empty()) meta.replay_from = std::min(meta.replay_from, stages.front());
+    return meta;
+}
+
+void Store::freeze() {
+    ASSERT(!image_ && open_batch_.empty() && commit_.frames.empty());
+    image_ = std::make_shared<Checkpoint>();
+    image_->generation_ = generation_++;
+    image_->state_ = state_meta();
+    image_->changes_ = std::exchange(old_rows_, {});
+    put(image_->changes_, Table::meta, std::string(kStateMetaKey), encode(image_->state_));
+    std::map<ShardId, VersionVector> cut;
+    if (stable_cut_) cut.insert(stable_cut_->begin(), stable_cut_->end());
+    for (std::uint16_t i = 0; i < options_.shard_count; ++i) {
+        ShardState& shard = shards_[i];
+        if (stable_cut_ && !shard.clock.empty()) {
+            VersionVector floor = shard.ix_floor;
+            floor.join(cut[ShardId{i}].meet(shard.clock));
+            if (floor != shard.ix_floor) image_->floors_.push_back({ShardId{i}, shard.ix_floor, floor});
+            shard.ix_floor = floor;
+        }
+        if (shard.clock.empty()) continue;
+        put(image_->changes_, Table::meta, shard_meta_key(ShardId{i}),
+            encode(ShardMeta{shard.clock, shard.ix_floor, shard.digest, shard.key_counts}));
+    }
+    frozen_ = std::exchange(dirty_, {});
+    saved_count_ = 0;
+    frozen_log_bytes_ = std::exchange(stats_.log_bytes_since_checkpoint, 0);
+}
+
+bool Store::save_some(std::size_t row_count) {
+    ASSERT(image_ != nullptr);
+    const std::size_t end = std::min(frozen_.size(), saved_count_ + row_count);
+    for (; saved_count_ < end; ++saved_count_) {
+        const auto& [record, element] = frozen_[saved_count_];
+        const RowState& row = element ? record->extra->elements.at(*element).row : record->row;
+        if (row.dirty == image_->generation_ && !row.saved) save_row(*record, element);
+    }
+    return saved_count_ == frozen_.size();
+}
+
+LogPosition Store::checkpointed() {
+    ASSERT(image_ && saved_count_ == frozen_.size());
+    completed_ = image_->generation_;
+    stats_.covered = image_->state_.covered;
+    ++stats_.checkpoints;
+    const LogPosition needed = image_->state_.replay_from;
+    frozen_.clear();
+    frozen_.shrink_to_fit();
+    image_.reset();
+    reader_.reset();
+    return needed;
+}
+
+Result<void> Checkpoint::write(Kv& kv) {
+    if (!sorted_) {
+        // Index rows at or below a risen floor go; then, of what deletes and puts the same row, the put stands.
+        const auto opened = kv.reader();
+        if (!opened) return std::unexpected(opened.error());
+        for (const Floor& floor : floors_) {
+            for (const auto& [writer, seq] : floor.after) {
+                const Dot first{writer, floor.before.at(writer).next()};
+                const auto scanned = (*opened)->scan(
+                    Table::ix, ix_key(floor.shard, first), ix_key(floor.shard, {writer, seq.next()}),
+                    [&](std::string_view key, std::string_view) {
+                        remove(changes_, Table::ix, std::string(key));
+                        return true;
+                    });
+                if (!scanned) return scanned;
+            }
+        }
+        floors_.clear();
+        const auto same_row = [](const KvChange& a, const KvChange& b) { return a.table == b.table && a.key == b.key; };
+        std::ranges::stable_sort(changes_, [](const KvChange& a, const KvChange& b) {
+            return std::tuple(a.table, std::string_view(a.key), !a.value) <
+                   std::tuple(b.table, std::string_view(b.key), !b.value);
+        });
+        const auto rest = std::ranges::unique(changes_, same_row);
+        changes_.erase(rest.begin(), rest.end());
+        sorted_ = true;
+    }
+    return kv.write(changes_);
+}
+
+// ---- eviction: a clock hand over all records
+
+bool Store::evict_record(ShardState& shard, Keys& keys, Keys::iterator place) {
+    KeyRecord& record = *place->second;
+    if (record.row.dirty <= completed_ && record.dirty_elements <= completed_) {
+        std::size_t bytes = bytes_of_key_row(record);
+        if (record.extra)
+            for (const auto& [order, element] : record.extra->elements) bytes += bytes_of(element);
+        stats_.memory_bytes -= bytes;
+        ++stats_.evicted;
+        track_deadline(record, false);
+        shard.all_rows = false;
+        keys.erase(place);
+        return true;
+    }
+    if (!record.extra) return false;
+    auto& elements = record.extra->elements;
+    for (auto next = elements.begin(); next != elements.end();) {
+        if (next->second.row.dirty > completed_) {
+            ++next;
+            continue;
+        }
+        stats_.memory_bytes -= bytes_of(next->second);
+        ++stats_.evicted;
+        record.extra->complete = false;
+        next = elements.erase(next);
+    }
+    return false;
+}
+
+void Store::evict(std::size_t row_count) {
+    for (std::size_t looked = 0; looked < row_count && stats_.memory_bytes > options_.memory_bytes;) {
+        ShardState& shard = state(hand_.shard);
+        Keys& keys = shard.keys[hand_.database];
+        auto next = keys.lower_bound(hand_.order);
+        for (; next != keys.end() && looked < row_count && stats_.memory_bytes > options_.memory_bytes; ++looked) {
+            KeyRecord& record = *next->second;
+            const KeyOrder order = record.address.order;
+            if (std::exchange(record.touched, false)) {
+                ++next;
+                continue;
+            }
+            next = evict_record(shard, keys, next) ? keys.upper_bound(order) : std::next(next);
+        }
+        if (next != keys.end()) {
+            hand_.order = next->first;
+            return;
+        }
+        ++looked;
+        hand_.order = {};
+        if (++hand_.database < kDatabaseCount) continue;
+        hand_.database = 0;
+        hand_.shard = ShardId{static_cast<std::uint16_t>((hand_.shard.value + 1) % options_.shard_count)};
+    }
+}
+
+}  // namespace skerry

@@ -1,0 +1,124 @@
+#include "store/memtable.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "crdt/types/deadline.hpp"
+#include "crdt/types/presence.hpp"
+
+namespace skerry {
+
+namespace {
+const Leaf kNoLeaf;
+constexpr auto kKindBefore = [](const std::pair<LeafKind, Leaf>& pair, LeafKind kind) { return pair.first < kind; };
+}  // namespace
+
+const Leaf& KeyRecord::leaf(LeafKind kind) const {
+    if (kind == LeafKind::string) return string;
+    if (!extra) return kNoLeaf;
+    const auto found = std::ranges::find(extra->leaves, kind, &std::pair<LeafKind, Leaf>::first);
+    return found == extra->leaves.end() ? kNoLeaf : found->second;
+}
+
+Leaf& KeyRecord::leaf_to_change(LeafKind kind) {
+    ASSERT(is_key_level(kind));
+    if (kind == LeafKind::string) return string;
+    auto& leaves = with_extra().leaves;
+    const auto place = std::lower_bound(leaves.begin(), leaves.end(), kind, kKindBefore);
+    if (place != leaves.end() && place->first == kind) return place->second;
+    return leaves.emplace(place, kind, Leaf{})->second;
+}
+
+Extra& KeyRecord::with_extra() {
+    if (!extra) extra = std::make_unique<Extra>();
+    return *extra;
+}
+
+void derive(KeyRecord& record) {
+    const bool plain = value::plain(record.string).has_value();
+    if (!record.extra && (plain || record.string.empty())) {
+        record.type = plain ? KeyType::string : KeyType::none;
+        record.deadline = value::kNoDeadline;
+        return;
+    }
+    const value::Reading string = value::read(record.string);
+    record.type = KeyType::none;
+    Hlc birth;
+    const auto offer = [&](bool exists, KeyType type, Hlc born) {
+        if (!exists || (record.type != KeyType::none && born < birth)) return;
+        record.type = type;
+        birth = born;
+    };
+    offer(string.exists, KeyType::string, string.birth);
+    offer(record.live(LeafKind::member) > 0, KeyType::set, presence::latest(record.leaf(LeafKind::set_birth)));
+    offer(record.live(LeafKind::field) > 0, KeyType::hash, presence::latest(record.leaf(LeafKind::hash_birth)));
+    const auto winner = deadline::read(record.leaf(LeafKind::deadline), record.string);
+    record.deadline = winner ? winner->at : value::kNoDeadline;
+    record.deadline_writer = winner ? winner->replica : ReplicaId{};
+}
+
+std::size_t bytes_of(const Leaf& leaf) {
+    std::size_t bytes = leaf.count() > 1 ? leaf.count() * sizeof(Entry) : 0;
+    for (const Entry& entry : leaf)
+        if (entry.payload.size() > 15) bytes += entry.payload.capacity() + 16;
+    return bytes;
+}
+
+std::size_t bytes_of(const Element& element) {
+    constexpr std::size_t kSlot = (sizeof(ElementOrder) + sizeof(Element)) * 5 / 4;
+    return kSlot + bytes_of(element.leaf) + (element.sub.size() > 15 ? element.sub.capacity() + 16 : 0);
+}
+
+std::size_t bytes_of_key_row(const KeyRecord& record) {
+    constexpr std::size_t kSlot = sizeof(KeyRecord) + 16 + (sizeof(KeyOrder) + sizeof(void*)) * 5 / 4;
+    std::size_t bytes = kSlot + bytes_of(record.string) + (record.key.size() > 15 ? record.key.capacity() + 16 : 0);
+    if (!record.extra) return bytes;
+    bytes += sizeof(Extra) + 16;
+    for (const auto& [kind, leaf] : record.extra->leaves) bytes += sizeof(std::pair<LeafKind, Leaf>) + bytes_of(leaf);
+    return bytes;
+}
+
+KeyRow row_of(const KeyRecord& record) {
+    KeyRow row{.key = record.key, .leaves = {}, .live = {}};
+    if (!record.string.empty()) row.leaves.emplace_back(LeafKind::string, record.string);
+    if (!record.extra) return row;
+    row.live = record.extra->live;
+    for (const auto& [kind, leaf] : record.extra->leaves)
+        if (!leaf.empty()) row.leaves.emplace_back(kind, leaf);
+    return row;
+}
+
+std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row) {
+    auto record = std::make_unique<KeyRecord>();
+    record->address = address;
+    record->key = std::move(row.key);
+    for (auto& [kind, leaf] : row.leaves) record->leaf_to_change(kind) = std::move(leaf);
+    // The elements of a key whose row comes from the ordered store are there, too, even if none is live.
+    Extra& extra = record->with_extra();
+    extra.live = row.live;
+    extra.complete = false;
+    if (extra.leaves.empty() && row.live == ElementCounts{}) record->extra.reset();
+    derive(*record);
+    return record;
+}
+
+std::uint64_t digest_of(const RowAddress& address, LeafKind kind, const ElementOrder& element, const Leaf& leaf) {
+    std::uint64_t digest = 0;
+    for (const Entry& entry : leaf) {
+        if (entry.removed) continue;
+        const std::array<std::uint64_t, 9> place{address.order.order,
+                                                 address.order.check,
+                                                 std::uint64_t{address.database} << 8 | static_cast<std::uint8_t>(kind),
+                                                 element.hash.high,
+                                                 element.hash.low,
+                                                 entry.replica.value,
+                                                 entry.seq.value,
+                                                 entry.hlc.packed,
+                                                 0};
+        const std::string_view bytes(reinterpret_cast<const char*>(place.data()), sizeof place);
+        digest += hash64(entry.payload, hash64(bytes));
+    }
+    return digest;
+}
+
+}  // namespace skerry

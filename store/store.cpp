@@ -1,0 +1,423 @@
+#include "store/store.hpp"
+
+#include <algorithm>
+
+#include "store/log_frame.hpp"
+
+namespace skerry {
+
+namespace {
+constexpr std::size_t kRecordBytesAimed = std::size_t{1} << 20;
+// An id's lower 16 bits count incarnations (node/identity.hpp): the rest names the replica for good.
+constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 16; }
+}  // namespace
+
+Store::Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now)
+    : log_(log),
+      kv_(kv),
+      options_(options),
+      now_(now),
+      hlc_(options.drift_max),
+      shards_(options.shard_count),
+      in_commit_(options.shard_count) {}
+
+void Store::halt(Error error) {
+    if (!halted_) halted_ = std::move(error);
+}
+
+KvReader* Store::reader() {
+    if (!reader_) {
+        auto opened = kv_.reader();
+        if (!opened) {
+            halt(opened.error());
+            return nullptr;
+        }
+        reader_ = std::move(*opened);
+    }
+    return reader_.get();
+}
+
+// ---- reading
+
+RowAddress Store::address_of(std::uint8_t database, std::string_view key) const {
+    const KeyOrder order = key_order(key, options_.hash_seed);
+    return {shard_of_slot(order.slot(), options_.shard_count), database, order};
+}
+
+ElementOrder Store::order_of(LeafKind kind, std::string_view sub) const {
+    return element_order(kind, sub, options_.hash_seed);
+}
+
+KeyRecord* Store::find(std::uint8_t database, std::string_view key) {
+    const RowAddress address = address_of(database, key);
+    ShardState& shard = state(address.shard);
+    Keys& keys = shard.keys[database];
+    if (const auto found = keys.find(address.order); found != keys.end()) {
+        ASSERT(found->second->key == key);  // 114 bits of hash name a key
+        found->second->touched = true;
+        return found->second.get();
+    }
+    if (shard.all_rows) return nullptr;
+    std::unique_ptr<KeyRecord> record = load_record(address);
+    if (!record) return nullptr;
+    ASSERT(record->key == key);
+    return &insert(std::move(record));
+}
+
+KeyRecord& Store::find_or_make(std::uint8_t database, std::string_view key) {
+    if (KeyRecord* record = find(database, key)) return *record;
+    auto record = std::make_unique<KeyRecord>();
+    record->address = address_of(database, key);
+    record->key = key;
+    return insert(std::move(record));
+}
+
+std::unique_ptr<KeyRecord> Store::load_record(const RowAddress& address) {
+    KvReader* stored = reader();
+    if (stored == nullptr) return nullptr;
+    ++stats_.cache_misses;
+    const auto row = stored->get(Table::rows, key_row_key(address));
+    if (!row) halt(row.error());
+    if (!row || !*row) return nullptr;
+    Result<KeyRow> decoded = decode_key_row(**row);
+    if (!decoded) {
+        halt(decoded.error());
+        return nullptr;
+    }
+    return record_of(address, std::move(*decoded));
+}
+
+KeyRecord& Store::insert(std::unique_ptr<KeyRecord> record) {
+    record->touched = true;
+    stats_.memory_bytes += bytes_of_key_row(*record);
+    track_deadline(*record, true);
+    Keys& keys = state(record->address.shard).keys[record->address.database];
+    const auto [place, fresh] = keys.emplace(record->address.order, std::move(record));
+    ASSERT(fresh);
+    return *place->second;
+}
+
+Element* Store::find_element(KeyRecord& record, const ElementOrder& order, std::string_view sub) {
+    if (!record.extra) return nullptr;
+    auto& elements = record.extra->elements;
+    if (const auto found = elements.find(order); found != elements.end()) {
+        ASSERT(found->second.sub == sub);
+        return &found->second;
+    }
+    KvReader* stored = record.extra->complete ? nullptr : reader();
+    if (stored == nullptr) return nullptr;
+    ++stats_.cache_misses;
+    const auto row = stored->get(Table::rows, element_row_key(record.address, order));
+    if (!row) halt(row.error());
+    if (!row || !*row) return nullptr;
+    Result<ElementRow> decoded = decode_element_row(**row);
+    if (!decoded) {
+        halt(decoded.error());
+        return nullptr;
+    }
+    Element& element = elements[order];
+    element.sub = std::move(decoded->sub);
+    element.leaf = std::move(decoded->leaf);
+    ASSERT(element.sub == sub);
+    stats_.memory_bytes += bytes_of(element);
+    return &element;
+}
+
+const Leaf& Store::element(KeyRecord& record, LeafKind kind, std::string_view sub) {
+    static const Leaf kNone;
+    const Element* found = find_element(record, order_of(kind, sub), sub);
+    return found == nullptr ? kNone : found->leaf;
+}
+
+void Store::for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, VisitElement visit) {
+    if (!record.extra) return;
+    const auto& elements = record.extra->elements;
+    auto next = elements.lower_bound(ElementOrder{kind, from});
+    bool more = true;
+    // Visits what is in memory before `end`; a stored row that is in memory too, and perhaps newer there, is passed by.
+    const auto visit_before = [&](const ElementOrder* end) {
+        for (; more && next != elements.end() && next->first.kind == kind && (!end || next->first < *end); ++next)
+            more = visit(next->first, next->second);
+    };
+    KvReader* stored = record.extra->complete ? nullptr : reader();
+    if (stored != nullptr) {
+        const auto scanned = stored->scan(
+            Table::rows, elements_from(record.address, kind, from), elements_end(record.address, kind),
+            [&](std::string_view key, std::string_view value) {
+                const Result<RowKey> place = parse_row_key(key);
+                Result<ElementRow> row = decode_element_row(value);
+                if (!place || !row) {
+                    halt(place ? row.error() : place.error());
+                    return false;
+                }
+                visit_before(&*place->element);
+                if (more && (next == elements.end() || next->first != *place->element))
+                    more = visit(*place->element, Element{std::move(row->sub), std::move(row->leaf), {}});
+                return more;
+            });
+        if (!scanned) halt(scanned.error());
+    }
+    visit_before(nullptr);
+}
+
+void Store::visit_stored_keys(ShardId shard, std::uint8_t database, std::uint64_t from, VisitKey visit) {
+    KvReader* stored = reader();
+    std::string at = rows_from(shard, database, from);
+    const std::string end = rows_end(shard, database);
+    bool again = stored != nullptr;
+    while (again) {
+        again = false;
+        const auto scanned = stored->scan(Table::rows, at, end, [&](std::string_view key, std::string_view value) {
+            Result<RowKey> place = parse_row_key(key);
+            Result<KeyRow> row = place && !place->element ? decode_key_row(value) : Result<KeyRow>(KeyRow{});
+            if (!place || !row) {
+                halt(place ? row.error() : place.error());
+                return false;
+            }
+            if (!place->element) return visit(*record_of(place->address, std::move(*row)));
+            // Elements follow their key: go on behind them, however many there are.
+            at = element_row_key(place->address, {static_cast<LeafKind>(0xff), {}});
+            again = true;
+            return false;
+        });
+        if (!scanned) halt(scanned.error());
+        again = again && scanned.has_value();
+    }
+}
+
+void Store::for_each_key(std::uint8_t database, std::uint64_t from, VisitKey visit) {
+    bool more = true;
+    const std::uint16_t first = shard_of_slot(KeyOrder{from, 0}.slot(), options_.shard_count).value;
+    for (std::uint16_t i = first; more && i < options_.shard_count; ++i) {
+        const Keys& keys = shards_[i].keys[database];
+        auto next = keys.lower_bound(KeyOrder{from, 0});
+        const auto visit_before = [&](const KeyOrder* end) {
+            for (; more && next != keys.end() && (!end || next->first < *end); ++next) more = visit(*next->second);
+        };
+        if (!shards_[i].all_rows)
+            visit_stored_keys(ShardId{i}, database, from, [&](const KeyRecord& record) {
+                visit_before(&record.address.order);
+                if (more && (next == keys.end() || next->first != record.address.order)) more = visit(record);
+                return more;
+            });
+        visit_before(nullptr);
+    }
+}
+
+std::uint64_t Store::key_count(std::uint8_t database) const {
+    std::uint64_t count = 0;
+    for (const ShardState& shard : shards_) count += shard.key_counts[database];
+    return count;
+}
+
+// ---- deadlines
+
+bool Store::expires_here(const KeyRecord& record) const {
+    return record.deadline != value::kNoDeadline && record.exists() &&
+           lineage(record.deadline_writer) == lineage(options_.self);
+}
+
+void Store::track_deadline(const KeyRecord& record, bool present) {
+    if (!expires_here(record)) return;
+    if (present)
+        deadlines_.emplace(record.deadline, record.address);
+    else
+        deadlines_.erase({record.deadline, record.address});
+}
+
+std::vector<std::pair<std::uint8_t, std::string>> Store::expired(std::size_t count) {
+    std::vector<std::pair<std::uint8_t, std::string>> keys;
+    for (const auto& [at, address] : deadlines_) {
+        if (at > now_ || keys.size() >= count) break;
+        const KeyRecord& record = *state(address.shard).keys[address.database].at(address.order);
+        keys.emplace_back(address.database, record.key);
+    }
+    const bool all_here = std::ranges::all_of(shards_, &ShardState::all_rows);
+    if (keys.size() >= count || all_here) return keys;
+    // Rows of what is done stay until a checkpoint: the cursor passes them by, and begins anew every minute.
+    constexpr std::chrono::minutes kWrap{1};
+    if (now_ >= deadline_wrap_ + kWrap) {
+        deadline_cursor_.clear();
+        deadline_wrap_ = now_;
+    }
+    std::vector<std::string> rows;
+    if (KvReader* stored = reader()) {
+        const auto scanned = stored->scan(Table::deadlines, deadline_cursor_, deadline_key(now_ + WallTime(1), {}),
+                                          [&](std::string_view key, std::string_view) {
+                                              rows.emplace_back(key.substr(8));
+                                              deadline_cursor_ = std::string(key) + '\0';
+                                              return keys.size() + rows.size() < count;
+                                          });
+        if (!scanned) halt(scanned.error());
+    }
+    for (const std::string& row : rows) {
+        const Result<RowKey> place = parse_row_key(row);
+        if (!place) continue;
+        const Keys& here = state(place->address.shard).keys[place->address.database];
+        if (here.contains(place->address.order)) continue;  // the set above knows better
+        if (const auto record = load_record(place->address)) keys.emplace_back(place->address.database, record->key);
+    }
+    return keys;
+}
+
+// ---- changing
+
+Dot Store::next_dot(ShardId shard) {
+    VersionVector& clock = state(shard).clock;
+    const Seq before = clock.at(options_.self);
+    open_ranges_.try_emplace(shard, before);
+    const Dot dot{options_.self, before.next()};
+    advance(shard, dot);
+    return dot;
+}
+
+void Store::advance(ShardId shard, const Dot& dot) {
+    if (!state(shard).clock.advance(dot)) return;
+    if (!in_commit_[shard.value]) {
+        in_commit_[shard.value] = true;
+        commit_shards_.push_back(shard);
+    }
+    if (dot.replica != options_.self) foreign_[shard].advance(dot);
+}
+
+Store::Change Store::begin_change(KeyRecord& record, LeafKind kind, std::string_view sub) {
+    Change change{.leaf = nullptr, .kind = kind, .order = {kind, {}}, .was_live = false, .old_digest = 0, .old_bytes = 0};
+    if (is_key_level(kind)) {
+        mark_dirty(record, record.row, std::nullopt);
+        change.old_bytes = bytes_of_key_row(record);
+        change.leaf = &record.leaf_to_change(kind);
+    } else {
+        change.order = order_of(kind, sub);
+        Element* element = find_element(record, change.order, sub);
+        if (element == nullptr) {
+            const std::size_t bytes = bytes_of_key_row(record);
+            element = &record.with_extra().elements[change.order];
+            element->sub = sub;
+            stats_.memory_bytes += bytes_of_key_row(record) - bytes;
+        } else {
+            change.old_bytes = bytes_of(*element);
+        }
+        mark_dirty(record, element->row, change.order);
+        change.leaf = &element->leaf;
+    }
+    change.was_live = change.leaf->any_live();
+    change.old_digest = digest_of(record.address, kind, change.order, *change.leaf);
+    return change;
+}
+
+void Store::end_change(KeyRecord& record, const Change& change) {
+    state(record.address.shard).digest +=
+        digest_of(record.address, change.kind, change.order, *change.leaf) - change.old_digest;
+    record.changed = last_.next();
+    if (is_key_level(change.kind)) {
+        derive_and_count(record);
+        stats_.memory_bytes += bytes_of_key_row(record) - change.old_bytes;
+        return;
+    }
+    stats_.memory_bytes += bytes_of(record.extra->elements.at(change.order)) - change.old_bytes;
+    const bool live = change.leaf->any_live();
+    if (live == change.was_live) return;
+    mark_dirty(record, record.row, std::nullopt);
+    std::uint64_t& count = record.extra->live[element_index(change.kind)];
+    count = live ? count + 1 : count - 1;
+    if (count <= 1) derive_and_count(record);
+}
+
+void Store::derive_and_count(KeyRecord& record) {
+    const bool existed = record.exists();
+    track_deadline(record, false);
+    derive(record);
+    track_deadline(record, true);
+    if (existed == record.exists()) return;
+    std::uint64_t& count = state(record.address.shard).key_counts[record.address.database];
+    count = existed ? count - 1 : count + 1;
+}
+
+// ---- commits
+
+void Store::end_command() {
+    if (open_batch_.bytes() >= kRecordBytesAimed) close_batch();
+}
+
+std::size_t Store::begin_record() {
+    const std::size_t header_at = commit_.frames.size();
+    commit_.frames.resize(header_at + kLogFrameHeaderBytes);
+    return header_at;
+}
+
+void Store::end_record(std::size_t header_at) {
+    last_ = last_.next();
+    commit_.last = last_;
+    seal_frame(commit_.frames, header_at, last_, durable_);
+}
+
+void Store::close_batch() {
+    if (open_batch_.empty()) return;
+    std::vector<ShardRange> ranges;
+    ranges.reserve(open_ranges_.size());
+    for (const auto& [shard, before] : open_ranges_)
+        ranges.push_back({.shard = shard, .after = before, .last = state(shard).clock.at(options_.self)});
+    open_ranges_.clear();
+    const std::size_t header_at = begin_record();
+    open_batch_.finish(commit_.frames, options_.self, ranges);
+    const std::size_t body_at = header_at + kLogFrameHeaderBytes;
+    end_record(header_at);
+    Published& published = commit_.published.emplace_back();
+    published.position = last_;
+    published.previous = last_published_;
+    published.foreign.assign(foreign_.begin(), foreign_.end());
+    published.body_at = body_at;
+    published.body_bytes = commit_.frames.size() - body_at;
+    foreign_.clear();
+    last_published_ = last_;
+}
+
+std::optional<Commit> Store::seal() {
+    reader_.reset();
+    if (halted_) return std::nullopt;
+    close_batch();
+    if (commit_.frames.empty()) return std::nullopt;
+    for (const ShardId shard : commit_shards_) {
+        commit_.clocks.emplace_back(shard, state(shard).clock);
+        in_commit_[shard.value] = false;
+    }
+    commit_shards_.clear();
+    stats_.log_bytes_since_checkpoint += commit_.frames.size();
+    return std::exchange(commit_, Commit{});
+}
+
+void Store::committed(const Commit& commit) {
+    ASSERT(commit.last > durable_);
+    durable_ = commit.last;
+    for (const auto& [shard, clock] : commit.clocks) state(shard).durable_clock = clock;
+}
+
+// ---- clocks
+
+ShardClocks Store::clocks() const {
+    ShardClocks clocks;
+    for (std::uint16_t i = 0; i < options_.shard_count; ++i)
+        if (!shards_[i].clock.empty()) clocks.emplace_back(ShardId{i}, shards_[i].clock);
+    return clocks;
+}
+
+ShardClocks Store::durable_clocks() const {
+    ShardClocks clocks;
+    for (std::uint16_t i = 0; i < options_.shard_count; ++i)
+        if (!shards_[i].durable_clock.empty()) clocks.emplace_back(ShardId{i}, shards_[i].durable_clock);
+    return clocks;
+}
+
+bool Store::covers(const ShardClocks& clocks) const {
+    return std::ranges::all_of(clocks, [&](const auto& pair) {
+        return pair.first.value < options_.shard_count && shards_[pair.first.value].clock.covers(pair.second);
+    });
+}
+
+bool Store::durably_covers(const ShardClocks& clocks) const {
+    return std::ranges::all_of(clocks, [&](const auto& pair) {
+        return pair.first.value < options_.shard_count && shards_[pair.first.value].durable_clock.covers(pair.second);
+    });
+}
+
+}  // namespace skerry

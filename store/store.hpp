@@ -1,0 +1,269 @@
+// store/store.hpp — the storage engine: memtable, commits, replay, checkpoints, over a log and an ordered store.
+//
+// Round    commands and remote batches change the memtable and gather into an open commit; seal() closes it; the driver
+//          makes it durable and says so with committed(). Only then may replies go out and batches be published.
+// Reads    see what is applied, durable or not; KeyRecord::changed says which log position a reply must wait for.
+// Image    freeze() fixes the state at a position; save_some() serialises it in slices, and a row that changes before it
+//          is saved is saved first; the image is written in one transaction, once its position is durable.
+// Halt     an ordered store that cannot be read stops everything: halted() is set, nothing more is sealed.
+// Thread   core thread; Checkpoint::write runs on any one thread beside it.
+#pragma once
+
+#include <absl/container/btree_set.h>
+#include <absl/functional/function_ref.h>
+
+#include <map>
+#include <optional>
+
+#include "crdt/hlc.hpp"
+#include "store/kv.hpp"
+#include "store/log.hpp"
+#include "store/memtable.hpp"
+#include "store/record.hpp"
+
+namespace skerry {
+
+struct StoreOptions {
+    ReplicaId self;
+    std::uint64_t nonce = 0;  // of this process: what it publishes is one stream
+    std::uint16_t shard_count = 256;
+    std::uint64_t hash_seed = 0;
+    std::size_t memory_bytes = std::size_t{1} << 30;
+    std::size_t checkpoint_log_bytes = std::size_t{128} << 20;
+    WallTime drift_max = HlcClock::kDriftMax;
+};
+
+// A batch of ours as it stands in the stream: after `previous`, under `foreign`, the entries of other writers that the
+// clocks gained since `previous`. The first of a process carries the whole clock.
+struct Published {
+    LogPosition position;
+    LogPosition previous;
+    ShardClocks foreign;
+    std::size_t body_at = 0;  // in Commit::frames
+    std::size_t body_bytes = 0;
+};
+
+struct Commit {
+    std::string frames;  // for Log::append
+    LogPosition last;
+    std::vector<Published> published;
+    ShardClocks clocks;  // of the shards it changed, as they are with it
+};
+
+// One checkpoint on its way to the ordered store. Owns all it needs.
+class Checkpoint {
+  public:
+    // All or nothing. May be called again after a failure.   Errors: those of Kv::write.   Thread: any one.
+    [[nodiscard]] Result<void> write(Kv& kv);
+    [[nodiscard]] LogPosition covered() const { return state_.covered; }
+    [[nodiscard]] std::size_t row_count() const { return changes_.size(); }
+
+  private:
+    friend class Store;
+    struct Floor {
+        ShardId shard;
+        VersionVector before;
+        VersionVector after;
+    };
+    Generation generation_ = 0;
+    StateMeta state_;
+    KvBatch changes_;
+    std::vector<Floor> floors_;
+    bool sorted_ = false;
+};
+
+struct StoreStats {
+    std::size_t memory_bytes = 0;
+    std::uint64_t log_bytes_since_checkpoint = 0;
+    std::uint64_t checkpoints = 0;
+    std::uint64_t cache_misses = 0;
+    std::uint64_t evicted = 0;
+    std::uint64_t clocks_ahead = 0;  // readings too far in the future to be absorbed
+    LogPosition covered;             // by the last checkpoint
+};
+
+class Store {
+  public:
+    // Reads the clocks, replays the log, and begins the stream of this process.
+    // Errors: corrupt, unsupported, io_failed; refused (another shard count or cluster than the directory was made with).
+    [[nodiscard]] static Result<std::unique_ptr<Store>> open(Log& log, const Kv& kv, const StoreOptions& options,
+                                                             WallTime now);
+
+    void set_now(WallTime now) { now_ = now; }
+    [[nodiscard]] WallTime now() const { return now_; }
+    [[nodiscard]] ReplicaId self() const { return options_.self; }
+    [[nodiscard]] const StoreOptions& options() const { return options_; }
+
+    // ---- reading. Lifetime of what is returned: until the next call that changes or evicts.
+    // The key's record; nullptr if no leaf was ever written there.
+    [[nodiscard]] KeyRecord* find(std::uint8_t database, std::string_view key);
+    [[nodiscard]] KeyRecord& find_or_make(std::uint8_t database, std::string_view key);
+    // The leaf of an element; an empty one if there is none.
+    [[nodiscard]] const Leaf& element(KeyRecord& record, LeafKind kind, std::string_view sub);
+    // Elements of one kind with hash >= from, in order, removed ones too, until `visit` returns false.
+    using VisitElement = absl::FunctionRef<bool(const ElementOrder& order, const Element& element)>;
+    void for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, VisitElement visit);
+    // Keys of a database with order >= from, in order, removed ones too, until `visit` returns false.
+    using VisitKey = absl::FunctionRef<bool(const KeyRecord& record)>;
+    void for_each_key(std::uint8_t database, std::uint64_t from, VisitKey visit);
+    [[nodiscard]] std::uint64_t key_count(std::uint8_t database) const;
+    [[nodiscard]] ElementOrder order_of(LeafKind kind, std::string_view sub) const;
+    [[nodiscard]] RowAddress address_of(std::uint8_t database, std::string_view key) const;
+    // Up to `count` keys whose deadline, written by this replica, has come. Each is offered until it goes away.
+    [[nodiscard]] std::vector<std::pair<std::uint8_t, std::string>> expired(std::size_t count);
+
+    // ---- changing. The mutator maps (leaf seen, dot, hlc) to a LeafDelta.
+    template <class Mutator>
+    void change(KeyRecord& record, LeafKind kind, std::string_view sub, Mutator&& mutator) {
+        const Change change = begin_change(record, kind, sub);
+        const Dot dot = next_dot(record.address.shard);
+        LeafDelta delta = mutator(std::as_const(*change.leaf), dot, hlc_.next(now_));
+        open_batch_.add(record.address.database, record.key, kind, sub, delta);
+        change.leaf->apply(std::move(delta));
+        end_change(record, change);
+    }
+    // Ends a command: a long batch is closed here, never inside a command.
+    void end_command();
+
+    // ---- remote.
+    // Applies what of the batch is new. Requires: every dependency is covered.
+    void apply_remote(std::string_view source, std::string_view batch_bytes, const Batch& batch);
+    void stage(const Stage& stage);
+    // Joins all that is staged under the session, each leaf at its own clocks. Requires: the stages are durable.
+    // Errors: io_failed, corrupt: nothing has changed.
+    [[nodiscard]] Result<void> flip(const Flip& flip);
+    void drop_session(std::uint64_t session) { sessions_.erase(session); }
+
+    // ---- commits.
+    [[nodiscard]] std::optional<Commit> seal();
+    void committed(const Commit& commit);
+    // The position that what is applied now will have.
+    [[nodiscard]] LogPosition applied() const { return open_batch_.empty() ? last_ : last_.next(); }
+    [[nodiscard]] LogPosition durable() const { return durable_; }
+    [[nodiscard]] LogPosition last_published() const { return last_published_; }
+
+    // ---- clocks.
+    [[nodiscard]] std::uint16_t shard_count() const { return options_.shard_count; }
+    [[nodiscard]] const ShardState& shard(ShardId shard) const { return shards_[shard.value]; }
+    [[nodiscard]] ShardClocks clocks() const;
+    [[nodiscard]] ShardClocks durable_clocks() const;
+    [[nodiscard]] bool covers(const ShardClocks& clocks) const;
+    [[nodiscard]] bool durably_covers(const ShardClocks& clocks) const;
+
+    // ---- checkpoints.
+    // What every member has, as far as known: dots below need no index row. nullopt: not known now.
+    void set_stable_cut(std::optional<ShardClocks> cut) { stable_cut_ = std::move(cut); }
+    [[nodiscard]] bool wants_checkpoint() const;
+    [[nodiscard]] bool has_changes() const { return !dirty_.empty() || last_ > stats_.covered; }
+    [[nodiscard]] bool freezing() const { return image_ != nullptr; }
+    // Requires: sealed, and no image under way.
+    void freeze();
+    // True once the image is whole and may be written. `row_count` bounds the work.
+    bool save_some(std::size_t row_count);
+    [[nodiscard]] std::shared_ptr<Checkpoint> image() const { return image_; }
+    // The image has been written. Positions before the result are needed no more for recovery.
+    LogPosition checkpointed();
+    // Drops clean rows until memory is within its limit or `row_count` rows were looked at.
+    void evict(std::size_t row_count);
+    // More in memory than may be, and nothing to drop: clients must wait for the checkpoint.
+    [[nodiscard]] bool overloaded() const;
+
+    [[nodiscard]] const std::optional<Error>& halted() const { return halted_; }
+    [[nodiscard]] const StoreStats& stats() const { return stats_; }
+
+  private:
+    struct Change {
+        Leaf* leaf;
+        LeafKind kind;
+        ElementOrder order;
+        bool was_live;
+        std::uint64_t old_digest;
+        std::size_t old_bytes;
+    };
+    struct DirtyRow {
+        KeyRecord* record;
+        std::optional<ElementOrder> element;
+    };
+
+    Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now);
+    // What the meta table says; nullopt: a new directory.
+    [[nodiscard]] Result<std::optional<StateMeta>> load();
+    [[nodiscard]] Result<void> replay(const StateMeta& state);
+    [[nodiscard]] Result<void> replay_record(LogPosition position, std::string_view body, bool covered);
+    void begin_stream();
+
+    [[nodiscard]] ShardState& state(ShardId shard) { return shards_[shard.value]; }
+    [[nodiscard]] KvReader* reader();
+    [[nodiscard]] std::unique_ptr<KeyRecord> load_record(const RowAddress& address);
+    // nullptr: there is none, in memory or beyond.
+    [[nodiscard]] Element* find_element(KeyRecord& record, const ElementOrder& order, std::string_view sub);
+    void visit_stored_keys(ShardId shard, std::uint8_t database, std::uint64_t from, VisitKey visit);
+    KeyRecord& insert(std::unique_ptr<KeyRecord> record);
+    // Drops what is clean of the record; true: all of it, the record is gone.
+    bool evict_record(ShardState& shard, Keys& keys, Keys::iterator place);
+
+    [[nodiscard]] Change begin_change(KeyRecord& record, LeafKind kind, std::string_view sub);
+    void end_change(KeyRecord& record, const Change& change);
+    void mark_dirty(KeyRecord& record, RowState& row, const std::optional<ElementOrder>& element);
+    void save_row(KeyRecord& record, const std::optional<ElementOrder>& element);
+    void note_old_rows(const KeyRecord& record, const std::optional<ElementOrder>& element);
+    void derive_and_count(KeyRecord& record);
+    void track_deadline(const KeyRecord& record, bool present);
+    [[nodiscard]] bool expires_here(const KeyRecord& record) const;
+    [[nodiscard]] Dot next_dot(ShardId shard);
+
+    void close_batch();
+    // Room for a frame's header at the end of the commit; the body follows; end_record() numbers and seals it.
+    [[nodiscard]] std::size_t begin_record();
+    void end_record(std::size_t header_at);
+    void apply_operations(const Batch& batch);
+    void apply_operation(KeyRecord& record, const Operation& operation);
+    void join_leaf_at(const StagedLeaf& staged, const VersionVector& clock);
+    [[nodiscard]] Result<void> join_session(std::uint64_t session);
+    void advance(ShardId shard, const Dot& dot);
+    void join_clocks(const ShardClocks& clocks);
+    [[nodiscard]] StateMeta state_meta() const;
+    void halt(Error error);
+
+    Log& log_;
+    const Kv& kv_;
+    StoreOptions options_;
+    WallTime now_;
+    HlcClock hlc_;
+    std::vector<ShardState> shards_;
+    std::unique_ptr<KvReader> reader_;
+    std::optional<Error> halted_;
+    StoreStats stats_;
+
+    // The open commit.
+    BatchBuilder open_batch_;
+    std::map<ShardId, Seq> open_ranges_;  // the own seq of each shard before the open batch
+    Commit commit_;
+    std::vector<ShardId> commit_shards_;
+    std::vector<bool> in_commit_;  // by shard
+    bool replaying_ = false;
+    LogPosition last_;     // the last record closed
+    LogPosition durable_;
+    LogPosition last_published_;
+    std::map<ShardId, VersionVector> foreign_;  // gained since the last published record
+
+    std::map<std::uint64_t, std::vector<LogPosition>> sessions_;  // stages by session
+
+    // The image being made, and what the next one will hold.
+    Generation generation_ = 1;
+    Generation completed_ = 0;
+    std::vector<DirtyRow> dirty_;
+    KvBatch old_rows_;     // index and deadline rows that the next image replaces
+    std::vector<DirtyRow> frozen_;
+    std::size_t saved_count_ = 0;
+    std::shared_ptr<Checkpoint> image_;
+    std::uint64_t frozen_log_bytes_ = 0;
+    std::optional<ShardClocks> stable_cut_;
+
+    absl::btree_set<std::pair<WallTime, RowAddress>> deadlines_;  // of records in memory
+    std::string deadline_cursor_;   // in the table of deadlines
+    WallTime deadline_wrap_{};
+    RowAddress hand_;  // where eviction goes on
+};
+
+}  // namespace skerry
