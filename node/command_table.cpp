@@ -230,6 +230,8 @@ constexpr auto kCommands = std::to_array<Command>({
      "Return the values that lost against concurrent ones, by field", commands::crdt_conflicts},
     {"crdt.info", 2, flag::kReadonly, {1, 1, 1}, "crdt", "7.0.0",
      "Return how a key is replicated: its leaves and their writers", commands::crdt_info},
+    {"crdt.link", 3, flag::kAdmin, {}, "crdt", "7.0.0",
+     "Cut the link to a peer for a drill, or heal it", commands::crdt_link},
     {"crdt.peers", 1, flag::kLoading, {}, "crdt", "7.0.0",
      "Return what is known of the other replicas", commands::crdt_peers},
 });

@@ -64,6 +64,8 @@ class NodeFacts {
     // it was checked before.
     virtual void barrier(Connection& connection, std::string_view token, std::int64_t timeout_ms) = 0;
     [[nodiscard]] virtual std::vector<TextFields> peers() const = 0;
+    // CRDT.LINK: a drill. False: there is no such peer.
+    [[nodiscard]] virtual bool set_link(std::string_view peer, bool up) = 0;
 
     // ---- CLUSTER: the nodes of this region as a client at `connection` reaches them, this node first.
     [[nodiscard]] virtual std::vector<NodeAddress> nodes(const Connection& connection) const = 0;

@@ -128,4 +128,11 @@ void crdt_peers(CommandContext& c) {
     }
 }
 
+void crdt_link(CommandContext& c) {
+    const bool up = c.args[2] == "heal";
+    if (!up && c.args[2] != "cut") return c.reply.error("ERR CRDT.LINK peer cut|heal");
+    if (!c.node.set_link(c.args[1], up)) return c.reply.error("ERR no such peer");
+    c.reply.ok();
+}
+
 }  // namespace skerry::commands

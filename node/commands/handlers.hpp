@@ -57,6 +57,7 @@ void crdt_barrier(CommandContext& c);
 void crdt_clock(CommandContext& c);
 void crdt_conflicts(CommandContext& c);
 void crdt_info(CommandContext& c);
+void crdt_link(CommandContext& c);
 void crdt_peers(CommandContext& c);
 
 // strings.cpp

@@ -353,6 +353,8 @@ TEST_CASE("commands: what Redis does not have", "[commands]") {
              {"CRDT.BARRIER xyz 10", "-ERR invalid clock token\r\n"},
              {"CRDT.PEERS", "*1\r\n*4\r\n$4\r\nname\r\n$4\r\nbeta\r\n$5\r\nstate\r\n$2\r\nup\r\n"}, {"WAIT 1 0", ":0\r\n"},
              {"WAIT 1 -1", "-ERR timeout is negative\r\n"}, {"WAIT 1 x", "-ERR timeout is not an integer or out of range\r\n"}});
+    play(f, {{"CRDT.LINK beta cut", kOk}, {"CRDT.LINK gamma heal", "-ERR no such peer\r\n"},
+             {"CRDT.LINK beta break", "-ERR CRDT.LINK peer cut|heal\r\n"}});
     const std::string info = f.run("CRDT.INFO k");
     CHECK(info.find("$3\r\ndot\r\n$19\r\nr0000000000000007:1\r\n") != std::string::npos);
     CHECK(info.find("$5\r\nstate\r\n$4\r\nlive\r\n") != std::string::npos);

@@ -43,6 +43,7 @@ class FakeNode final : public NodeFacts {
     void wait(Connection& connection, std::int64_t, std::int64_t) override { connection.reply().integer(0); }
     void barrier(Connection& connection, std::string_view, std::int64_t) override { connection.reply().ok(); }
     std::vector<TextFields> peers() const override { return {{{"name", "beta"}, {"state", "up"}}}; }
+    bool set_link(std::string_view peer, bool) override { return peer == "beta"; }
     std::vector<NodeAddress> nodes(const Connection&) const override {
         return {{std::string(40, 'a'), "10.0.0.1", 7000}, {std::string(40, 'b'), "10.0.0.2", 7001}};
     }
