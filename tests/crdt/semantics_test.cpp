@@ -142,9 +142,11 @@ class Site {
     }
 
   private:
-    [[nodiscard]] Leaf leaf(LeafKind kind, std::string_view sub = {}) const {
+    // Lifetime: until the next command.
+    [[nodiscard]] const Leaf& leaf(LeafKind kind, std::string_view sub = {}) const {
+        static const Leaf bottom;
         const auto found = leaves_.find(LeafKey{0, kind, "k", std::string(sub)});
-        return found == leaves_.end() ? Leaf{} : found->second;
+        return found == leaves_.end() ? bottom : found->second;
     }
     template <class Mutator, class... Arguments>
     void write(LeafKind kind, std::string_view sub, Mutator mutator, const Arguments&... arguments) {
