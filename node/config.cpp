@@ -394,10 +394,13 @@ ConfigOutcome load_config(const std::vector<std::string>& arguments, const std::
         if (!key.defaults.empty() && !key.defaults.front().empty() && help.find("(default") == std::string::npos) {
             help += " (default: " + CLI::detail::join(key.defaults, " ") + ")";
         }
-        app.add_option("--" + std::string(key.name), flags[i], help)
-            ->type_name(std::string(key.form))
-            ->allow_extra_args(false)
-            ->take_all();
+        CLI::Option* option = app.add_option("--" + std::string(key.name), flags[i], help);
+        option->type_name(std::string(key.form))->allow_extra_args(false);
+        if (key.repeatable) {
+            option->take_all();
+        } else {
+            option->expected(1);
+        }
     }
     try {
         app.parse(reversed_words(arguments));

@@ -58,6 +58,27 @@ Replication::Peer* Replication::peer_of(LinkId link) {
     return found == peers_.end() ? nullptr : &found->second;
 }
 
+bool Replication::set_cut(std::string_view name, bool cut) {
+    bool found = false;
+    for (auto& [link, peer] : peers_) {
+        if (peer.who.name != name) continue;
+        found = true;
+        peer.cut = cut;
+        peer.fetch_request = peer.body_request = 0;
+        if (cut && pull_ && pull_->link == link) end_pull("the link is cut");
+    }
+    return found;
+}
+
+bool Replication::is_cut(std::string_view name) const {
+    return std::ranges::any_of(peers_, [&](const auto& pair) { return pair.second.cut && pair.second.who.name == name; });
+}
+
+void Replication::send(LinkId link, const Message& message) {
+    const Peer* peer = peer_of(link);
+    if (peer != nullptr && !peer->cut) transport_.send(link, encode(message, Compression::where_it_helps));
+}
+
 void Replication::start(MonoTime now) {
     for (const std::string& seed : options_.seeds)
         if (seed != options_.gossip_address) peer_at(seed);
@@ -116,6 +137,8 @@ void Replication::receive(Incoming incoming, MonoTime now) {
         if (!up && pull_ && pull_->link == peer->link) end_pull("the link is down");
         return;
     }
+    const auto caller = callers_.find(incoming.connection);
+    if (peer != nullptr ? peer->cut : caller != callers_.end() && is_cut(caller->second)) return;
     auto message = decode(incoming.bytes);
     if (!message) {
         ++counters_.malformed;
@@ -153,6 +176,10 @@ void Replication::on_hello(const ConnectionToken& from, const Hello& hello, Mono
             note(NoteLevel::warn, "peer_refused", {{"peer", hello.from.gossip_address}, {"why", refuse->reason}});
         return;
     }
+    if (is_cut(hello.from.name)) return;
+    constexpr std::size_t kCallersMax = 4096;
+    if (callers_.size() >= kCallersMax) callers_.clear();  // those who still call say Hello again
+    callers_[from] = hello.from.name;
     transport_.reply(from, encode(HelloOk{introduction()}));
     learn({hello.from.gossip_address});
     heartbeat_at_ = now - kHeartbeat + MonoTime(100);  // the caller subscribes now, and waits for one

@@ -71,6 +71,9 @@ class Replication {
     void tick(MonoTime now);
     // The commit is durable: publishes its batches, and goes on with what waited for it.
     void committed(const Commit& commit, MonoTime now);
+    // A drill: from now on nothing from the peer is heard, and nothing is asked or answered. What it publishes and
+    // what is published here are not stopped on the wire: cut both ends. False: no peer of that name.
+    bool set_cut(std::string_view name, bool cut);
     // Asks the peers to report their durable clocks now (WAIT).
     void ask_clocks();
 
@@ -95,6 +98,7 @@ class Replication {
         std::string address;  // gossip
         bool up = false;
         bool greeted = false;
+        bool cut = false;
         MonoTime hello_at{-1'000'000};
         MonoTime heard_at{-1};
         Introduction who;
@@ -131,8 +135,9 @@ class Replication {
 
     Peer& peer_at(const std::string& address);
     Peer* peer_of(LinkId link);
+    [[nodiscard]] bool is_cut(std::string_view name) const;
     [[nodiscard]] Introduction introduction() const;
-    void send(LinkId link, const Message& message) { transport_.send(link, encode(message, Compression::where_it_helps)); }
+    void send(LinkId link, const Message& message);
     void note(NoteLevel level, std::string event, std::vector<std::pair<std::string, std::string>> fields);
 
     void on_request(const ConnectionToken& from, const Message& message, MonoTime now);
@@ -174,6 +179,7 @@ class Replication {
     ReplicationOptions options_;
     std::mt19937_64 random_;
     std::map<LinkId, Peer> peers_;
+    std::map<ConnectionToken, std::string> callers_;  // names, by the connection that said Hello
     std::uint64_t links_ = 0;
     std::uint64_t requests_ = 0;
     std::optional<PullSession> pull_;

@@ -6,8 +6,9 @@
 // Fair     a client is read at most kReadBytes a round (kReadBulkBytes while a long argument arrives), and all that is
 //          whole in it is executed.
 // Bounded  clients, unsent output (a slow client is cut off with a note), unexecuted input; see ServerOptions.
-// Why not  Asio: a wait or a read through it costs one system call more per request (an epoll_ctl, or a read that finds
-//          nothing), and it knows no end of a round.
+// Why not  Asio: measured on a par (GET, 50 clients: 0.53 us of CPU a command here, 0.57 there with pipelines of 16;
+//          without pipelines the difference is lost in the noise), but a wait through it costs one epoll_ctl more per
+//          request, and the end of a round, on which group commit rests, would have to be built around it.
 // Thread   everything on the thread that calls run(), before run() on the one that will; post() and stop() from any.
 #pragma once
 
@@ -88,7 +89,7 @@ class Server final {
     [[nodiscard]] std::size_t connection_count() const { return clients_.size(); }
     [[nodiscard]] const ServerCounters& counters() const { return counters_; }
     [[nodiscard]] const ServerOptions& options() const { return options_; }
-    // The wall of the current round for Connection's mono times.
+    // When the current round began, on the clock of Connection's mono times.
     [[nodiscard]] std::uint64_t mono_ms() const { return mono_ms_; }
 
   private:

@@ -8,8 +8,8 @@ namespace skerry {
 
 namespace {
 constexpr std::size_t kRecordBytesAimed = std::size_t{1} << 20;
-// An id's lower 16 bits count incarnations (node/identity.hpp): the rest names the replica for good.
-constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 16; }
+// The upper half of an id names the replica for good, the lower one its incarnation (node/identity.hpp).
+constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 32; }
 }  // namespace
 
 Store::Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now)

@@ -135,7 +135,11 @@ class Store {
     void drop_session(std::uint64_t session) { sessions_.erase(session); }
 
     // ---- commits.
+    // Ends a round: the snapshot that reads have used is given back.
+    void end_round() { reader_.reset(); }
     [[nodiscard]] std::optional<Commit> seal();
+    // Is nothing open? What is applied is then the state at the last record.
+    [[nodiscard]] bool sealed() const { return open_batch_.empty() && commit_.frames.empty(); }
     void committed(const Commit& commit);
     // The position that what is applied now will have.
     [[nodiscard]] LogPosition applied() const { return open_batch_.empty() ? last_ : last_.next(); }

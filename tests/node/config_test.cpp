@@ -101,7 +101,7 @@ TEST_CASE("config: what is wrong is named with its place", "[node][config]") {
     CHECK(has(refusal({"--memory", "1tb"}), "--memory: \"1tb\" is not a size"));
     CHECK(has(refusal({"--listen", "6379"}), "--listen: \"6379\" is not HOST:PORT"));
     CHECK(has(refusal({"--durability", "yes"}), "always, interval, none"));
-    CHECK(has(refusal({"--shards", "1", "--shards", "2"}), "--shards: one value is wanted"));
+    CHECK(has(refusal({"--shards", "1", "--shards", "2"}), "--shards: At Most 1 required but received 2"));
     CHECK(has(refusal({"--peer", "a:1"}), "of no use without gossip"));
     CHECK(has(refusal({"--config", "/nonexistent/skerry.toml"}), "/nonexistent/skerry.toml: "));
     {

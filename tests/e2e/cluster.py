@@ -1,0 +1,237 @@
+"""Real skerryd processes for tests and for the demo: start, kill -9, cut and heal links, and a small Redis client.
+
+Links are cut in network namespaces that this file makes (as root; nobody notices but TCP), otherwise by CRDT.LINK at both
+ends on loopback. Everything lives in one directory and ends with the process.
+"""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SKERRYD = os.environ.get("SKERRYD", os.path.join(ROOT, "build", "release", "skerryd"))
+
+
+class ReplyError(Exception):
+    pass
+
+
+class Client:
+    """One connection: call() one command, pipeline() many."""
+
+    def __init__(self, host, port, timeout=30):
+        self.socket = socket.create_connection((host, port), timeout=timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.socket.makefile("rb")
+
+    @staticmethod
+    def encode(arguments):
+        parts = [b"*%d\r\n" % len(arguments)]
+        for argument in arguments:
+            if not isinstance(argument, bytes):
+                argument = str(argument).encode()
+            parts.append(b"$%d\r\n%s\r\n" % (len(argument), argument))
+        return b"".join(parts)
+
+    def read(self):
+        line = self.file.readline()
+        if not line:
+            raise ConnectionError("the node closed the connection")
+        kind, rest = line[:1], line[1:-2]
+        if kind == b"+":
+            return rest.decode()
+        if kind == b"-":
+            return ReplyError(rest.decode())
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            if rest == b"-1":
+                return None
+            data = self.file.read(int(rest) + 2)
+            if len(data) != int(rest) + 2:
+                raise ConnectionError("the node closed the connection")
+            return data[:-2].decode("utf-8", "surrogateescape")
+        if kind == b"*":
+            return None if rest == b"-1" else [self.read() for _ in range(int(rest))]
+        raise ValueError("unexpected reply %r" % line)
+
+    def pipeline(self, commands):
+        self.socket.sendall(b"".join(self.encode(command) for command in commands))
+        return [self.read() for _ in commands]
+
+    def call(self, *arguments):
+        reply = self.pipeline([arguments])[0]
+        if isinstance(reply, ReplyError):
+            raise reply
+        return reply
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def sh(*command, check=True):
+    return subprocess.run(command, check=check, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+class Node:
+    def __init__(self, cluster, name, host, port, gossip, namespace=None):
+        self.cluster, self.name, self.host, self.port, self.gossip = cluster, name, host, port, gossip
+        self.namespace = namespace
+        self.directory = os.path.join(cluster.directory, name)
+        self.log_path = os.path.join(cluster.directory, name + ".log")
+        self.process = None
+
+    def start(self, *extra, wait=True):
+        command = [SKERRYD, "--name", self.name, "--region", self.name, "--cluster", self.cluster.name, "--dir", self.directory,
+                   "--listen", "%s:%d" % (self.host, self.port), "--gossip", "%s:%d" % (self.host, self.gossip)]
+        for other in self.cluster.nodes:
+            if other is not self:
+                command += ["--peer", "%s:%d" % (other.host, other.gossip)]
+        command += list(self.cluster.extra) + list(extra)
+        if self.namespace:
+            command = ["ip", "netns", "exec", self.namespace] + command
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, seconds=60):
+        end = time.time() + seconds
+        while True:
+            if self.process.poll() is not None:
+                raise RuntimeError("%s ended with %s:\n%s" % (self.name, self.process.returncode, self.log()[-3000:]))
+            try:
+                client = self.client(timeout=5)
+                client.call("PING")
+                client.close()
+                return
+            except (OSError, ConnectionError):
+                if time.time() > end:
+                    raise RuntimeError("%s does not answer:\n%s" % (self.name, self.log()[-3000:]))
+                time.sleep(0.05)
+
+    def client(self, timeout=60):
+        return Client(self.host, self.port, timeout)
+
+    def call(self, *arguments):
+        client = self.client()
+        try:
+            return client.call(*arguments)
+        finally:
+            client.close()
+
+    def kill9(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    def log(self):
+        with open(self.log_path, errors="replace") as log:
+            return log.read()
+
+
+class Cluster:
+    """with Cluster(["eu", "us", "ap"]) as cluster: ..."""
+
+    def __init__(self, names, ports=None, directory=None, namespaces=None, extra=(), name="demo"):
+        self.name, self.extra = name, extra
+        self.own_directory = directory is None
+        self.directory = directory or tempfile.mkdtemp(prefix="skerry-")
+        if namespaces is None:
+            namespaces = os.geteuid() == 0 and ports is None and shutil.which("ip") is not None
+        self.bridge = None
+        if namespaces:
+            namespaces = self.make_namespaces(names)
+        self.nodes = []
+        for i, node in enumerate(names):
+            if namespaces:
+                self.nodes.append(Node(self, node, "%s.%d" % (self.net, i + 1), 6379, 7379, "%s-%s" % (self.bridge, node)))
+            else:
+                port = ports[i] if ports else free_port()
+                gossip = port + 1000 if port < 60000 else port - 1000  # and one more to publish
+                self.nodes.append(Node(self, node, "127.0.0.1", port, gossip))
+        self.by_name = {node.name: node for node in self.nodes}
+
+    def make_namespaces(self, names):
+        self.net = "10.%d.%d" % (64 + os.getpid() // 250 % 60, os.getpid() % 250)
+        self.bridge = "sk%d" % (os.getpid() % 100000)
+        if not sh("ip", "link", "add", self.bridge, "type", "bridge", check=False):
+            self.bridge = None
+            return False
+        sh("ip", "addr", "add", self.net + ".254/24", "dev", self.bridge)
+        sh("ip", "link", "set", self.bridge, "up")
+        for i, name in enumerate(names):
+            space, out = "%s-%s" % (self.bridge, name), "%s%d" % (self.bridge, i)
+            sh("ip", "netns", "add", space)
+            sh("ip", "link", "add", out, "type", "veth", "peer", "name", "eth0", "netns", space)
+            sh("ip", "link", "set", out, "master", self.bridge, "up")
+            for command in (["addr", "add", "%s.%d/24" % (self.net, i + 1), "dev", "eth0"],
+                            ["link", "set", "eth0", "up"], ["link", "set", "lo", "up"]):
+                sh("ip", "netns", "exec", space, "ip", *command)
+        return True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def start(self):
+        for node in self.nodes:
+            node.start(wait=False)
+        for node in self.nodes:
+            node.wait_ready()
+        return self
+
+    def link(self, a, b, up):
+        a, b = self.by_name[a], self.by_name[b]
+        for here, there in ((a, b), (b, a)):
+            if here.namespace:
+                sh("ip", "netns", "exec", here.namespace, "ip", "route", "del" if up else "add", "blackhole", there.host + "/32")
+            elif here.process and here.process.poll() is None:
+                here.call("CRDT.LINK", there.name, "heal" if up else "cut")
+
+    def cut(self, a, b):
+        self.link(a, b, up=False)
+
+    def heal(self, a, b):
+        self.link(a, b, up=True)
+
+    def wait_agreement(self, seconds=60):
+        """Until every node covers every other one's clock."""
+        end = time.time() + seconds
+        tokens = [node.call("CRDT.CLOCK") for node in self.nodes]
+        for node in self.nodes:
+            for token in tokens:
+                node.call("CRDT.BARRIER", token, max(1, int((end - time.time()) * 1000)))
+
+    def close(self):
+        for node in self.nodes:
+            if node.process and node.process.poll() is None:
+                node.process.send_signal(signal.SIGTERM)
+        for node in self.nodes:
+            if node.process:
+                try:
+                    node.process.wait(timeout=20)
+                except subprocess.TimeoutExpired:
+                    node.process.kill()
+        if self.bridge:
+            for node in self.nodes:
+                sh("ip", "netns", "del", node.namespace, check=False)
+            sh("ip", "link", "del", self.bridge, check=False)
+        if self.own_directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
