@@ -1,0 +1,113 @@
+// node/commands.cpp — the checks before a handler and what follows it; see the header.
+#include "node/commands.hpp"
+
+#include <algorithm>
+
+#include "node/commands/context.hpp"
+
+namespace skerry {
+namespace {
+
+constexpr std::size_t kShownBytesMax = 128;  // of a name or arguments in an error
+
+[[nodiscard]] std::string unknown_command(std::span<const std::string_view> arguments) {
+    std::string shown;
+    for (const std::string_view argument : arguments.subspan(1)) {
+        if (shown.size() >= kShownBytesMax) break;
+        shown += "'" + std::string(argument.substr(0, kShownBytesMax - shown.size())) + "' ";
+    }
+    return "ERR unknown command '" + std::string(arguments[0].substr(0, kShownBytesMax)) +
+           "', with args beginning with: " + shown;
+}
+
+// Why the sizes of the arguments are not allowed; empty: they are.
+[[nodiscard]] std::string oversized(const Command& command, std::span<const std::string_view> arguments) {
+    if (command.has(flag::kWrite)) {
+        for (const std::string_view argument : arguments)
+            if (argument.size() > kValueBytesMax) return std::string(commands::kTooLong);
+    }
+    const KeyRange keys = keys_of(command, arguments);
+    for (std::size_t i = keys.begin; i < keys.end; i += keys.step) {
+        if (arguments[i].size() > kKeyBytesMax)
+            return "ERR key exceeds " + std::to_string(kKeyBytesMax) + " bytes";
+    }
+    return {};
+}
+
+}  // namespace
+
+void Commands::opened(Connection& connection) {
+    auto session = std::make_unique<ClientSession>();
+    session->authenticated = !node_.password().has_value();
+    connection.set_trusted(session->authenticated);
+    connection.session() = std::move(session);
+}
+
+bool Commands::admit(Connection& connection, const Command& command, std::span<const std::string_view> arguments) {
+    ReplyWriter& reply = connection.reply();
+    if (!command.takes(arguments.size())) {
+        reply.error("ERR wrong number of arguments for '" + std::string(command.name) + "' command");
+        return false;
+    }
+    if (!session_of(connection).authenticated && !command.has(flag::kNoAuth)) {
+        reply.error("NOAUTH Authentication required.");
+        return false;
+    }
+    const Store& store = database_.store();
+    if (store.halted() && !command.has(flag::kLoading)) {
+        reply.error("ERR the node has halted: " + store.halted()->text());
+        return false;
+    }
+    if (command.has(flag::kGrows)) {
+        if (const auto refused = node_.writes_refused()) {
+            reply.error(*refused);
+            return false;
+        }
+    }
+    if (const std::string text = oversized(command, arguments); !text.empty()) {
+        reply.error(text);
+        return false;
+    }
+    return true;
+}
+
+void Commands::execute(Connection& connection, std::span<const std::string_view> arguments) {
+    ASSERT(!arguments.empty());
+    if (!connection.session()) opened(connection);
+    ++executed_;
+    const Command* const command = table_.find(arguments[0]);
+    if (command == nullptr) return connection.reply().error(unknown_command(arguments));
+    CommandStats& stats = stats_[table_.index_of(*command)];
+    connection.set_last_command(command->name);
+    if (!admit(connection, *command, arguments)) {
+        ++stats.rejected;
+        return;
+    }
+    const std::uint64_t begin_us = node_.mono_us();
+    database_.reset_observed();
+    CommandContext context{.db = database_, .connection = connection, .reply = connection.reply(), .random = random_,
+                           .node = node_, .commands = *this, .args = arguments};
+    command->handler(context);
+    if (database_.store().halted() && !command->has(flag::kLoading)) {
+        return connection.close_now("the store halted");  // during this command: its reply may be wrong
+    }
+    hold_reply(connection, *command);
+    ++stats.calls;
+    stats.microseconds += node_.mono_us() - begin_us;
+}
+
+void Commands::hold_reply(Connection& connection, const Command& command) {
+    Store& store = database_.store();
+    LogPosition position = database_.observed();
+    if (command.has(flag::kWrite)) {
+        // Whatever it wrote lies at or before this; a write that found nothing to do waits for its neighbours.
+        position = std::max(position, store.applied());
+        session_of(connection).last_write = store.applied();
+    }
+    if (position > store.durable()) connection.hold_until(position);
+    if (command.has(flag::kWrite)) store.end_command();
+}
+
+void Commands::reset_stats() { std::ranges::fill(stats_, CommandStats{}); }
+
+}  // namespace skerry

@@ -1,0 +1,316 @@
+#include "node/node.hpp"
+
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <random>
+
+#include "crdt/hash.hpp"
+
+namespace skerry {
+
+namespace {
+constexpr std::chrono::milliseconds kTick{20};
+constexpr std::chrono::seconds kSyncInterval{1};
+constexpr std::size_t kSaveRows = 2000;
+constexpr std::size_t kEvictRows = 2000;
+constexpr std::size_t kExpireKeys = 200;
+constexpr std::uint64_t kDiskReserveBytes = std::uint64_t{128} << 20;  // two log segments
+
+std::uint64_t random_bits() {
+    std::random_device device;
+    return std::uint64_t{device()} << 32 | device();
+}
+
+WallTime wall_now() {
+    return std::chrono::duration_cast<WallTime>(std::chrono::system_clock::now().time_since_epoch());
+}
+
+// Without a gossip address a node speaks to nobody.
+class NoTransport final : public Transport {
+  public:
+    void connect(LinkId, std::string_view) override {}
+    void subscribe(LinkId, std::string_view) override {}
+    void disconnect(LinkId) override {}
+    void send(LinkId, std::string) override {}
+    void reply(ConnectionToken, std::string) override {}
+    void publish(std::string) override {}
+    [[nodiscard]] std::vector<Incoming> poll() override { return {}; }
+    [[nodiscard]] TransportCounters counters() const override { return {}; }
+};
+}  // namespace
+
+Result<std::unique_ptr<Node>> Node::open(Config config, LogAdapter& log) {
+    std::unique_ptr<Node> node(new Node(std::move(config), log));
+    if (auto opened = node->open_store(); !opened) return std::unexpected(opened.error());
+    if (auto opened = node->open_ports(); !opened) return std::unexpected(opened.error());
+    node->register_metrics();
+    return node;
+}
+
+Result<void> Node::open_store() {
+    const std::filesystem::path directory(config_.dir);
+    std::error_code error;
+    std::filesystem::create_directories(directory, error);
+    if (error) return fail(Code::io_failed, config_.dir + ": " + error.message());
+    auto lock = DirectoryLock::take(directory);
+    if (!lock) return std::unexpected(lock.error());
+    lock_.emplace(std::move(*lock));
+    auto kv = LmdbKv::open(directory, {});
+    if (!kv) return std::unexpected(kv.error());
+    kv_ = std::move(*kv);
+    auto log = FileLog::open(directory / "log", {.sync = config_.durability != Durability::none});
+    if (!log) return std::unexpected(log.error());
+    log_ = std::move(*log);
+    const auto identity = open_identity(directory, random_bits);
+    if (!identity) return std::unexpected(identity.error());
+    identity_ = *identity;
+    StoreOptions options{.self = identity_.writer,
+                         .nonce = random_bits() | 1,
+                         .shard_count = config_.shard_count,
+                         .hash_seed = hash64(config_.cluster),
+                         .memory_bytes = config_.memory_bytes,
+                         .drift_max = config_.drift_max};
+    auto store = Store::open(*log_, *kv_, options, wall_now());
+    if (!store) return std::unexpected(store.error());
+    store_ = std::move(*store);
+    database_ = std::make_unique<Database>(*store_);
+    commands_ = std::make_unique<Commands>(*database_, *this, random_bits());
+    log_adapter_.take({NoteLevel::info, "store_opened", {{"dir", config_.dir}, {"writer", identity_.writer.text()},
+                                                          {"new_incarnation", identity_.fresh_incarnation ? "yes" : "no"},
+                                                          {"log", std::to_string(store_->durable().value)}}});
+    return {};
+}
+
+Result<void> Node::open_ports() {
+    ServerOptions options;
+    options.clients_max = config_.clients_max;
+    options.idle_timeout = config_.idle_timeout;
+    auto server = Server::create(options, *this, [this](const Note& note) { log_adapter_.take(note); });
+    if (!server) return std::unexpected(server.error());
+    server_ = std::move(*server);
+    for (const HostPort& address : config_.listen) {
+        const auto port = server_->listen(address.host, address.port);
+        if (!port && port.error().code == Code::unsupported) {  // a machine without IPv6, say
+            log_adapter_.take({NoteLevel::warn, "not_listening", {{"address", address.text()}, {"why", port.error().where}}});
+            continue;
+        }
+        if (!port) return std::unexpected(port.error());
+        log_adapter_.take({NoteLevel::info, "listening", {{"address", HostPort{address.host, *port}.text()}}});
+    }
+    ReplicationOptions replication;
+    replication.cluster = config_.cluster;
+    replication.name = config_.name;
+    replication.region = config_.region;
+    replication.random_seed = random_bits();
+    replication.client_address = config_.announce ? config_.announce->text() : config_.listen.front().text();
+    if (config_.gossip) {
+        HostPort publish = config_.publish.value_or(
+            HostPort{config_.gossip->host, static_cast<std::uint16_t>(config_.gossip->port + 1)});
+        auto transport = ZmqTransport::open({.gossip_bind = config_.gossip->text(), .publish_bind = publish.text()}, [this] {
+            server_->post([this] {
+                for (Incoming& incoming : transport_->poll()) replication_->receive(std::move(incoming), mono());
+            });
+        });
+        if (!transport) return std::unexpected(transport.error());
+        transport_ = std::move(*transport);
+        replication.gossip_address = transport_->gossip_address();
+        replication.publish_address = transport_->publish_address();
+    } else {
+        no_transport_ = std::make_unique<NoTransport>();
+    }
+    for (const HostPort& peer : config_.peers) replication.seeds.push_back(peer.text());
+    Transport& transport = transport_ ? static_cast<Transport&>(*transport_) : *no_transport_;
+    replication_ = std::make_unique<Replication>(*store_, *log_, *kv_, transport, std::move(replication));
+    if (config_.http) {
+        HttpPages pages{.metrics = [this] { return metrics_.text(); },
+                        .health = [] { return Health{.healthy = true, .text = "{\"status\":\"ok\"}\n"}; }};
+        auto http = HttpServer::start(config_.http->host, config_.http->port, std::move(pages));
+        if (!http) return std::unexpected(http.error());
+        http_.emplace(std::move(*http));
+    }
+    return {};
+}
+
+// ---- rounds
+
+MonoTime Node::mono() const {
+    return std::chrono::duration_cast<MonoTime>(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+void Node::execute(Connection& connection, std::span<const std::string_view> arguments) {
+    commands_->execute(connection, arguments);
+}
+
+void Node::closed(Connection& connection) {
+    std::erase_if(waiting_, [&](const Waiting& waiting) { return waiting.connection == connection.id(); });
+}
+
+void Node::end_of_round() {
+    store_->set_now(wall_now());
+    commit(CommitWhen::none_under_way);
+    store_->end_round();
+    flush_notes();
+    if (store_->halted() && !failed_) {
+        failed_ = *store_->halted();
+        log_adapter_.take({NoteLevel::error, "halted", {{"why", failed_->text()}}});
+        stop();
+    }
+}
+
+void Node::commit(CommitWhen when) {
+    if (failed_ || (commits_in_flight_ > 0 && when == CommitWhen::none_under_way)) return;
+    auto sealed = store_->seal();
+    if (!sealed) return;
+    ++commits_in_flight_;
+    const bool sync_always = config_.durability == Durability::always;
+    auto commit = std::make_shared<Commit>(std::move(*sealed));
+    commit_worker_->post([this, commit, sync_always] {
+        Result<void> outcome = log_->append(commit->frames, commit->last);
+        if (outcome && (sync_always || mono() >= last_sync_ + kSyncInterval)) {
+            outcome = log_->sync();
+            last_sync_ = mono();
+        }
+        server_->post([this, commit, outcome] { commit_done(commit, outcome); });
+    });
+}
+
+void Node::commit_done(std::shared_ptr<Commit> commit, Result<void> outcome) {
+    --commits_in_flight_;
+    if (!outcome) {
+        failed_ = outcome.error();
+        log_adapter_.take({NoteLevel::error, "log_failed", {{"why", outcome.error().text()}}});
+        server_->fail_held_from(store_->durable().next(), "ERR the write could not be made durable: " + outcome.error().text());
+        stop();
+        return;
+    }
+    ++commits_;
+    log_bytes_ += commit->frames.size();
+    store_->committed(*commit);
+    server_->release(store_->durable());
+    replication_->committed(*commit, mono());
+}
+
+// ---- time
+
+int Node::run() {
+    commit_worker_ = std::make_unique<Worker>();
+    checkpoint_worker_ = std::make_unique<Worker>();
+    check_disk();
+    server_->every(kTick, [this] { tick(); });
+    server_->every(std::chrono::seconds(1), [this] { tick_second(); });
+    started_ = mono();
+    replication_->start(mono());
+    server_->post([] {});  // the boot record is the first commit
+    server_->run();
+    return finish();
+}
+
+void Node::tick() {
+    store_->set_now(wall_now());
+    replication_->tick(mono());
+    database_->expire_some(kExpireKeys);
+    serve_waiting();
+    step_checkpoint();
+    store_->evict(kEvictRows);
+    if (!waiting_.empty()) replication_->ask_clocks();
+}
+
+void Node::check_disk() {
+    struct statvfs disk {};
+    if (::statvfs(config_.dir.c_str(), &disk) != 0) return;
+    const bool full = std::uint64_t{disk.f_bavail} * disk.f_frsize < kDiskReserveBytes;
+    if (full == disk_full_) return;
+    disk_full_ = full;
+    log_adapter_.take({full ? NoteLevel::error : NoteLevel::info, full ? "disk_full" : "disk_has_room",
+                       {{"dir", config_.dir}, {"writes", full ? "refused" : "accepted"}}});
+}
+
+std::optional<std::string> Node::writes_refused() const {
+    if (!disk_full_) return std::nullopt;
+    return "MISCONF the disk of " + config_.dir + " has less than 128 MiB left: writes are refused, reads and deletes work";
+}
+
+void Node::flush_notes() {
+    for (const Note& note : replication_->take_notes()) log_adapter_.take(note);
+}
+
+// ---- checkpoints
+
+void Node::step_checkpoint() {
+    if (failed_) return;
+    const bool wanted = store_->wants_checkpoint() || ((checkpoint_asked_ || replication_->wants_checkpoint()) && store_->has_changes());
+    if (!store_->freezing()) {
+        if (!wanted) return;
+        commit(CommitWhen::now);  // only with nothing open is the state that of one log position
+        if (!store_->sealed()) return;
+        checkpoint_asked_ = false;
+        store_->freeze();
+    }
+    if (!checkpoint_writing_ && store_->save_some(kSaveRows * (store_->overloaded() ? 50 : 10)) &&
+        store_->durable() >= store_->image()->covered())
+        write_checkpoint();
+}
+
+void Node::write_checkpoint() {
+    checkpoint_writing_ = true;
+    // The ordered store may never be ahead of a log that a power cut takes back.
+    commit_worker_->post([this] {
+        const Result<void> synced = log_->sync();
+        server_->post([this, synced] {
+            if (!synced) return checkpoint_written(synced);
+            checkpoint_worker_->post([this, image = store_->image()] {
+                const Result<void> written = image->write(*kv_);
+                server_->post([this, written] { checkpoint_written(written); });
+            });
+        });
+    });
+}
+
+void Node::checkpoint_written(Result<void> outcome) {
+    checkpoint_writing_ = false;
+    if (!outcome) {
+        log_adapter_.take({NoteLevel::error, "checkpoint_failed", {{"why", outcome.error().text()}}});
+        return;  // the image stays, and is written again at a later tick
+    }
+    const LogPosition needed = store_->checkpointed();
+    replication_->checkpointed();
+    last_checkpoint_seconds_ = store_->now().count() / 1000;
+    drop_old_log(needed);
+}
+
+void Node::drop_old_log(LogPosition needed) {
+    log_marks_.emplace_back(needed, log_bytes_);
+    while (log_marks_.size() > 1 && log_bytes_ - log_marks_[1].second >= config_.log_keep_bytes) log_marks_.pop_front();
+    const auto& [position, bytes] = log_marks_.front();
+    if (log_bytes_ - bytes < config_.log_keep_bytes) return;
+    if (auto dropped = log_->drop_before(std::min(position, needed)); !dropped)
+        log_adapter_.take({NoteLevel::warn, "log_not_dropped", {{"why", dropped.error().text()}}});
+}
+
+int Node::finish() {
+    // The server has ended: nothing posted is executed any more, so what is left is done here, in order.
+    checkpoint_worker_.reset();
+    commit_worker_.reset();
+    http_.reset();
+    transport_.reset();
+    if (failed_) return 1;
+    const auto give_up = [this](const Error& error) {
+        log_adapter_.take({NoteLevel::error, "not_ended_cleanly", {{"why", error.text()}}});
+        return 1;
+    };
+    if (auto synced = log_->sync(); !synced) return give_up(synced.error());
+    while (auto sealed = store_->seal()) {
+        if (auto appended = log_->append(sealed->frames, sealed->last); !appended) return give_up(appended.error());
+        if (auto synced = log_->sync(); !synced) return give_up(synced.error());
+    }
+    store_.reset();
+    if (auto marked = mark_clean(config_.dir, identity_.writer); !marked) return give_up(marked.error());
+    log_adapter_.take({NoteLevel::info, "stopped", {{"dir", config_.dir}}});
+    return 0;
+}
+
+Node::~Node() = default;
+
+}  // namespace skerry

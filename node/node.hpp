@@ -1,0 +1,143 @@
+// node/node.hpp — the process: a store over files, a client port, peers over ZeroMQ, and the threads between them.
+//
+// Round    commands execute against memory; at the round's end the open commit is sealed, if none is under way, and handed
+//          to the commit thread (append, fdatasync); when it is durable, replies go out, then batches are published.
+// Threads  core (this class, the server), commit, checkpoint, ZeroMQ, HTTP. Only posted tasks cross into the core.
+// Failure  a log that cannot be written ends the process with an error: what was acknowledged is on disk. A disk that is
+//          nearly full is noticed before that: writes get an error, reads and deletes go on.
+#pragma once
+
+#include <deque>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "net/zmq_transport.hpp"
+#include "node/commands.hpp"
+#include "node/config.hpp"
+#include "node/http.hpp"
+#include "node/identity.hpp"
+#include "node/log_adapter.hpp"
+#include "node/metrics.hpp"
+#include "node/replication.hpp"
+#include "node/server.hpp"
+#include "node/worker.hpp"
+#include "store/directory_lock.hpp"
+#include "store/file_log.hpp"
+#include "store/lmdb_kv.hpp"
+
+namespace skerry {
+
+class Node final : public CommandSink, public NodeFacts {
+  public:
+    // Opens everything and listens. Errors: with a sentence for the operator.
+    [[nodiscard]] static Result<std::unique_ptr<Node>> open(Config config, LogAdapter& log);
+    ~Node() override;
+
+    // Until a signal or SHUTDOWN; then what is written is made durable and checkpointed. The exit code.
+    int run();
+    void stop() noexcept { server_->stop(); }  // also from a signal handler
+
+    // CommandSink
+    void execute(Connection& connection, std::span<const std::string_view> arguments) override;
+    void end_of_round() override;
+    void closed(Connection& connection) override;
+
+    // NodeFacts
+    [[nodiscard]] std::string name() const override { return config_.name; }
+    [[nodiscard]] std::string region() const override { return config_.region; }
+    [[nodiscard]] std::string cluster() const override { return config_.cluster; }
+    [[nodiscard]] std::string run_id() const override;
+    [[nodiscard]] std::uint64_t uptime_seconds() const override;
+    [[nodiscard]] std::uint64_t mono_us() const override;
+    [[nodiscard]] std::int64_t last_checkpoint_seconds() const override { return last_checkpoint_seconds_; }
+    [[nodiscard]] std::string info(std::string_view section) const override;
+    void reset_stats() override;
+    [[nodiscard]] TextFields config_get(std::string_view pattern) const override;
+    [[nodiscard]] Result<void> config_set(std::string_view key, std::string_view value) override;
+    [[nodiscard]] std::optional<std::string> password() const override;
+    [[nodiscard]] std::vector<Connection*> clients() override { return server_->connections(); }
+    void shutdown() override { stop(); }
+    [[nodiscard]] std::optional<std::string> writes_refused() const override;
+    void wait(Connection& connection, std::int64_t replicas, std::int64_t timeout_ms) override;
+    void barrier(Connection& connection, std::string_view token, std::int64_t timeout_ms) override;
+    [[nodiscard]] std::vector<TextFields> peers() const override;
+    [[nodiscard]] bool set_link(std::string_view peer, bool up) override { return replication_->set_cut(peer, !up); }
+    [[nodiscard]] std::vector<NodeAddress> nodes(const Connection& connection) const override;
+
+  private:
+    // A client that waits: for replicas (WAIT) or for this node (CRDT.BARRIER).
+    struct Waiting {
+        std::uint64_t connection = 0;
+        ShardClocks clocks;
+        std::optional<std::int64_t> replicas;
+        std::optional<MonoTime> until;
+    };
+
+    explicit Node(Config config, LogAdapter& log) : config_(std::move(config)), log_adapter_(log) {}
+    [[nodiscard]] Result<void> open_store();
+    [[nodiscard]] Result<void> open_ports();
+    struct Figure {
+        const char* name;
+        const char* help;
+        double value;
+    };
+    [[nodiscard]] std::vector<Figure> counters() const;
+    [[nodiscard]] std::vector<Figure> gauges() const;
+    void register_metrics();
+
+    // As a rule commits gather while one is under way; a checkpoint cannot wait for that.
+    enum class CommitWhen : std::uint8_t { none_under_way, now };
+    void commit(CommitWhen when);
+    void commit_done(std::shared_ptr<Commit> commit, Result<void> outcome);
+    void tick();
+    void tick_second();
+    void check_disk();
+    void step_checkpoint();
+    void write_checkpoint();
+    void checkpoint_written(Result<void> outcome);
+    void drop_old_log(LogPosition needed);
+    void serve_waiting();
+    [[nodiscard]] bool answered(const Waiting& waiting);
+    void flush_notes();
+    [[nodiscard]] int finish();
+    [[nodiscard]] MonoTime mono() const;
+
+    Config config_;
+    LogAdapter& log_adapter_;
+    std::optional<DirectoryLock> lock_;
+    Identity identity_;
+    std::unique_ptr<FileLog> log_;
+    std::unique_ptr<LmdbKv> kv_;
+    std::unique_ptr<Store> store_;
+    std::unique_ptr<Database> database_;
+    std::unique_ptr<Commands> commands_;
+    std::unique_ptr<Server> server_;
+    std::unique_ptr<ZmqTransport> transport_;
+    std::unique_ptr<Transport> no_transport_;
+    std::unique_ptr<Replication> replication_;
+    std::optional<HttpServer> http_;
+
+    std::size_t commits_in_flight_ = 0;
+    bool checkpoint_writing_ = false;
+    bool checkpoint_asked_ = false;
+    MonoTime last_sync_{};
+    std::optional<Error> failed_;
+    bool disk_full_ = false;
+    std::uint64_t log_bytes_ = 0;  // appended since the start
+    std::deque<std::pair<LogPosition, std::uint64_t>> log_marks_;
+    std::int64_t last_checkpoint_seconds_ = 0;
+    std::vector<Waiting> waiting_;
+    std::uint64_t commits_ = 0;
+    MonoTime started_{};
+
+    Metrics metrics_;
+    std::vector<Metrics::CounterId> counter_ids_;  // in the order of counters()
+    std::vector<Metrics::GaugeId> gauge_ids_;      // in the order of gauges()
+
+    // Last, so that they end first.
+    std::unique_ptr<Worker> commit_worker_;
+    std::unique_ptr<Worker> checkpoint_worker_;
+};
+
+}  // namespace skerry
