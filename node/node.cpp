@@ -13,6 +13,8 @@ namespace skerry {
 namespace {
 constexpr std::chrono::milliseconds kTick{20};
 constexpr std::chrono::seconds kSyncInterval{1};
+constexpr std::chrono::milliseconds kCheckpointRetry{1000};
+constexpr std::chrono::milliseconds kBrake{1};
 constexpr std::size_t kSaveRows = 2000;
 constexpr std::size_t kEvictRows = 2000;
 constexpr std::size_t kExpireKeys = 200;
@@ -152,6 +154,12 @@ void Node::end_of_round() {
     commit(CommitWhen::none_under_way);
     store_->end_round();
     flush_notes();
+    store_->evict(kEvictRows);
+    if (store_->overloaded() && !failed_) {
+        // Checkpoints are behind: everybody is slowed, so that memory does not grow.
+        step_checkpoint();
+        std::this_thread::sleep_for(kBrake);
+    }
     if (store_->halted() && !failed_) {
         failed_ = *store_->halted();
         log_adapter_.take({NoteLevel::error, "halted", {{"why", failed_->text()}}});
@@ -213,7 +221,6 @@ void Node::tick() {
     database_->expire_some(kExpireKeys);
     serve_waiting();
     step_checkpoint();
-    store_->evict(kEvictRows);
     if (!waiting_.empty()) replication_->ask_clocks();
 }
 
@@ -248,7 +255,7 @@ void Node::step_checkpoint() {
         checkpoint_asked_ = false;
         store_->freeze();
     }
-    if (!checkpoint_writing_ && store_->save_some(kSaveRows * (store_->overloaded() ? 50 : 10)) &&
+    if (!checkpoint_writing_ && mono() >= checkpoint_retry_at_ && store_->save_some(kSaveRows * (store_->overloaded() ? 50 : 10)) &&
         store_->durable() >= store_->image()->covered())
         write_checkpoint();
 }
@@ -272,7 +279,8 @@ void Node::checkpoint_written(Result<void> outcome) {
     checkpoint_writing_ = false;
     if (!outcome) {
         log_adapter_.take({NoteLevel::error, "checkpoint_failed", {{"why", outcome.error().text()}}});
-        return;  // the image stays, and is written again at a later tick
+        checkpoint_retry_at_ = mono() + kCheckpointRetry;  // the image stays
+        return;
     }
     const LogPosition needed = store_->checkpointed();
     replication_->checkpointed();

@@ -135,6 +135,8 @@ std::vector<Node::Figure> Node::counters() const {
             {"skerry_pulls_total", "Pulls begun.", count(net.pulls)},
             {"skerry_pulled_leaves_total", "Leaves staged by pulls.", count(net.pulled_leaves)},
             {"skerry_flips_total", "Pulls finished.", count(net.flips)},
+            {"skerry_peer_bytes_in_total", "Bytes received from peers.", count(transport_ ? transport_->counters().bytes_in : 0)},
+            {"skerry_peer_bytes_out_total", "Bytes sent to peers.", count(transport_ ? transport_->counters().bytes_out : 0)},
             {"skerry_malformed_total", "Frames and batches refused.", count(net.malformed)},
             {"skerry_divergence_alarms_total", "Equal clocks with unequal digests.", count(net.divergence_alarms)}};
 }

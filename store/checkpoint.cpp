@@ -75,11 +75,12 @@ void Store::save_row(KeyRecord& record, const std::optional<ElementOrder>& eleme
 
 bool Store::wants_checkpoint() const {
     const std::size_t log_bytes_max = std::min(options_.checkpoint_log_bytes, options_.memory_bytes / 4);
-    return !image_ && !halted_ && stats_.log_bytes_since_checkpoint >= log_bytes_max;
+    const bool crowded = stats_.memory_bytes > options_.memory_bytes && !dirty_.empty();
+    return !image_ && !halted_ && (crowded || stats_.log_bytes_since_checkpoint >= log_bytes_max);
 }
 
 bool Store::overloaded() const {
-    return stats_.memory_bytes > options_.memory_bytes + options_.memory_bytes / 8 && image_ != nullptr;
+    return stats_.memory_bytes > options_.memory_bytes + options_.memory_bytes / 8;
 }
 
 StateMeta Store::state_meta() const {
