@@ -6,6 +6,7 @@ SKERRYD names the binary; SKERRY_KILLS the kills for each durability (default 10
 """
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -95,6 +96,7 @@ def check_kills_interval():
 def check_checkpoint_kills():
     """Values large enough that checkpoints run; the kill falls into them as it may."""
     chance = random.Random(SEED + 1)
+    checkpoints = 0
     with Cluster(["one"], namespaces=False, extra=["--memory", "64mb"]) as cluster:
         node = cluster.start().nodes[0]
         wanted = {}
@@ -111,6 +113,7 @@ def check_checkpoint_kills():
                 for (key, value), reply in zip(pending.items(), replies):
                     if reply == "OK":
                         wanted[key] = value
+            checkpoints += int(re.search(r"^checkpoints:(\d+)", client.call("INFO"), re.M).group(1))
             node.kill9()
             client.close()
             node.start()
@@ -122,7 +125,8 @@ def check_checkpoint_kills():
                     assert got == wanted[key] + "x" * 20000, "seed %d, round %d: %s is %.40r, wanted %s" % (
                         SEED, i, key, got, wanted[key])
             client.close()
-        print("%d keys " % len(wanted), end="")
+        assert checkpoints > 0, "no checkpoint has run: this has tested nothing"
+        print("%d keys, %d checkpoints " % (len(wanted), checkpoints), end="")
 
 
 def check_clean_end():
