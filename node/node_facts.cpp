@@ -178,6 +178,7 @@ TextFields Node::config_get(std::string_view pattern) const {
     // What Redis clients and redis-benchmark ask for.
     offer("appendonly", "yes");
     offer("save", "");
+    offer("databases", std::to_string(kDatabaseCount));
     offer("maxmemory", std::to_string(config_.memory_bytes));
     return fields;
 }

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""What a node has acknowledged survives kill -9, and starting and stopping say what they do.
+
+A killed process loses nothing acknowledged, with --durability interval neither: only a crash of the machine may then.
+SKERRYD names the binary; SKERRY_KILLS the kills for each durability (default 10); SEED repeats the moments of the kills.
+"""
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from cluster import SKERRYD, Cluster, ReplyError  # noqa: E402
+
+KILLS = int(os.environ.get("SKERRY_KILLS", "10"))
+SEED = int(os.environ.get("SEED", int.from_bytes(os.urandom(4), "little")))
+WRITERS = 4
+
+
+def equal(got, wanted, what):
+    assert got == wanted, "%s: got %.300r, wanted %.300r" % (what, got, wanted)
+
+
+class Writer(threading.Thread):
+    """Counts up until the node is gone. After every increment, a member of a set says which one it was."""
+
+    def __init__(self, node, number, round_number):
+        super().__init__(daemon=True)
+        self.client = node.client(timeout=20)
+        self.number, self.round_number = number, round_number
+        self.issued = self.acknowledged = 0
+        self.members = []
+        self.wrong = None
+
+    def run(self):
+        try:
+            while True:
+                self.issued += 1
+                reply = self.client.call("INCR", "count")
+                self.acknowledged += 1
+                member = "%d:%d:%d" % (self.round_number, self.number, reply)
+                if self.acknowledged % 10 == 0:
+                    self.client.call("SADD", "members", member)
+                    self.members.append(member)
+        except ReplyError as error:
+            self.wrong = error
+        except (OSError, ConnectionError):
+            pass
+
+
+def check_kills(durability):
+    chance = random.Random(SEED)
+    issued = acknowledged = 0
+    members = set()
+    with Cluster(["one"], namespaces=False, extra=["--durability", durability]) as cluster:
+        node = cluster.start().nodes[0]
+        base = 0  # what was there when this round began
+        for i in range(KILLS):
+            writers = [Writer(node, n, i) for n in range(WRITERS)]
+            for writer in writers:
+                writer.start()
+            time.sleep(chance.uniform(0.02, 0.8))
+            node.kill9()
+            for writer in writers:
+                writer.join(timeout=30)
+                assert not writer.is_alive(), "a writer did not notice that the node is gone"
+                assert writer.wrong is None, "kill %d of seed %d: %s" % (i, SEED, writer.wrong)
+            issued, acknowledged = sum(w.issued for w in writers), sum(w.acknowledged for w in writers)
+            members.update(member for writer in writers for member in writer.members)
+            node.start()
+            value = int(node.call("GET", "count") or 0)
+            place = "kill %d of seed %d, --durability %s" % (i, SEED, durability)
+            assert base + acknowledged <= value <= base + issued, \
+                "%s: %d is not within %d acknowledged and %d issued" % (place, value, base + acknowledged, base + issued)
+            lost = members - set(node.call("SMEMBERS", "members"))
+            assert not lost, "%s: lost %s" % (place, sorted(lost)[:5])
+            base = value
+        assert base > KILLS, "hardly anything was written: this has tested nothing"
+        text = node.log()
+        equal(text.count("store_opened"), KILLS + 1, "starts in the log")
+        equal(text.count("new_incarnation=yes"), KILLS + 1, "a kill is noticed at each start")
+        print("%d increments, %d kills " % (base, KILLS), end="")
+
+
+def check_kills_always():
+    check_kills("always")
+
+
+def check_kills_interval():
+    check_kills("interval")
+
+
+def check_checkpoint_kills():
+    """Values large enough that checkpoints run; the kill falls into them as it may."""
+    chance = random.Random(SEED + 1)
+    checkpoints = 0
+    with Cluster(["one"], namespaces=False, extra=["--memory", "64mb"]) as cluster:
+        node = cluster.start().nodes[0]
+        wanted = {}
+        for i in range(3):
+            client = node.client()
+            begun = time.time()
+            until = begun + chance.uniform(1.5, 3.0)
+            pending = {}
+            while time.time() < until:
+                pending = {"k%d" % chance.randrange(3000): "%d-%d" % (i, chance.randrange(10**9)) for _ in range(40)}
+                replies = client.pipeline([("SET", key, value + "x" * 20000) for key, value in pending.items()])
+                if any(isinstance(reply, ReplyError) for reply in replies):
+                    time.sleep(0.1)  # memory is full: the checkpoint must come first
+                for (key, value), reply in zip(pending.items(), replies):
+                    if reply == "OK":
+                        wanted[key] = value
+            checkpoints += int(re.search(r"^checkpoints:(\d+)", client.call("INFO"), re.M).group(1))
+            node.kill9()
+            client.close()
+            node.start()
+            client = node.client()
+            keys = sorted(wanted)
+            for at in range(0, len(keys), 100):
+                part = keys[at:at + 100]
+                for key, got in zip(part, client.pipeline([("GET", key) for key in part])):
+                    assert got == wanted[key] + "x" * 20000, "seed %d, round %d: %s is %.40r, wanted %s" % (
+                        SEED, i, key, got, wanted[key])
+            client.close()
+        assert checkpoints > 0, "no checkpoint has run: this has tested nothing"
+        print("%d keys, %d checkpoints " % (len(wanted), checkpoints), end="")
+
+
+def check_clean_end():
+    with Cluster(["one"], namespaces=False) as cluster:
+        node = cluster.start().nodes[0]
+        node.call("SET", "key", "value")
+        equal(node.stop(), 0, "the exit code after SIGTERM")
+        before = len(node.log())
+        node.start()
+        assert "new_incarnation=no" in node.log()[before:], node.log()[before:]
+        equal(node.call("GET", "key"), "value", "after a clean end")
+        equal(node.stop(), 0, "the second time")
+
+
+def check_same_directory():
+    with Cluster(["one"], namespaces=False) as cluster:
+        node = cluster.start().nodes[0]
+        node.call("SET", "key", "value")
+        second = subprocess.run([SKERRYD, "--dir", node.directory, "--listen", "127.0.0.1:0"],
+                                capture_output=True, text=True, timeout=30)
+        equal(second.returncode, 1, "the exit code of a second start")
+        assert node.directory in second.stderr and "in use" in second.stderr, second.stderr
+        equal(node.call("GET", "key"), "value", "the first goes on")
+        equal(node.stop(), 0, "its exit code")
+
+
+def check_used_port():
+    with Cluster(["one"], namespaces=False) as cluster:
+        node = cluster.start().nodes[0]
+        other = os.path.join(cluster.directory, "other")
+        second = subprocess.run([SKERRYD, "--dir", other, "--listen", "127.0.0.1:%d" % node.port],
+                                capture_output=True, text=True, timeout=30)
+        equal(second.returncode, 1, "the exit code when the port is taken")
+        assert str(node.port) in second.stderr, second.stderr
+
+
+def check_bad_flags():
+    for flags in (["--bad-flag"], ["--durability", "perhaps"], ["--listen", "nowhere"], ["--config", "/nonexistent/skerry.toml"]):
+        done = subprocess.run([SKERRYD] + flags, capture_output=True, text=True, timeout=30)
+        equal(done.returncode, 2, "the exit code with %s" % flags)
+        assert done.stderr.strip(), "%s: refused without a word" % flags
+    helped = subprocess.run([SKERRYD, "--help"], capture_output=True, text=True, timeout=30)
+    equal(helped.returncode, 0, "--help")
+    assert "--durability" in helped.stdout, helped.stdout
+
+
+def main():
+    checks = [(name[len("check_"):], check) for name, check in sorted(globals().items())
+              if name.startswith("check_") and check is not check_kills]
+    chosen = [entry for entry in checks if not sys.argv[1:] or any(part in entry[0] for part in sys.argv[1:])]
+    failed = 0 if chosen else 1
+    for name, check in chosen:
+        print("%-20s" % name, end=" ", flush=True)
+        try:
+            check()
+            print("ok", flush=True)
+        except Exception as error:  # pylint: disable=broad-except
+            failed += 1
+            print("FAILED: %s: %s" % (type(error).__name__, error), flush=True)
+    print("durability: %d of %d checks failed" % (failed, len(chosen)) if failed
+          else "durability: all %d checks passed (seed %d)" % (len(chosen), SEED))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
