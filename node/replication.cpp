@@ -185,6 +185,16 @@ void Replication::on_hello(const ConnectionToken& from, const Hello& hello, Mono
     heartbeat_at_ = now - kHeartbeat + MonoTime(100);  // the caller subscribes now, and waits for one
 }
 
+// Is what the caller is after, as far as it is durable here, in the checkpoint? What is only in the log behind it would
+// never come: neither by this pull, nor by following the stream if another writer or an earlier boot wrote it.
+bool Replication::serves_target(const PullRequest& request, const ShardClocks& checkpoint) const {
+    std::map<ShardId, VersionVector> served(checkpoint.begin(), checkpoint.end());
+    for (const auto& [shard, clock] : request.base) served[shard].join(clock);
+    return std::ranges::all_of(request.target, [&](const auto& pair) {
+        return served[pair.first].covers(pair.second.meet(store_.shard(pair.first).durable_clock));
+    });
+}
+
 void Replication::on_pull_request(const ConnectionToken& from, const PullRequest& request) {
     PullChunk chunk;
     chunk.request = request.request;
@@ -192,7 +202,8 @@ void Replication::on_pull_request(const ConnectionToken& from, const PullRequest
     chunk.nonce = store_.options().nonce;
     const bool begins = request.nonce == 0;
     const bool stale = store_.stats().log_bytes_since_checkpoint > kFreshLogBytes || store_.stats().covered.value == 0;
-    if (std::ranges::any_of(request.base, [&](const auto& p) { return p.first.value >= store_.shard_count(); }))
+    const auto unknown = [&](const auto& pair) { return pair.first.value >= store_.shard_count(); };
+    if (std::ranges::any_of(request.base, unknown) || std::ranges::any_of(request.target, unknown))
         chunk.status = PullStatus::refused;
     else if (!begins && request.nonce != chunk.nonce)
         chunk.status = PullStatus::restart;
@@ -206,8 +217,13 @@ void Replication::on_pull_request(const ConnectionToken& from, const PullRequest
             note(NoteLevel::error, "pull_not_served", {{"why", served.error().text()}});
             return;
         }
-        chunk = std::move(*served);
-        chunk.nonce = store_.options().nonce;
+        if (begins && !serves_target(request, served->clocks)) {
+            wants_checkpoint_ = true;
+            chunk.status = PullStatus::refused;
+        } else {
+            chunk = std::move(*served);
+            chunk.nonce = store_.options().nonce;
+        }
     }
     transport_.reply(from, encode(chunk, Compression::where_it_helps));
 }

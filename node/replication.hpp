@@ -124,6 +124,7 @@ class Replication {
         std::uint64_t nonce = 0;
         std::uint64_t request = 0;
         ShardClocks base;
+        ShardClocks target;       // what the pull is for: a checkpoint without it will not do
         ShardClocks pass_clocks;  // at the first chunk of this pass
         std::string cursor;
         std::string part;         // of a leaf that comes in pieces
@@ -144,6 +145,7 @@ class Replication {
     void on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now);
     [[nodiscard]] std::optional<Refuse> refusal(const Introduction& who) const;
     void on_pull_request(const ConnectionToken& from, const PullRequest& request);
+    [[nodiscard]] bool serves_target(const PullRequest& request, const ShardClocks& checkpoint) const;
     void on_body_request(const ConnectionToken& from, const BodyRequest& request);
     void on_reply(Peer& peer, Message message, MonoTime now);
     void on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now);

@@ -26,6 +26,10 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
     pull_->session = random_();
     for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
         pull_->base.emplace_back(ShardId{i}, store_.shard(ShardId{i}).durable_clock);
+    std::map<ShardId, VersionVector> target(peer.durable.begin(), peer.durable.end());
+    if (!peer.parked.empty())
+        for (const auto& [shard, clock] : peer.parked.begin()->second.foreign) target[shard].join(clock);
+    pull_->target.assign(target.begin(), target.end());
     ++counters_.pulls;
     note(NoteLevel::info, "pull_began", {{"peer", peer.who.name}, {"why", std::move(reason)}});
     ask_pull(now);
@@ -38,7 +42,7 @@ void Replication::ask_pull(MonoTime now) {
                                   .session = pull_->session,
                                   .nonce = pull_->nonce,
                                   .base = pull_->base,
-                                  .target = {},
+                                  .target = pull_->target,
                                   .cursor = pull_->cursor,
                                   .credit_bytes = kCreditBytes});
 }
