@@ -42,7 +42,7 @@ void World::schedule_faults() {
             if (!node.running()) return;
             const bool clean = random_.one_in(4);
             clean ? stop_cleanly(node) : crash(node);
-            node.skew = static_cast<Millis>(random_.below(6000)) - 3000;
+            node.skew = static_cast<Millis>(random_.below(4000)) - 2000;
             const bool keep_writer = clean || sabotage_.reuse_writer;
             schedule(static_cast<Millis>(random_.between(1, 1500)), [this, &node, keep_writer] {
                 if (!node.running() && !node.dead) start(node, keep_writer);
@@ -73,6 +73,7 @@ void World::heal() {
     tell("all faults end");
     network_.cuts.clear();
     network_.faults = NetworkFaults{};
+    for (const auto& node : nodes_) node->skew = 0;
     for (const auto& node : nodes_)
         if (!node->running() && !node->dead && !outcome_.failure) start(*node, false);
 }
@@ -105,7 +106,7 @@ void World::command(Node& node) {
 void World::command_on_key(Node& node, std::uint8_t db, const std::string& key) {
     Database& data = *node.database;
     const KeyType type = data.type(db, key);
-    const WallTime soon = node.store->now() + WallTime(random_.between(200, 3000));
+    const WallTime soon = node.store->now() + WallTime(random_.between(200, 1500));
     const WallTime late = node.store->now() + std::chrono::hours(24 * 365);
     switch (random_.below(8)) {
         case 0: data.set(db, key, some_value()); break;

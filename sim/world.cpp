@@ -7,6 +7,7 @@ namespace skerry::sim {
 namespace {
 constexpr Millis kTick = 50;
 constexpr WallTime kEpoch{1'700'000'000'000};
+constexpr Millis kDeadlinesMax = 3600;  // then what was to expire soon has, however fast its writer's clock
 constexpr Millis kQuietMax = 120'000;
 }  // namespace
 
@@ -69,7 +70,7 @@ Outcome World::run() {
     run_until(plan_.duration);
     heal();
     const Millis limit = now_ + kQuietMax;
-    run_until(now_ + 3000);
+    run_until(now_ + kDeadlinesMax);
     while (!outcome_.failure && !quiet() && now_ < limit) run_until(now_ + 200);
     if (!outcome_.failure && !quiet()) fail("no convergence within two minutes without faults: " + state_of_peers());
     if (!outcome_.failure) check_end();
@@ -209,7 +210,8 @@ void World::commit_done(Node& node) {
     if (!node.commits.empty()) write_commit(node);
     node.store->committed(commit);
     acknowledge(node, commit.clocks);
-    if (!sabotage_.publish_before_durable && !sabotage_.reuse_writer) node.replication->committed(commit, mono(node));
+    const bool published = sabotage_.publish_before_durable || sabotage_.reuse_writer;
+    node.replication->committed(published ? Commit{} : commit, mono(node));
 }
 
 void World::step_checkpoint(Node& node) {
@@ -222,14 +224,16 @@ void World::step_checkpoint(Node& node) {
         store.freeze();
         if (sabotage_.drop_log_early) (void)node.disk.log.drop_before(store.durable());
     }
-    if (node.writing_checkpoint || !store.save_some(random_.between(1, 20))) return;
-    if (store.durable() < store.image()->covered() && !sabotage_.checkpoint_before_durable) return;
+    const bool early = sabotage_.checkpoint_before_durable;
+    if (node.writing_checkpoint || !store.save_some(early ? ~std::size_t{0} / 2 : random_.between(1, 20))) return;
+    if (store.durable() < store.image()->covered() && !early) return;
     write_checkpoint(node);
 }
 
 void World::write_checkpoint(Node& node) {
     node.writing_checkpoint = true;
-    on_node(node, static_cast<Millis>(random_.between(0, plan_.sync_max)), [this, &node] {
+    const Millis delay = sabotage_.checkpoint_before_durable ? 0 : static_cast<Millis>(random_.between(0, plan_.sync_max));
+    on_node(node, delay, [this, &node] {
         if (auto written = node.store->image()->write(node.disk.kv); !written) return fail(written.error().text());
         if (sabotage_.lose_rows) node.disk.kv.lose_row(random_);
         on_node(node, static_cast<Millis>(random_.below(5)), [this, &node] {
