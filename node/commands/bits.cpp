@@ -127,7 +127,8 @@ struct FieldOperation {
     const auto width = known ? value::parse_integer(text.substr(1)) : std::nullopt;
     operation.is_signed = known && text[0] == 'i';
     if (!width || *width < 1 || *width > (operation.is_signed ? 64 : 63)) {
-        c.reply.error("ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.");
+        c.reply.error(
+            "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.");
         return false;
     }
     operation.width = static_cast<unsigned>(*width);
@@ -221,9 +222,8 @@ void write_field(std::string& bytes, const FieldOperation& operation, Wide numbe
     if (operation.action == Action::get) return old;
     // An unsigned field is set to a negative number's bits, as in Redis.
     const bool sets = operation.action == Action::set;
-    const Wide wanted = !sets                                              ? old + operation.argument
-                        : operation.is_signed || operation.argument >= 0 ? Wide{operation.argument}
-                                                                         : static_cast<Wide>(static_cast<std::uint64_t>(operation.argument));
+    Wide wanted = sets ? Wide{operation.argument} : old + operation.argument;
+    if (sets && !operation.is_signed) wanted = static_cast<Wide>(static_cast<std::uint64_t>(operation.argument));
     const auto result = fitted(wanted, operation);
     if (!result) return std::nullopt;
     write_field(bytes, operation, *result);

@@ -47,7 +47,9 @@ constexpr std::string_view kWrongPassword = "WRONGPASS invalid username-password
 
 [[nodiscard]] std::string describe(CommandContext& c, const Connection& connection) {
     const std::uint64_t now_ms = c.node.mono_us() / 1000;
-    const auto seconds = [now_ms](std::uint64_t since) { return std::to_string((std::max(now_ms, since) - since) / 1000); };
+    const auto seconds = [now_ms](std::uint64_t since) {
+        return std::to_string((std::max(now_ms, since) - since) / 1000);
+    };
     const ConnectionInfo& info = connection.info();
     const ClientFields& client = connection.client();
     std::string text = "id=" + std::to_string(info.id) + " addr=" + info.peer + " laddr=" + info.local +

@@ -167,7 +167,8 @@ void config_set(CommandContext& c) {
     for (const Command& command : all) {
         const CommandStats& stats = c.commands.stats()[c.commands.table().index_of(command)];
         if (stats.calls == 0 && stats.rejected == 0) continue;
-        const double each = stats.calls == 0 ? 0 : static_cast<double>(stats.microseconds) / static_cast<double>(stats.calls);
+        const double calls = static_cast<double>(std::max<std::uint64_t>(stats.calls, 1));
+        const double each = static_cast<double>(stats.microseconds) / calls;
         char per_call[40];
         std::snprintf(per_call, sizeof per_call, "%.2f", each);
         text += "cmdstat_" + std::string(command.name) + ":calls=" + std::to_string(stats.calls) +

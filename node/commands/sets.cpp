@@ -81,7 +81,8 @@ void store_members(CommandContext& c, std::string_view destination, const Member
 void sadd(CommandContext& c) {
     if (!subs_fit(c, 2, 1, "member") || !typed(c, c.args[1], KeyType::set)) return;
     std::int64_t added = 0;
-    for (const std::string_view member : c.args.subspan(2)) added += c.db.set_add(c.database(), c.args[1], member) ? 1 : 0;
+    for (const std::string_view member : c.args.subspan(2))
+        added += c.db.set_add(c.database(), c.args[1], member) ? 1 : 0;
     c.reply.integer(added);
 }
 

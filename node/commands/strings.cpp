@@ -167,8 +167,9 @@ constexpr std::size_t kLcsCellsMax = 16 * 1024 * 1024;
         --i;
         --j;
         result.text.push_back(a[i]);
-        if (!result.matches.empty() && result.matches.back().a_begin == i + 1 && result.matches.back().b_begin == j + 1) {
-            result.matches.back() = LcsMatch{i, j, result.matches.back().length + 1};
+        LcsMatch* const last = result.matches.empty() ? nullptr : &result.matches.back();
+        if (last != nullptr && last->a_begin == i + 1 && last->b_begin == j + 1) {
+            *last = LcsMatch{i, j, last->length + 1};
         } else {
             result.matches.push_back(LcsMatch{i, j, 1});
         }
