@@ -1,4 +1,5 @@
-// skerryd — one node. Exit codes: 0 ended as asked, 1 could not start or go on, 2 bad flags or configuration.
+// skerryd — one node. Exit codes: 0 ended as asked, 1 could not start or go on, 2 bad flags or
+// configuration.
 #include <unistd.h>
 
 #include <csignal>
@@ -10,7 +11,8 @@
 int main(int argc, char** argv) {
     char host[256] = "localhost";
     (void)::gethostname(host, sizeof host - 1);
-    const skerry::ConfigOutcome outcome = skerry::load_config(std::vector<std::string>(argv + 1, argv + argc), host);
+    const skerry::ConfigOutcome outcome =
+        skerry::load_config(std::vector<std::string>(argv + 1, argv + argc), host);
     if (!outcome.config) {
         std::fputs(outcome.message.c_str(), outcome.exit_code == 0 ? stdout : stderr);
         return outcome.exit_code;

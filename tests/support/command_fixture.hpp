@@ -1,4 +1,5 @@
-// tests/support/command_fixture.hpp — a client at a node without sockets or disks: command line in, reply bytes out.
+// tests/support/command_fixture.hpp — a client at a node without sockets or disks: command line in,
+// reply bytes out.
 #pragma once
 
 #include <memory>
@@ -40,8 +41,12 @@ class FakeNode final : public NodeFacts {
     std::vector<Connection*> clients() override { return connections; }
     void shutdown() override { ++shutdowns; }
     std::optional<std::string> writes_refused() const override { return refusal; }
-    void wait(Connection& connection, std::int64_t, std::int64_t) override { connection.reply().integer(0); }
-    void barrier(Connection& connection, std::string_view, std::int64_t) override { connection.reply().ok(); }
+    void wait(Connection& connection, std::int64_t, std::int64_t) override {
+        connection.reply().integer(0);
+    }
+    void barrier(Connection& connection, std::string_view, std::int64_t) override {
+        connection.reply().ok();
+    }
     std::vector<TextFields> peers() const override { return {{{"name", "beta"}, {"state", "up"}}}; }
     bool set_link(std::string_view peer, bool) override { return peer == "beta"; }
     std::vector<NodeAddress> nodes(const Connection&) const override {
@@ -56,7 +61,8 @@ class FakeNode final : public NodeFacts {
     mutable std::uint64_t mono = 0;
 };
 
-// One node with one client; every commit is durable before the next command unless commit() is called by hand.
+// One node with one client; every commit is durable before the next command unless commit() is
+// called by hand.
 class CommandFixture {
   public:
     static constexpr WallTime kStart{1'700'000'000'000};
@@ -102,7 +108,8 @@ class CommandFixture {
         std::vector<std::string> words;
         while (!line.empty()) {
             const std::size_t end = std::min(line.find(' '), line.size());
-            words.emplace_back(line.substr(0, end) == "''" ? std::string_view() : line.substr(0, end));
+            words.emplace_back(line.substr(0, end) == "''" ? std::string_view()
+                                                           : line.substr(0, end));
             line.remove_prefix(std::min(end + 1, line.size()));
         }
         return words;

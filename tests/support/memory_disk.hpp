@@ -1,4 +1,5 @@
-// tests/support/memory_disk.hpp — a log and an ordered store in memory, for tests of what lies above them.
+// tests/support/memory_disk.hpp — a log and an ordered store in memory, for tests of what lies
+// above them.
 //
 // Differs  nothing fails here, and sync() is immediate; faults are the simulator's business.
 #pragma once
@@ -79,13 +80,16 @@ class MemoryKv final : public Kv {
     class Reader final : public KvReader {
       public:
         explicit Reader(Rows rows) : rows_(std::move(rows)) {}
-        [[nodiscard]] Result<std::optional<std::string_view>> get(Table table, std::string_view key) override {
+        [[nodiscard]] Result<std::optional<std::string_view>> get(Table table,
+                                                                  std::string_view key) override {
             const auto found = rows_.find({table, std::string(key)});
             if (found == rows_.end()) return std::nullopt;
             return found->second;
         }
-        [[nodiscard]] Result<void> scan(Table table, std::string_view from, std::string_view to, Visit visit) override {
-            for (auto row = rows_.lower_bound({table, std::string(from)}); row != rows_.end(); ++row) {
+        [[nodiscard]] Result<void> scan(Table table, std::string_view from, std::string_view to,
+                                        Visit visit) override {
+            for (auto row = rows_.lower_bound({table, std::string(from)}); row != rows_.end();
+                 ++row) {
                 if (row->first.first != table || (!to.empty() && row->first.second >= to)) break;
                 if (!visit(row->first.second, row->second)) break;
             }

@@ -38,7 +38,9 @@ class Blanker {
     }
 
   private:
-    [[nodiscard]] bool starts(std::string_view what) const { return text_.substr(at_).starts_with(what); }
+    [[nodiscard]] bool starts(std::string_view what) const {
+        return text_.substr(at_).starts_with(what);
+    }
     static std::size_t after(std::size_t found, std::size_t count) {
         return found == std::string_view::npos ? found : found + count;
     }
@@ -49,7 +51,8 @@ class Blanker {
     }
     void literal(char quote) {
         std::size_t end = at_ + 1;
-        while (end < text_.size() && text_[end] != quote && text_[end] != '\n') end += text_[end] == '\\' ? 2 : 1;
+        while (end < text_.size() && text_[end] != quote && text_[end] != '\n')
+            end += text_[end] == '\\' ? 2 : 1;
         ++at_;
         blank_to(end);
         if (at_ < text_.size()) ++at_;
@@ -73,8 +76,9 @@ void blank_preprocessor(std::string& code) {
         const std::size_t first = code.find_first_not_of(" \t", start);
         const bool directive = continued || (first < end && code[first] == '#');
         continued = directive && end > start && code[end - 1] == '\\';
-        if (directive) std::fill(code.begin() + static_cast<std::ptrdiff_t>(start),
-                                 code.begin() + static_cast<std::ptrdiff_t>(end), ' ');
+        if (directive)
+            std::fill(code.begin() + static_cast<std::ptrdiff_t>(start),
+                      code.begin() + static_cast<std::ptrdiff_t>(end), ' ');
         start = end + 1;
     }
 }
@@ -98,8 +102,9 @@ bool assigns(const std::string& head) {
         if (head[i] == '(') ++depth;
         if (head[i] == ')') --depth;
         if (head[i] != '=' || depth != 0) continue;
-        const bool comparison = (i > 0 && std::string_view("=<>!").find(head[i - 1]) != std::string_view::npos) ||
-                                (i + 1 < head.size() && head[i + 1] == '=');
+        const bool comparison =
+            (i > 0 && std::string_view("=<>!").find(head[i - 1]) != std::string_view::npos) ||
+            (i + 1 < head.size() && head[i + 1] == '=');
         if (!comparison && !head.substr(0, i).ends_with("operator")) return true;
     }
     return false;
@@ -107,7 +112,8 @@ bool assigns(const std::string& head) {
 
 Scope classify(Scope around, const std::string& head) {
     static const std::regex name_space(R"(^(inline )?namespace\b|^extern "\s*"$)");
-    static const std::regex type(R"(^(template ?<.*> ?)?(requires .*)?(typedef )?(class|struct|union|enum)\b)");
+    static const std::regex type(
+        R"(^(template ?<.*> ?)?(requires .*)?(typedef )?(class|struct|union|enum)\b)");
     if (around == Scope::function || around == Scope::other) return Scope::other;
     if (std::regex_search(head, name_space)) return Scope::name_space;
     if (std::regex_search(head, type)) return Scope::type;
@@ -124,13 +130,26 @@ class Walker {
         const std::string& code = source_.code;
         for (std::size_t i = 0; i < code.size(); ++i) {
             switch (code[i]) {
-                case '(': ++parens_; break;
-                case ')': --parens_; break;
-                case '{': open(i); break;
-                case '}': close(i); break;
-                case ';': end_statement(i); break;
-                case ':': access_specifier(i); break;
-                default: break;
+                case '(':
+                    ++parens_;
+                    break;
+                case ')':
+                    --parens_;
+                    break;
+                case '{':
+                    open(i);
+                    break;
+                case '}':
+                    close(i);
+                    break;
+                case ';':
+                    end_statement(i);
+                    break;
+                case ':':
+                    access_specifier(i);
+                    break;
+                default:
+                    break;
             }
         }
     }
@@ -142,7 +161,9 @@ class Walker {
         int parens;
     };
 
-    [[nodiscard]] Scope scope() const { return frames_.empty() ? Scope::name_space : frames_.back().scope; }
+    [[nodiscard]] Scope scope() const {
+        return frames_.empty() ? Scope::name_space : frames_.back().scope;
+    }
     [[nodiscard]] std::string head_to(std::size_t end) const {
         return squeezed(std::string_view(source_.code).substr(head_, end - head_));
     }
@@ -163,10 +184,13 @@ class Walker {
         frames_.pop_back();
         head_ = frame.head;
         parens_ = frame.parens;
-        if (frame.scope == Scope::function) source_.functions.push_back({head_line(), source_.line_at(at)});
-        // An initialiser in braces is part of its statement, as far as a rule looks at that; a block is not.
+        if (frame.scope == Scope::function)
+            source_.functions.push_back({head_line(), source_.line_at(at)});
+        // An initialiser in braces is part of its statement, as far as a rule looks at that; a
+        // block is not.
         const bool in_declarations = scope() == Scope::name_space || scope() == Scope::type;
-        const bool goes_on = frame.parens > 0 || in_declarations || head_to(at).starts_with("static ");
+        const bool goes_on =
+            frame.parens > 0 || in_declarations || head_to(at).starts_with("static ");
         if (frame.scope != Scope::other || !goes_on) head_ = at + 1;
     }
     void end_statement(std::size_t at) {
@@ -211,7 +235,8 @@ Source parse(std::string path, std::string text) {
     for (std::string line, bare; std::getline(all, line); source.lines.push_back(line)) {
         std::getline(code, bare);
         std::smatch match;
-        if (bare.find("#") == std::string::npos || !std::regex_search(line, match, include)) continue;
+        if (bare.find("#") == std::string::npos || !std::regex_search(line, match, include))
+            continue;
         const bool angled = match[2].matched;
         source.includes.push_back({source.lines.size() + 1, match[angled ? 2 : 1], angled});
     }
@@ -234,14 +259,16 @@ const Source* Tree::find(const std::string& path) const {
 
 Tree read_tree(const std::string& root) {
     Tree tree;
-    for (auto it = std::filesystem::recursive_directory_iterator(root); it != std::filesystem::recursive_directory_iterator();
-         ++it) {
+    for (auto it = std::filesystem::recursive_directory_iterator(root);
+         it != std::filesystem::recursive_directory_iterator(); ++it) {
         const std::string name = it->path().filename().string();
-        if (it->is_directory() && (name.starts_with('.') || name == "build" || name == "node_modules")) {
+        if (it->is_directory() &&
+            (name.starts_with('.') || name == "build" || name == "node_modules")) {
             it.disable_recursion_pending();
             continue;
         }
-        const bool wanted = name.ends_with(".hpp") || name.ends_with(".cpp") || name == "CMakeLists.txt";
+        const bool wanted =
+            name.ends_with(".hpp") || name.ends_with(".cpp") || name == "CMakeLists.txt";
         if (!wanted || !it->is_regular_file()) continue;
         tree.add(it->path().lexically_relative(root).generic_string(), read_file(it->path()));
     }
