@@ -276,7 +276,8 @@ void Node::step_checkpoint() {
         checkpoint_asked_ = false;
         store_->freeze();
     }
-    if (!checkpoint_writing_ && mono() >= checkpoint_retry_at_ && store_->save_some(kSaveRows * (store_->overloaded() ? 50 : 10)) &&
+    if (!checkpoint_writing_ && mono() >= checkpoint_retry_at_ &&
+        store_->save_some(kSaveRows * (store_->overloaded() ? 50 : 10)) &&
         store_->durable() >= store_->image()->covered())
         write_checkpoint();
 }
@@ -299,7 +300,8 @@ void Node::write_checkpoint() {
 void Node::checkpoint_written(Result<void> outcome) {
     checkpoint_writing_ = false;
     if (!outcome) {
-        log_adapter_.take({NoteLevel::error, "checkpoint_failed", {{"why", outcome.error().text()}}});
+        log_adapter_.take(
+            {NoteLevel::error, "checkpoint_failed", {{"why", outcome.error().text()}}});
         checkpoint_retry_at_ = mono() + kCheckpointRetry;  // the image stays
         return;
     }

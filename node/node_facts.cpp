@@ -130,25 +130,33 @@ std::vector<Node::Figure> Node::counters() const {
     const ReplicationCounters& net = replication_->counters();
     const StoreStats& store = store_->stats();
     const auto count = [](std::uint64_t value) { return static_cast<double>(value); };
-    return {{"skerry_commands_total", "Commands executed.", count(commands_->executed())},
-            {"skerry_commits_total", "Commits made durable.", count(commits_)},
-            {"skerry_commit_bytes_total", "Bytes appended to the log.", count(log_bytes_)},
-            {"skerry_checkpoints_total", "Checkpoints written.", count(store.checkpoints)},
-            {"skerry_cache_misses_total", "Rows read from the ordered store.", count(store.cache_misses)},
-            {"skerry_evicted_total", "Rows dropped from memory, kept on disk.", count(store.evicted)},
-            {"skerry_clocks_ahead_total", "Clock readings too far in the future.", count(store.clocks_ahead)},
-            {"skerry_batches_published_total", "Batches published.", count(net.published)},
-            {"skerry_batches_applied_total", "Batches of peers applied.", count(net.batches_applied)},
-            {"skerry_batches_parked_total", "Batches that waited for dependencies.", count(net.batches_parked)},
-            {"skerry_batches_dropped_total", "Duplicates, and batches beyond the bounds.", count(net.batches_dropped)},
-            {"skerry_fetches_total", "Requests for missed log positions.", count(net.fetches)},
-            {"skerry_pulls_total", "Pulls begun.", count(net.pulls)},
-            {"skerry_pulled_leaves_total", "Leaves staged by pulls.", count(net.pulled_leaves)},
-            {"skerry_flips_total", "Pulls finished.", count(net.flips)},
-            {"skerry_peer_bytes_in_total", "Bytes received from peers.", count(transport_ ? transport_->counters().bytes_in : 0)},
-            {"skerry_peer_bytes_out_total", "Bytes sent to peers.", count(transport_ ? transport_->counters().bytes_out : 0)},
-            {"skerry_malformed_total", "Frames and batches refused.", count(net.malformed)},
-            {"skerry_divergence_alarms_total", "Equal clocks with unequal digests.", count(net.divergence_alarms)}};
+    return {
+        {"skerry_commands_total", "Commands executed.", count(commands_->executed())},
+        {"skerry_commits_total", "Commits made durable.", count(commits_)},
+        {"skerry_commit_bytes_total", "Bytes appended to the log.", count(log_bytes_)},
+        {"skerry_checkpoints_total", "Checkpoints written.", count(store.checkpoints)},
+        {"skerry_cache_misses_total", "Rows read from the ordered store.",
+         count(store.cache_misses)},
+        {"skerry_evicted_total", "Rows dropped from memory, kept on disk.", count(store.evicted)},
+        {"skerry_clocks_ahead_total", "Clock readings too far in the future.",
+         count(store.clocks_ahead)},
+        {"skerry_batches_published_total", "Batches published.", count(net.published)},
+        {"skerry_batches_applied_total", "Batches of peers applied.", count(net.batches_applied)},
+        {"skerry_batches_parked_total", "Batches that waited for dependencies.",
+         count(net.batches_parked)},
+        {"skerry_batches_dropped_total", "Duplicates, and batches beyond the bounds.",
+         count(net.batches_dropped)},
+        {"skerry_fetches_total", "Requests for missed log positions.", count(net.fetches)},
+        {"skerry_pulls_total", "Pulls begun.", count(net.pulls)},
+        {"skerry_pulled_leaves_total", "Leaves staged by pulls.", count(net.pulled_leaves)},
+        {"skerry_flips_total", "Pulls finished.", count(net.flips)},
+        {"skerry_peer_bytes_in_total", "Bytes received from peers.",
+         count(transport_ ? transport_->counters().bytes_in : 0)},
+        {"skerry_peer_bytes_out_total", "Bytes sent to peers.",
+         count(transport_ ? transport_->counters().bytes_out : 0)},
+        {"skerry_malformed_total", "Frames and batches refused.", count(net.malformed)},
+        {"skerry_divergence_alarms_total", "Equal clocks with unequal digests.",
+         count(net.divergence_alarms)}};
 }
 
 std::vector<Node::Figure> Node::gauges() const {

@@ -200,8 +200,9 @@ void Replication::on_hello(const ConnectionToken& from, const Hello& hello, Mono
         now - kHeartbeat + MonoTime(100);  // the caller subscribes now, and waits for one
 }
 
-// Is what the caller is after, as far as it is durable here, in the checkpoint? What is only in the log behind it would
-// never come: neither by this pull, nor by following the stream if another writer or an earlier boot wrote it.
+// Is what the caller is after, as far as it is durable here, in the checkpoint? What is only in the
+// log behind it would never come: neither by this pull, nor by following the stream if another
+// writer or an earlier boot wrote it.
 bool Replication::serves_target(const PullRequest& request, const ShardClocks& checkpoint) const {
     std::map<ShardId, VersionVector> served(checkpoint.begin(), checkpoint.end());
     for (const auto& [shard, clock] : request.base) served[shard].join(clock);
@@ -216,7 +217,8 @@ void Replication::on_pull_request(const ConnectionToken& from, const PullRequest
     chunk.session = request.session;
     chunk.nonce = store_.options().nonce;
     const bool begins = request.nonce == 0;
-    const bool stale = store_.stats().log_bytes_since_checkpoint > kFreshLogBytes || store_.stats().covered.value == 0;
+    const bool stale = store_.stats().log_bytes_since_checkpoint > kFreshLogBytes ||
+                       store_.stats().covered.value == 0;
     const auto unknown = [&](const auto& pair) { return pair.first.value >= store_.shard_count(); };
     if (std::ranges::any_of(request.base, unknown) || std::ranges::any_of(request.target, unknown))
         chunk.status = PullStatus::refused;

@@ -153,7 +153,8 @@ class Replication {
     void on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now);
     [[nodiscard]] std::optional<Refuse> refusal(const Introduction& who) const;
     void on_pull_request(const ConnectionToken& from, const PullRequest& request);
-    [[nodiscard]] bool serves_target(const PullRequest& request, const ShardClocks& checkpoint) const;
+    [[nodiscard]] bool serves_target(const PullRequest& request,
+                                     const ShardClocks& checkpoint) const;
     void on_body_request(const ConnectionToken& from, const BodyRequest& request);
     void on_reply(Peer& peer, Message message, MonoTime now);
     void on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now);

@@ -28,7 +28,8 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
         pull_->base.emplace_back(ShardId{i}, store_.shard(ShardId{i}).durable_clock);
     std::map<ShardId, VersionVector> target(peer.durable.begin(), peer.durable.end());
     if (!peer.parked.empty())
-        for (const auto& [shard, clock] : peer.parked.begin()->second.foreign) target[shard].join(clock);
+        for (const auto& [shard, clock] : peer.parked.begin()->second.foreign)
+            target[shard].join(clock);
     pull_->target.assign(target.begin(), target.end());
     ++counters_.pulls;
     note(NoteLevel::info, "pull_began", {{"peer", peer.who.name}, {"why", std::move(reason)}});

@@ -1,4 +1,5 @@
-// The part of sim/world.hpp that knows what must be true: at every event, after every restart, at the end.
+// The part of sim/world.hpp that knows what must be true: at every event, after every restart, at
+// the end.
 #include "crdt/hash.hpp"
 #include "sim/world.hpp"
 
@@ -26,12 +27,15 @@ void World::check_event(Node& node) {
         const ShardState& shard = node.store->shard(ShardId{i});
         VersionVector& seen = node.seen_clocks[i];
         if (shard.clock == seen) continue;
-        if (!shard.clock.covers(seen)) fail(name + ": a clock fell from " + text(seen) + "to " + text(shard.clock));
-        if (!shard.clock.covers(shard.durable_clock)) fail(name + ": durable beyond what is applied");
+        if (!shard.clock.covers(seen))
+            fail(name + ": a clock fell from " + text(seen) + "to " + text(shard.clock));
+        if (!shard.clock.covers(shard.durable_clock))
+            fail(name + ": durable beyond what is applied");
         seen = shard.clock;
         const auto [known, fresh] = digests_.try_emplace({ShardId{i}, text(seen)}, shard.digest);
         if (!fresh && known->second != shard.digest)
-            fail(name + ": two states of shard " + std::to_string(i) + " at one clock " + text(seen));
+            fail(name + ": two states of shard " + std::to_string(i) + " at one clock " +
+                 text(seen));
     }
 }
 
@@ -44,15 +48,18 @@ void World::acknowledge(Node& node, const ShardClocks& clocks) {
 
 void World::check_reopened(Node& node) {
     const Store& store = *node.store;
-    if (!store.covers(node.durable_at_crash)) fail("node " + std::to_string(node.index) + " lost what had been durable");
+    if (!store.covers(node.durable_at_crash))
+        fail("node " + std::to_string(node.index) + " lost what had been durable");
     finished_.try_emplace(node.writer, false);
     for (auto& [writer, finished] : finished_) {
-        if (finished || writer.value >> 32 != node.writer.value >> 32 || writer == node.writer) continue;
+        if (finished || writer.value >> 32 != node.writer.value >> 32 || writer == node.writer)
+            continue;
         finished = true;
         for (std::uint16_t i = 0; i < plan_.shard_count; ++i) {
             const Seq seq = store.shard(ShardId{i}).clock.at(writer);
             kept_[{writer, ShardId{i}}] = seq;
-            if (seq < acknowledged_[{writer, ShardId{i}}]) fail("an acknowledged write of " + writer.text() + " is lost");
+            if (seq < acknowledged_[{writer, ShardId{i}}])
+                fail("an acknowledged write of " + writer.text() + " is lost");
         }
     }
     check_event(node);
@@ -66,7 +73,9 @@ bool World::quiet() {
         if (!node->running()) continue;
         if (!node->commits.empty() || !node->store->sealed()) return false;
         if (first == nullptr) first = node.get();
-        if (node->store->clocks() != first->store->clocks() || node->store->durable_clocks() != node->store->clocks()) return false;
+        if (node->store->clocks() != first->store->clocks() ||
+            node->store->durable_clocks() != node->store->clocks())
+            return false;
     }
     return true;
 }
@@ -77,7 +86,8 @@ std::string World::state_of_peers() {
         if (!node->running()) continue;
         out += "\n  node " + std::to_string(node->index) + ":";
         for (const PeerStatus& peer : node->replication->peers(mono(*node)))
-            out += " " + peer.name + " " + peer.link + " " + peer.phase + " lag " + std::to_string(peer.lag_events) + ";";
+            out += " " + peer.name + " " + peer.link + " " + peer.phase + " lag " +
+                   std::to_string(peer.lag_events) + ";";
         for (const auto& [shard, clock] : node->store->clocks())
             out += "\n    shard " + std::to_string(shard.value) + " " + text(clock);
     }
@@ -100,7 +110,8 @@ void World::check_end() {
             const std::string shown = picture(*node);
             if (first.empty()) first = shown;
             if (shown != first)
-                fail("node " + std::to_string(node->index) + (pass == 1 ? ", reopened," : "") + " shows\n" + shown + "and another\n" + first);
+                fail("node " + std::to_string(node->index) + (pass == 1 ? ", reopened," : "") +
+                     " shows\n" + shown + "and another\n" + first);
             check_counted(*node);
             check_rows(*node);
         }
@@ -116,13 +127,16 @@ void World::check_clocks() {
             for (const auto& [writer, seq] : node->store->shard(shard).clock) {
                 const auto kept = kept_.find({writer, shard});
                 if (kept != kept_.end() && kept->second < seq)
-                    fail("node " + std::to_string(node->index) + " has " + Dot{writer, seq}.text() + ", but its writer only up to " +
-                         std::to_string(kept->second.value));
+                    fail("node " + std::to_string(node->index) + " has " + Dot{writer, seq}.text() +
+                         ", but its writer only up to " + std::to_string(kept->second.value));
             }
             for (const auto& [dot, seq] : acknowledged_) {
-                if (dot.second != shard || node->store->shard(shard).clock.at(dot.first) >= seq) continue;
+                if (dot.second != shard || node->store->shard(shard).clock.at(dot.first) >= seq)
+                    continue;
                 const Node& home = *nodes_[(dot.first.value >> 32) - 1];
-                if (!home.dead) fail("node " + std::to_string(node->index) + " lacks the acknowledged " + Dot{dot.first, seq}.text());
+                if (!home.dead)
+                    fail("node " + std::to_string(node->index) + " lacks the acknowledged " +
+                         Dot{dot.first, seq}.text());
             }
         }
 }
@@ -143,18 +157,21 @@ void World::check_counted(Node& node) {
         const bool kept = survives(written);
         if (!written.member.empty()) {
             if (node.database->set_contains(0, written.place, written.member) != kept)
-                fail("node " + std::to_string(node.index) + ": member " + written.member + (kept ? " is missing" : " came from nowhere"));
+                fail("node " + std::to_string(node.index) + ": member " + written.member +
+                     (kept ? " is missing" : " came from nowhere"));
         } else if (kept) {
             sums[written.place] += written.amount;
         }
     }
     for (const auto& [place, sum] : sums) {
         const std::size_t slash = place.find('/');
-        const auto shown = slash == std::string::npos
-                               ? node.database->get(0, place)
-                               : node.database->hash_get(0, place.substr(0, slash), place.substr(slash + 1));
+        const auto shown =
+            slash == std::string::npos
+                ? node.database->get(0, place)
+                : node.database->hash_get(0, place.substr(0, slash), place.substr(slash + 1));
         if (shown != std::to_string(sum))
-            fail("node " + std::to_string(node.index) + ": " + place + " is " + shown.value_or("absent") + ", not " + std::to_string(sum));
+            fail("node " + std::to_string(node.index) + ": " + place + " is " +
+                 shown.value_or("absent") + ", not " + std::to_string(sum));
     }
 }
 
@@ -180,17 +197,22 @@ void World::check_rows(Node& node) {
             add(LeafKind::string, {LeafKind::string, {}}, record->string);
             if (record->extra)
                 for (const auto& [kind, leaf] : record->extra->leaves) add(kind, {kind, {}}, leaf);
-            for (const LeafKind kind : {LeafKind::member, LeafKind::field, LeafKind::remove_wins_member})
-                store.for_each_element(*record, kind, {}, [&](const ElementOrder& order, const Element& element) {
-                    add(kind, order, element.leaf);
-                    return true;
-                });
+            for (const LeafKind kind :
+                 {LeafKind::member, LeafKind::field, LeafKind::remove_wins_member})
+                store.for_each_element(*record, kind, {},
+                                       [&](const ElementOrder& order, const Element& element) {
+                                           add(kind, order, element.leaf);
+                                           return true;
+                                       });
         }
-        if (counts[db] != store.key_count(db)) fail("key count " + std::to_string(store.key_count(db)) + ", keys " + std::to_string(counts[db]));
+        if (counts[db] != store.key_count(db))
+            fail("key count " + std::to_string(store.key_count(db)) + ", keys " +
+                 std::to_string(counts[db]));
     }
     for (std::uint16_t i = 0; i < plan_.shard_count; ++i)
         if (digests[i] != store.shard(ShardId{i}).digest)
-            fail("node " + std::to_string(node.index) + ": the rows of shard " + std::to_string(i) + " are not those of its digest");
+            fail("node " + std::to_string(node.index) + ": the rows of shard " + std::to_string(i) +
+                 " are not those of its digest");
 }
 
 // All that a client can see, by key.
@@ -205,13 +227,16 @@ std::string World::picture(Node& node) {
         });
         for (const std::string& key : keys) {
             std::string& line = lines[std::to_string(db) + " " + key];
-            line = "type " + std::to_string(static_cast<int>(data.type(db, key))) + " until " + std::to_string(data.deadline(db, key).count());
+            line = "type " + std::to_string(static_cast<int>(data.type(db, key))) + " until " +
+                   std::to_string(data.deadline(db, key).count());
             if (data.type(db, key) == KeyType::string) {
                 const std::string value = data.get(db, key).value_or("absent");
-                line += value.size() < 40 ? " = " + value : " hash " + std::to_string(hash64(value));
+                line +=
+                    value.size() < 40 ? " = " + value : " hash " + std::to_string(hash64(value));
             }
             if (data.type(db, key) == KeyType::string) continue;
-            const LeafKind kind = data.type(db, key) == KeyType::set ? LeafKind::member : LeafKind::field;
+            const LeafKind kind =
+                data.type(db, key) == KeyType::set ? LeafKind::member : LeafKind::field;
             line += " count " + std::to_string(data.count(db, key, kind));
             data.for_each(db, key, kind, {}, [&](const ElementOrder&, const Element& element) {
                 line += " " + element.sub;

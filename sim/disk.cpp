@@ -6,8 +6,9 @@ namespace skerry::sim {
 
 bool SimLog::index(std::size_t from) {
     const LogPosition next = last().next();
-    const LogScan scan = scan_frames(std::string_view(bytes_).substr(from), next, durable_,
-                                     [&](const LogFrame&, std::size_t offset) { offsets_.push_back(from + offset); });
+    const LogScan scan = scan_frames(
+        std::string_view(bytes_).substr(from), next, durable_,
+        [&](const LogFrame&, std::size_t offset) { offsets_.push_back(from + offset); });
     bytes_.resize(from + scan.good_bytes);
     return !scan.damaged;
 }
@@ -37,7 +38,8 @@ Result<void> SimLog::read(LogPosition from, Visit visit) const {
     if (from < first_) return fail(Code::truncated, "before the first record kept");
     for (std::size_t i = from.value - first_.value; i < offsets_.size(); ++i) {
         const auto frame = parse_frame(std::string_view(bytes_).substr(offsets_[i]));
-        if (!frame || frame->position.value != first_.value + i) return fail(Code::corrupt, "a bad frame");
+        if (!frame || frame->position.value != first_.value + i)
+            return fail(Code::corrupt, "a bad frame");
         if (!visit(frame->position, frame->body)) break;
     }
     return {};
@@ -75,9 +77,11 @@ class SimReader final : public KvReader {
         return std::string_view(found->second);
     }
 
-    Result<void> scan(Table table, std::string_view from, std::string_view to, Visit visit) override {
+    Result<void> scan(Table table, std::string_view from, std::string_view to,
+                      Visit visit) override {
         const auto& rows = (*rows_)[static_cast<std::size_t>(table)];
-        for (auto row = rows.lower_bound(from); row != rows.end() && (to.empty() || row->first < to); ++row)
+        for (auto row = rows.lower_bound(from);
+             row != rows.end() && (to.empty() || row->first < to); ++row)
             if (!visit(row->first, row->second)) break;
         return {};
     }
@@ -88,7 +92,9 @@ class SimReader final : public KvReader {
 
 }  // namespace
 
-Result<std::unique_ptr<KvReader>> SimKv::reader() const { return std::make_unique<SimReader>(rows_); }
+Result<std::unique_ptr<KvReader>> SimKv::reader() const {
+    return std::make_unique<SimReader>(rows_);
+}
 
 Result<void> SimKv::write(const KvBatch& batch) {
     auto rows = std::make_shared<Rows>(*rows_);

@@ -1,7 +1,8 @@
-// sim/disk.hpp — a disk in memory that outlives the process using it: a log and an ordered store with honest syncs.
+// sim/disk.hpp — a disk in memory that outlives the process using it: a log and an ordered store
+// with honest syncs.
 //
-// Crash    what was synced stays; of what was only appended a random prefix of the bytes stays, torn anywhere.
-// Kv       a write is atomic and durable when it returns; a reader is a snapshot.
+// Crash    what was synced stays; of what was only appended a random prefix of the bytes stays,
+// torn anywhere. Kv       a write is atomic and durable when it returns; a reader is a snapshot.
 // Thread   one.
 #pragma once
 
@@ -17,7 +18,9 @@ namespace skerry::sim {
 class SimLog final : public Log {
   public:
     [[nodiscard]] LogPosition first() const override { return first_; }
-    [[nodiscard]] LogPosition last() const override { return LogPosition{first_.value + offsets_.size() - 1}; }
+    [[nodiscard]] LogPosition last() const override {
+        return LogPosition{first_.value + offsets_.size() - 1};
+    }
     [[nodiscard]] LogPosition durable() const override { return durable_; }
     [[nodiscard]] std::uint64_t bytes_kept() const override { return bytes_.size(); }
     [[nodiscard]] Result<void> append(std::string_view frames, LogPosition last_position) override;

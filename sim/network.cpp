@@ -8,7 +8,8 @@ namespace {
 constexpr Millis kRetry = 150;
 
 NodeIndex node_of(std::string_view address) {
-    return static_cast<NodeIndex>(std::stoull(std::string(address.substr(4, address.find(':') - 4))));
+    return static_cast<NodeIndex>(
+        std::stoull(std::string(address.substr(4, address.find(':') - 4))));
 }
 }  // namespace
 
@@ -27,8 +28,10 @@ void SimTransport::disconnect(LinkId link) { links_.erase(link); }
 void SimTransport::send(LinkId link, std::string bytes) {
     const auto found = links_.find(link);
     if (found == links_.end() || found->second.peer_boot == 0) return;
-    Incoming incoming{.kind = IncomingKind::request, .link = {}, .connection = {}, .bytes = std::move(bytes)};
-    incoming.connection.bytes = std::to_string(self_) + " " + std::to_string(boot_) + " " + std::to_string(link.value);
+    Incoming incoming{
+        .kind = IncomingKind::request, .link = {}, .connection = {}, .bytes = std::move(bytes)};
+    incoming.connection.bytes =
+        std::to_string(self_) + " " + std::to_string(boot_) + " " + std::to_string(link.value);
     network_.pass(self_, found->second.peer, std::move(incoming), found->second.peer_boot, true);
 }
 
@@ -40,7 +43,10 @@ void SimTransport::reply(ConnectionToken to, std::string bytes) {
         field = std::stoull(std::string(rest), &end);
         rest.remove_prefix(end);
     }
-    Incoming incoming{.kind = IncomingKind::reply, .link = LinkId{fields[2]}, .connection = {}, .bytes = std::move(bytes)};
+    Incoming incoming{.kind = IncomingKind::reply,
+                      .link = LinkId{fields[2]},
+                      .connection = {},
+                      .bytes = std::move(bytes)};
     network_.pass(self_, fields[0], std::move(incoming), fields[1], true);
 }
 
@@ -49,7 +55,8 @@ void SimTransport::publish(std::string bytes) {
         if (host.transport == nullptr) continue;
         for (const auto& [link, state] : host.transport->links_)
             if (state.subscribed && state.peer == self_)
-                network_.pass(self_, node, {IncomingKind::published, link, {}, bytes}, host.boot, false);
+                network_.pass(self_, node, {IncomingKind::published, link, {}, bytes}, host.boot,
+                              false);
     }
 }
 
@@ -79,7 +86,8 @@ void Network::stopped(NodeIndex node) {
 
 bool Network::running(NodeIndex node, std::uint64_t boot) const {
     const auto found = hosts_.find(node);
-    return found != hosts_.end() && found->second.transport != nullptr && found->second.boot == boot;
+    return found != hosts_.end() && found->second.transport != nullptr &&
+           found->second.boot == boot;
 }
 
 void Network::try_link(NodeIndex from, LinkId link, std::uint64_t boot) {
@@ -115,12 +123,14 @@ Millis Network::in_order(NodeIndex from, NodeIndex to) {
     return at - now_;
 }
 
-void Network::pass(NodeIndex from, NodeIndex to, Incoming incoming, std::uint64_t to_boot, bool ordered) {
+void Network::pass(NodeIndex from, NodeIndex to, Incoming incoming, std::uint64_t to_boot,
+                   bool ordered) {
     for (std::string& copy : wire(from, to, std::move(incoming.bytes))) {
         Incoming frame{incoming.kind, incoming.link, incoming.connection, std::move(copy)};
-        schedule_(ordered ? in_order(from, to) : delay(), [this, to, to_boot, frame = std::move(frame)]() mutable {
-            if (running(to, to_boot)) deliver_(to, std::move(frame));
-        });
+        schedule_(ordered ? in_order(from, to) : delay(),
+                  [this, to, to_boot, frame = std::move(frame)]() mutable {
+                      if (running(to, to_boot)) deliver_(to, std::move(frame));
+                  });
     }
 }
 

@@ -1,9 +1,11 @@
-// sim/network.hpp — the simulated wire: delay, loss, duplication, reordering of what is published, cuts, bit errors.
+// sim/network.hpp — the simulated wire: delay, loss, duplication, reordering of what is published,
+// cuts, bit errors.
 //
 // Links    a node's connection to an address stands while the peer lives; it comes back by itself.
 // Cut      one direction of one pair: frames vanish, and nobody is told.
-// Order    requests and replies of one pair keep their order (they are TCP); published frames do not.
-// Boots    requests and replies die with either process; a published frame may outlive its publisher.
+// Order    requests and replies of one pair keep their order (they are TCP); published frames do
+// not. Boots    requests and replies die with either process; a published frame may outlive its
+// publisher.
 #pragma once
 
 #include <functional>
@@ -31,7 +33,8 @@ class Network;
 
 class SimTransport final : public Transport {
   public:
-    SimTransport(Network& network, NodeIndex self, std::uint64_t boot) : network_(network), self_(self), boot_(boot) {}
+    SimTransport(Network& network, NodeIndex self, std::uint64_t boot)
+        : network_(network), self_(self), boot_(boot) {}
 
     void connect(LinkId link, std::string_view gossip_address) override;
     void subscribe(LinkId link, std::string_view publish_address) override;
@@ -39,7 +42,9 @@ class SimTransport final : public Transport {
     void send(LinkId link, std::string bytes) override;
     void reply(ConnectionToken to, std::string bytes) override;
     void publish(std::string bytes) override;
-    [[nodiscard]] std::vector<Incoming> poll() override { return {}; }  // the world hands frames over one by one
+    [[nodiscard]] std::vector<Incoming> poll() override {
+        return {};
+    }  // the world hands frames over one by one
     [[nodiscard]] TransportCounters counters() const override { return counters_; }
 
   private:
@@ -81,7 +86,9 @@ class Network {
     };
     // What of a frame reaches the other side: nothing, once or twice, perhaps damaged.
     std::vector<std::string> wire(NodeIndex from, NodeIndex to, std::string bytes);
-    Millis delay() { return static_cast<Millis>(random_.between(faults.delay_min, faults.delay_max)); }
+    Millis delay() {
+        return static_cast<Millis>(random_.between(faults.delay_min, faults.delay_max));
+    }
     Millis in_order(NodeIndex from, NodeIndex to);
     void pass(NodeIndex from, NodeIndex to, Incoming incoming, std::uint64_t to_boot, bool ordered);
     void try_link(NodeIndex from, LinkId link, std::uint64_t boot);
@@ -93,7 +100,8 @@ class Network {
     std::map<NodeIndex, Host> hosts_;
     std::uint64_t boots_ = 0;
     Millis now_ = 0;
-    std::map<std::pair<NodeIndex, NodeIndex>, Millis> order_;  // when the pair's last ordered frame arrives
+    std::map<std::pair<NodeIndex, NodeIndex>, Millis>
+        order_;  // when the pair's last ordered frame arrives
 
   public:
     void set_now(Millis now) { now_ = now; }

@@ -1,6 +1,8 @@
-// sim/random.hpp — the one source of chance in a simulated world: a seed gives the same numbers everywhere.
+// sim/random.hpp — the one source of chance in a simulated world: a seed gives the same numbers
+// everywhere.
 //
-// Source   SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
+// Source   SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA
+// 2014.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +21,9 @@ class Random {
     }
     // 0 .. bound - 1; the bias does not matter here.
     std::uint64_t below(std::uint64_t bound) { return next() % bound; }
-    std::uint64_t between(std::uint64_t low, std::uint64_t high) { return low + below(high - low + 1); }
+    std::uint64_t between(std::uint64_t low, std::uint64_t high) {
+        return low + below(high - low + 1);
+    }
     bool one_in(std::uint64_t chances) { return below(chances) == 0; }
     bool percent(std::uint64_t chance) { return below(100) < chance; }
 

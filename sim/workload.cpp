@@ -1,4 +1,5 @@
-// The part of sim/world.hpp that decides what a world is like, what goes wrong in it, and what clients do.
+// The part of sim/world.hpp that decides what a world is like, what goes wrong in it, and what
+// clients do.
 #include "sim/world.hpp"
 
 namespace skerry::sim {
@@ -34,9 +35,11 @@ void World::make_plan() {
 // ---- what goes wrong
 
 void World::schedule_faults() {
-    for (Millis at = plan_.command_every; at < plan_.duration; at += static_cast<Millis>(random_.between(1, 2 * plan_.command_every)))
+    for (Millis at = plan_.command_every; at < plan_.duration;
+         at += static_cast<Millis>(random_.between(1, 2 * plan_.command_every)))
         schedule(at, [this] { some_commands(*nodes_[random_.below(nodes_.size())]); });
-    for (Millis at = plan_.crash_every; plan_.crash_every != 0 && at < plan_.duration; at += plan_.crash_every)
+    for (Millis at = plan_.crash_every; plan_.crash_every != 0 && at < plan_.duration;
+         at += plan_.crash_every)
         schedule(at, [this] {
             Node& node = *nodes_[random_.below(nodes_.size())];
             if (!node.running()) return;
@@ -48,7 +51,8 @@ void World::schedule_faults() {
                 if (!node.running() && !node.dead) start(node, keep_writer);
             });
         });
-    for (Millis at = plan_.cut_every; plan_.cut_every != 0 && at < plan_.duration; at += plan_.cut_every)
+    for (Millis at = plan_.cut_every; plan_.cut_every != 0 && at < plan_.duration;
+         at += plan_.cut_every)
         schedule(at, [this] {
             const NodeIndex from = random_.below(nodes_.size()), to = random_.below(nodes_.size());
             if (healing_) return;
@@ -60,12 +64,13 @@ void World::schedule_faults() {
             });
         });
     if (!plan_.may_die || plan_.node_count < 3) return;
-    schedule(static_cast<Millis>(random_.between(1000, static_cast<std::uint64_t>(plan_.duration))), [this] {
-        Node& node = *nodes_[random_.between(1, nodes_.size() - 1)];
-        node.dead = true;
-        if (node.running()) crash(node);
-        tell("node " + std::to_string(node.index) + " never comes back");
-    });
+    schedule(static_cast<Millis>(random_.between(1000, static_cast<std::uint64_t>(plan_.duration))),
+             [this] {
+                 Node& node = *nodes_[random_.between(1, nodes_.size() - 1)];
+                 node.dead = true;
+                 if (node.running()) crash(node);
+                 tell("node " + std::to_string(node.index) + " never comes back");
+             });
 }
 
 void World::heal() {
@@ -92,8 +97,10 @@ void World::some_commands(Node& node) {
 }
 
 std::string World::some_value() {
-    if (random_.percent(plan_.big_percent)) return std::string(random_.between(200'000, 1'500'000), static_cast<char>(random_.next()));
-    return random_.one_in(3) ? std::to_string(random_.below(100)) : "v" + std::to_string(random_.below(1000));
+    if (random_.percent(plan_.big_percent))
+        return std::string(random_.between(200'000, 1'500'000), static_cast<char>(random_.next()));
+    return random_.one_in(3) ? std::to_string(random_.below(100))
+                             : "v" + std::to_string(random_.below(1000));
 }
 
 void World::command(Node& node) {
@@ -109,14 +116,22 @@ void World::command_on_key(Node& node, std::uint8_t db, const std::string& key) 
     const WallTime soon = node.store->now() + WallTime(random_.between(200, 1500));
     const WallTime late = node.store->now() + std::chrono::hours(24 * 365);
     switch (random_.below(8)) {
-        case 0: data.set(db, key, some_value()); break;
-        case 1: data.set(db, key, some_value(), db == 1 ? soon : late); break;
-        case 2: data.remove(db, key); break;
+        case 0:
+            data.set(db, key, some_value());
+            break;
+        case 1:
+            data.set(db, key, some_value(), db == 1 ? soon : late);
+            break;
+        case 2:
+            data.remove(db, key);
+            break;
         case 3:
-            if (type == KeyType::string || type == KeyType::none) data.set_keep_deadline(db, key, some_value());
+            if (type == KeyType::string || type == KeyType::none)
+                data.set_keep_deadline(db, key, some_value());
             break;
         case 4:
-            if (type != KeyType::none) data.set_deadline(db, key, random_.one_in(3) ? kNoDeadline : db == 1 ? soon : late);
+            if (type != KeyType::none)
+                data.set_deadline(db, key, random_.one_in(3) ? kNoDeadline : db == 1 ? soon : late);
             break;
         case 5: {
             const std::string to = "k" + std::to_string(random_.below(6));
@@ -139,14 +154,17 @@ void World::command_on_collection(Node& node, std::uint8_t db, const std::string
         return;
     }
     switch (random_.below(4)) {
-        case 0: as_hash ? data.hash_remove(db, key, sub) : data.set_remove(db, key, sub); break;
+        case 0:
+            as_hash ? data.hash_remove(db, key, sub) : data.set_remove(db, key, sub);
+            break;
         case 1:
             if (as_hash) {
                 (void)data.hash_add(db, key, sub, static_cast<std::int64_t>(random_.below(9)));
                 break;
             }
             [[fallthrough]];
-        default: as_hash ? data.hash_set(db, key, sub, some_value()) : data.set_add(db, key, sub);
+        default:
+            as_hash ? data.hash_set(db, key, sub, some_value()) : data.set_add(db, key, sub);
     }
 }
 
@@ -156,7 +174,9 @@ void World::counted_command(Node& node) {
     Store& store = *node.store;
     Written written;
     const std::uint64_t choice = random_.below(3);
-    const std::string key(choice == 0 ? kCounters[random_.below(2)] : choice == 1 ? kCounterHash : kGrowingSet);
+    const std::string key(choice == 0   ? kCounters[random_.below(2)]
+                          : choice == 1 ? kCounterHash
+                                        : kGrowingSet);
     written.shard = store.address_of(0, key).shard;
     const Seq before = store.shard(written.shard).clock.at(node.writer);
     written.amount = static_cast<std::int64_t>(random_.below(20)) - 8;
@@ -166,7 +186,8 @@ void World::counted_command(Node& node) {
     } else if (choice == 1) {
         const std::string field = "f" + std::to_string(random_.below(3));
         written.place += "/" + field;
-        if (!data.hash_add(0, key, field, written.amount)) return fail("a field refused an increment");
+        if (!data.hash_add(0, key, field, written.amount))
+            return fail("a field refused an increment");
     } else {
         written.member = "m" + std::to_string(++members_);
         if (!data.set_add(0, key, written.member)) return fail("a new member was there already");

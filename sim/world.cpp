@@ -7,7 +7,8 @@ namespace skerry::sim {
 namespace {
 constexpr Millis kTick = 50;
 constexpr WallTime kEpoch{1'700'000'000'000};
-constexpr Millis kDeadlinesMax = 3600;  // then what was to expire soon has, however fast its writer's clock
+constexpr Millis kDeadlinesMax =
+    3600;  // then what was to expire soon has, however fast its writer's clock
 constexpr Millis kQuietMax = 120'000;
 }  // namespace
 
@@ -17,7 +18,10 @@ World::World(std::uint64_t seed, Sabotage sabotage, std::string* story)
       story_(story),
       random_(seed),
       network_(
-          random_, [this](Millis delay, std::function<void()> action) { schedule(delay, std::move(action)); },
+          random_,
+          [this](Millis delay, std::function<void()> action) {
+              schedule(delay, std::move(action));
+          },
           [this](NodeIndex to, Incoming incoming) { receive(to, std::move(incoming)); }) {}
 
 World::~World() = default;
@@ -72,7 +76,8 @@ Outcome World::run() {
     const Millis limit = now_ + kQuietMax;
     run_until(now_ + kDeadlinesMax);
     while (!outcome_.failure && !quiet() && now_ < limit) run_until(now_ + 200);
-    if (!outcome_.failure && !quiet()) fail("no convergence within two minutes without faults: " + state_of_peers());
+    if (!outcome_.failure && !quiet())
+        fail("no convergence within two minutes without faults: " + state_of_peers());
     if (!outcome_.failure) check_end();
     for (const auto& node : nodes_)
         if (node->running()) stop_process(*node);
@@ -85,15 +90,20 @@ Outcome World::run() {
 void World::set_now(Node& node) { node.store->set_now(kEpoch + WallTime(now_ + node.skew)); }
 
 void World::start(Node& node, bool keep_writer) {
-    if (!keep_writer) node.writer = ReplicaId{(node.writer.value & ~std::uint64_t{0xffffffff}) | (random_.next() & 0xffffffff)};
+    if (!keep_writer)
+        node.writer = ReplicaId{(node.writer.value & ~std::uint64_t{0xffffffff}) |
+                                (random_.next() & 0xffffffff)};
     ++node.boot;
     const StoreOptions options{.self = node.writer,
                                .nonce = random_.next() | 1,
                                .shard_count = plan_.shard_count,
                                .hash_seed = 7,
                                .memory_bytes = plan_.memory_bytes};
-    auto opened = Store::open(node.disk.log, node.disk.kv, options, kEpoch + WallTime(now_ + node.skew));
-    if (!opened) return fail("node " + std::to_string(node.index) + " does not open: " + opened.error().text());
+    auto opened =
+        Store::open(node.disk.log, node.disk.kv, options, kEpoch + WallTime(now_ + node.skew));
+    if (!opened)
+        return fail("node " + std::to_string(node.index) +
+                    " does not open: " + opened.error().text());
     node.store = std::move(*opened);
     node.database = std::make_unique<Database>(*node.store);
     node.transport = network_.boot(node.index);
@@ -106,7 +116,8 @@ void World::start(Node& node, bool keep_writer) {
                                    .seeds = {gossip_address(0)},
                                    .random_seed = random_.next()};
     if (node.index == 0) replication.seeds.push_back(gossip_address(1));
-    node.replication = std::make_unique<Replication>(*node.store, node.disk.log, node.disk.kv, *node.transport, replication);
+    node.replication = std::make_unique<Replication>(*node.store, node.disk.log, node.disk.kv,
+                                                     *node.transport, replication);
     node.seen_clocks.assign(plan_.shard_count, {});
     tell("node " + std::to_string(node.index) + " starts as " + node.writer.text() + " at " +
          std::to_string(node.store->durable().value));
@@ -153,7 +164,8 @@ void World::stop_cleanly(Node& node) {
     while (auto sealed = node.store->seal()) node.commits.push_back(std::move(*sealed));
     for (Commit& waiting : node.commits)
         if (waiting.last > log.last())
-            if (auto appended = log.append(waiting.frames, waiting.last); !appended) fail(appended.error().text());
+            if (auto appended = log.append(waiting.frames, waiting.last); !appended)
+                fail(appended.error().text());
     (void)log.sync();
     stop_process(node);
 }
@@ -197,7 +209,8 @@ void World::commit(Node& node, bool even_if_busy) {
 
 void World::write_commit(Node& node) {
     const Commit& commit = node.commits.front();
-    if (auto appended = node.disk.log.append(commit.frames, commit.last); !appended) return fail(appended.error().text());
+    if (auto appended = node.disk.log.append(commit.frames, commit.last); !appended)
+        return fail(appended.error().text());
     on_node(node, static_cast<Millis>(random_.between(0, plan_.sync_max)), [this, &node] {
         if (auto synced = node.disk.log.sync(); !synced) return fail(synced.error().text());
         on_node(node, static_cast<Millis>(random_.below(2)), [this, &node] { commit_done(node); });
@@ -216,7 +229,8 @@ void World::commit_done(Node& node) {
 
 void World::step_checkpoint(Node& node) {
     Store& store = *node.store;
-    const bool asked = random_.percent(plan_.checkpoint_percent) || node.replication->wants_checkpoint();
+    const bool asked =
+        random_.percent(plan_.checkpoint_percent) || node.replication->wants_checkpoint();
     if (!store.freezing()) {
         if (!store.wants_checkpoint() && !(asked && store.has_changes())) return;
         commit(node, true);
@@ -225,16 +239,21 @@ void World::step_checkpoint(Node& node) {
         if (sabotage_.drop_log_early) (void)node.disk.log.drop_before(store.durable());
     }
     const bool early = sabotage_.checkpoint_before_durable;
-    if (node.writing_checkpoint || !store.save_some(early ? ~std::size_t{0} / 2 : random_.between(1, 20))) return;
+    if (node.writing_checkpoint ||
+        !store.save_some(early ? ~std::size_t{0} / 2 : random_.between(1, 20)))
+        return;
     if (store.durable() < store.image()->covered() && !early) return;
     write_checkpoint(node);
 }
 
 void World::write_checkpoint(Node& node) {
     node.writing_checkpoint = true;
-    const Millis delay = sabotage_.checkpoint_before_durable ? 0 : static_cast<Millis>(random_.between(0, plan_.sync_max));
+    const Millis delay = sabotage_.checkpoint_before_durable
+                             ? 0
+                             : static_cast<Millis>(random_.between(0, plan_.sync_max));
     on_node(node, delay, [this, &node] {
-        if (auto written = node.store->image()->write(node.disk.kv); !written) return fail(written.error().text());
+        if (auto written = node.store->image()->write(node.disk.kv); !written)
+            return fail(written.error().text());
         if (sabotage_.lose_rows) node.disk.kv.lose_row(random_);
         on_node(node, static_cast<Millis>(random_.below(5)), [this, &node] {
             node.writing_checkpoint = false;

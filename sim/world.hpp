@@ -1,10 +1,14 @@
-// sim/world.hpp — a cluster in one thread and in no time: everything that happens follows from one seed.
+// sim/world.hpp — a cluster in one thread and in no time: everything that happens follows from one
+// seed.
 //
-// Events   one queue of virtual milliseconds; ties go in the order scheduled. Nothing reads a clock or a random device.
-// Nodes    the product's own Store, Database and Replication, driven as node/node.cpp drives them, on a SimDisk and a
-//          SimTransport. Commits become durable after a while, checkpoints are written after a while, nodes crash, stop
-//          cleanly, come back, or never do; clocks are skewed; memory may be far too small.
-// Checks   at every event: clocks never fall, equal clocks have equal digests, no alarm, nothing halts. After a crash:
+// Events   one queue of virtual milliseconds; ties go in the order scheduled. Nothing reads a clock
+// or a random device. Nodes    the product's own Store, Database and Replication, driven as
+// node/node.cpp drives them, on a SimDisk and a
+//          SimTransport. Commits become durable after a while, checkpoints are written after a
+//          while, nodes crash, stop cleanly, come back, or never do; clocks are skewed; memory may
+//          be far too small.
+// Checks   at every event: clocks never fall, equal clocks have equal digests, no alarm, nothing
+// halts. After a crash:
 //          all that was durable is there. At the end, with every fault gone: docs/SIMULATION.md.
 // Sabotage breaks the driver on purpose, never the product: each switch must make some seed fail.
 #pragma once
@@ -26,17 +30,18 @@
 namespace skerry::sim {
 
 struct Sabotage {
-    bool publish_before_durable = false;      // and a crash loses what others have
+    bool publish_before_durable = false;  // and a crash loses what others have
     bool acknowledge_before_durable = false;
-    bool reuse_writer = false;                // publishes early too, and writes under the old id after the crash
-    bool checkpoint_before_durable = false;   // the ordered store gets ahead of the log
-    bool drop_log_early = false;              // before the checkpoint that covers it is written
-    bool lose_rows = false;                   // a checkpoint leaves out a row
+    bool reuse_writer = false;  // publishes early too, and writes under the old id after the crash
+    bool checkpoint_before_durable = false;  // the ordered store gets ahead of the log
+    bool drop_log_early = false;             // before the checkpoint that covers it is written
+    bool lose_rows = false;                  // a checkpoint leaves out a row
 };
 
 struct Coverage {
-    std::uint64_t commands = 0, crashes = 0, clean_stops = 0, checkpoints = 0, evicted = 0, fetches = 0, pulls = 0, flips = 0,
-                  parked = 0, malformed = 0, applied = 0, lost_commits = 0;
+    std::uint64_t commands = 0, crashes = 0, clean_stops = 0, checkpoints = 0, evicted = 0,
+                  fetches = 0, pulls = 0, flips = 0, parked = 0, malformed = 0, applied = 0,
+                  lost_commits = 0;
 };
 
 struct Outcome {
@@ -58,20 +63,21 @@ class World {
         std::uint16_t shard_count;
         Millis duration;
         Millis command_every;
-        Millis sync_max;             // how long a commit takes at most
+        Millis sync_max;  // how long a commit takes at most
         std::size_t memory_bytes;
         std::uint64_t checkpoint_percent;  // of ticks
-        std::uint64_t drop_percent;  // of checkpoints after which the log is cut
-        std::uint64_t big_percent;   // of values larger than a published frame
-        Millis crash_every, cut_every;  // 0: never
-        bool may_die;                // one node may never come back
+        std::uint64_t drop_percent;        // of checkpoints after which the log is cut
+        std::uint64_t big_percent;         // of values larger than a published frame
+        Millis crash_every, cut_every;     // 0: never
+        bool may_die;                      // one node may never come back
     };
     struct Node {
         NodeIndex index = 0;
         SimDisk disk;
         ReplicaId writer;
-        std::uint64_t boot = 0;      // of this run of the process; what was scheduled for another one is dropped
-        bool dead = false;           // for good
+        std::uint64_t boot =
+            0;  // of this run of the process; what was scheduled for another one is dropped
+        bool dead = false;  // for good
         Millis skew = 0;
         std::unique_ptr<SimTransport> transport;
         std::unique_ptr<Store> store;
@@ -87,14 +93,16 @@ class World {
         Millis at;
         std::uint64_t order;
         std::function<void()> action;
-        bool operator>(const Event& other) const { return std::tie(at, order) > std::tie(other.at, other.order); }
+        bool operator>(const Event& other) const {
+            return std::tie(at, order) > std::tie(other.at, other.order);
+        }
     };
     // One increment, or one member of a set that only grows.
     struct Written {
         std::string place;  // key, or key and field
         ShardId shard;
         ReplicaId writer;
-        Seq first, last;    // its dots
+        Seq first, last;  // its dots
         std::int64_t amount = 0;
         std::string member;
     };
@@ -116,7 +124,9 @@ class World {
     void step_checkpoint(Node& node);
     void write_checkpoint(Node& node);
     void set_now(Node& node);
-    [[nodiscard]] MonoTime mono(const Node& node) const { return MonoTime(now_ + static_cast<Millis>(node.index) * 777); }
+    [[nodiscard]] MonoTime mono(const Node& node) const {
+        return MonoTime(now_ + static_cast<Millis>(node.index) * 777);
+    }
 
     // ---- workload.cpp
     void make_plan();
@@ -145,7 +155,9 @@ class World {
 
     void fail(const std::string& why);
     void tell(const std::string& line);
-    void mix(std::uint64_t value) { outcome_.trace = (outcome_.trace ^ value) * 0x9e3779b97f4a7c15 + (outcome_.trace >> 29); }
+    void mix(std::uint64_t value) {
+        outcome_.trace = (outcome_.trace ^ value) * 0x9e3779b97f4a7c15 + (outcome_.trace >> 29);
+    }
 
     std::uint64_t seed_;
     Sabotage sabotage_;
@@ -162,8 +174,10 @@ class World {
     std::uint64_t members_ = 0;
 
     std::map<std::pair<ReplicaId, ShardId>, Seq> acknowledged_;
-    std::map<std::pair<ReplicaId, ShardId>, Seq> kept_;  // what a finished writer's log held after its end
-    std::map<ReplicaId, bool> finished_;                 // false: with a node that died for good, its end is unknown
+    std::map<std::pair<ReplicaId, ShardId>, Seq>
+        kept_;  // what a finished writer's log held after its end
+    std::map<ReplicaId, bool>
+        finished_;  // false: with a node that died for good, its end is unknown
     std::map<std::pair<ShardId, std::string>, std::uint64_t> digests_;  // by clock
     std::vector<Written> written_;
 };

@@ -81,7 +81,8 @@ void Store::save_row(KeyRecord& record, const std::optional<ElementOrder>& eleme
 // ---- the image
 
 bool Store::wants_checkpoint() const {
-    const std::size_t log_bytes_max = std::min(options_.checkpoint_log_bytes, options_.memory_bytes / 4);
+    const std::size_t log_bytes_max =
+        std::min(options_.checkpoint_log_bytes, options_.memory_bytes / 4);
     const bool crowded = stats_.memory_bytes > options_.memory_bytes && !dirty_.empty();
     return !image_ && !halted_ && (crowded || stats_.log_bytes_since_checkpoint >= log_bytes_max);
 }

@@ -181,7 +181,8 @@ class Store {
     LogPosition checkpointed();
     // Drops clean rows until memory is within its limit or `row_count` rows were looked at.
     void evict(std::size_t row_count);
-    // More in memory than may be: clients must be slowed until a checkpoint and eviction have made room.
+    // More in memory than may be: clients must be slowed until a checkpoint and eviction have made
+    // room.
     [[nodiscard]] bool overloaded() const;
 
     [[nodiscard]] const std::optional<Error>& halted() const { return halted_; }
