@@ -230,7 +230,8 @@ struct Replica::State {
     [[nodiscard]] Result<PullRequest> read_head(FrameReader& frames) const {
         const auto hello = frames.next<Hello>();
         if (!hello) return std::unexpected(hello.error());
-        if (hello->from.cluster != options.cluster) return fail(Code::refused, "these bytes are of cluster " + hello->from.cluster);
+        if (hello->from.cluster != options.cluster)
+            return fail(Code::refused, "these bytes are of cluster " + hello->from.cluster);
         if (hello->from.shard_count != options.shard_count || hello->from.hash_seed != store->options().hash_seed)
             return fail(Code::refused, "these bytes are of a replica with other shards");
         auto request = frames.next<PullRequest>();
@@ -268,7 +269,8 @@ Replica& Replica::operator=(Replica&&) noexcept = default;
 Replica::~Replica() = default;
 
 Result<Replica> Replica::open(const std::filesystem::path& directory, ReplicaOptions options) {
-    if (options.cluster.empty() || options.cluster.size() > kNameBytesMax || options.shard_count == 0 || options.shard_count > 16384)
+    if (options.cluster.empty() || options.cluster.size() > kNameBytesMax || options.shard_count == 0 ||
+        options.shard_count > 16384)
         return fail(Code::refused, "a cluster is named in 1 to 64 bytes, and has 1 to 16384 shards");
     auto state = std::make_unique<State>();
     auto lock = DirectoryLock::take(directory);
@@ -351,11 +353,15 @@ Result<bool> Replica::set_add(std::string_view key, std::string_view member) {
 }
 
 Result<bool> Replica::set_remove(std::string_view key, std::string_view member) {
-    return state_->write_on(key, KeyType::set, [&](Database& db) -> Result<bool> { return db.set_remove(kDatabase, key, member); });
+    return state_->write_on(key, KeyType::set, [&](Database& db) -> Result<bool> {
+        return db.set_remove(kDatabase, key, member);
+    });
 }
 
 Result<bool> Replica::set_contains(std::string_view key, std::string_view member) {
-    return state_->run_on(key, KeyType::set, [&](Database& db) -> Result<bool> { return db.set_contains(kDatabase, key, member); });
+    return state_->run_on(key, KeyType::set, [&](Database& db) -> Result<bool> {
+        return db.set_contains(kDatabase, key, member);
+    });
 }
 
 Result<std::vector<std::string>> Replica::set_members(std::string_view key) {
@@ -380,7 +386,9 @@ Result<bool> Replica::hash_set(std::string_view key, std::string_view field, std
 }
 
 Result<bool> Replica::hash_remove(std::string_view key, std::string_view field) {
-    return state_->write_on(key, KeyType::hash, [&](Database& db) -> Result<bool> { return db.hash_remove(kDatabase, key, field); });
+    return state_->write_on(key, KeyType::hash, [&](Database& db) -> Result<bool> {
+        return db.hash_remove(kDatabase, key, field);
+    });
 }
 
 Result<std::optional<std::string>> Replica::hash_get(std::string_view key, std::string_view field) {
@@ -454,7 +462,8 @@ Result<void> Replica::receive(std::string_view changes) {
     const auto asked = state_->read_head(frames);
     if (!asked) return std::unexpected(asked.error());
     // The answer leaves out what the asking replica had: to one that lacks it, its clocks would say too much.
-    if (!state_->store->covers(asked->base)) return fail(Code::refused, "the answer to a request of a replica that knew more");
+    if (!state_->store->covers(asked->base))
+        return fail(Code::refused, "the answer to a request of a replica that knew more");
     auto answer = read_chunks(frames);
     if (!answer) return std::unexpected(answer.error());
     if (!sound(*answer, *state_->store)) return fail(Code::malformed, "exchange: leaves outside their clocks");

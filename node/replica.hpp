@@ -1,4 +1,4 @@
-// node/replica.hpp — a replica inside a program: the library. Start here if you embed Skerry; docs/examples/two_replicas.cpp.
+// node/replica.hpp — a replica inside a program: the library. Start here to embed Skerry: docs/examples/two_replicas.cpp.
 //
 // Place    one directory, one process at a time; the layout is skerryd's, so either opens what the other has left.
 // Writing  changes memory at once and the disk at commit(), or before it when some MiB have gathered; after a crash what
@@ -6,8 +6,8 @@
 // Exchange bytes, over whatever the program likes: request() says what is here, changes_for() at another replica answers
 //          it, receive() here joins the answer. Lost, repeated, late and reordered bytes do no harm; whoever has
 //          received from all others holds what they hold. Replicas of one cluster name and shard count understand each other.
-// Errors   wrong_type, too_large, not_a_number, out_of_range, malformed and refused change nothing, and the replica goes on. After
-//          io_failed, corrupt or out_of_space on the way to the log every call fails alike: open the directory again.
+// Errors   wrong_type, too_large, not_a_number, out_of_range, malformed and refused change nothing, and the replica goes
+//          on. After a failure to write the log or to read the directory every call fails alike: open it again.
 // Cost     an answer is proportional to what the asking replica lacks; it is one string in memory.
 // Thread   one at a time; no thread of its own.
 #pragma once
@@ -34,7 +34,8 @@ struct ReplicaOptions {
 
 class Replica {
   public:
-    // Makes the directory when it is missing.   Errors: refused (in use, or made with other options), io_failed, corrupt, unsupported.
+    // Makes the directory when it is missing.
+    // Errors: refused (in use, or made with other options), io_failed, corrupt, unsupported.
     [[nodiscard]] static Result<Replica> open(const std::filesystem::path& directory, ReplicaOptions options = {});
     Replica(Replica&&) noexcept;
     Replica& operator=(Replica&&) noexcept;
@@ -55,7 +56,8 @@ class Replica {
     Result<bool> set_add(std::string_view key, std::string_view member);     // true: it was absent
     Result<bool> set_remove(std::string_view key, std::string_view member);  // true: it was present
     [[nodiscard]] Result<bool> set_contains(std::string_view key, std::string_view member);
-    [[nodiscard]] Result<std::vector<std::string>> set_members(std::string_view key);  // in no meaningful order, but in the same one everywhere
+    // In no meaningful order, but in the same one everywhere.
+    [[nodiscard]] Result<std::vector<std::string>> set_members(std::string_view key);
 
     // ---- hashes: every field is a string or counter of its own.
     Result<bool> hash_set(std::string_view key, std::string_view field, std::string_view value);  // true: it was absent
@@ -70,11 +72,11 @@ class Replica {
     Result<void> commit();
     // What is durable here, for changes_for() at another replica.
     [[nodiscard]] Result<std::string> request();
-    // What the replica that wrote `request` lacked then of what is here now; commits first. Errors: malformed, unsupported, refused
-    // (another cluster).
+    // What the replica that wrote `request` lacked then of what is here now; commits first.
+    // Errors: malformed, unsupported, refused (another cluster).
     [[nodiscard]] Result<std::string> changes_for(std::string_view request);
-    // Joins, and commits. Errors: malformed, unsupported, too_large, refused (another cluster, or an answer to a request of a replica that
-    // knew more than this one).
+    // Joins, and commits.
+    // Errors: malformed, unsupported, too_large, refused (another cluster, or the answer to a replica that knew more).
     Result<void> receive(std::string_view changes);
 
   private:
