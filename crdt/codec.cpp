@@ -30,8 +30,12 @@ struct TokenVisitor : msgpack::null_visitor {
     }
     bool visit_nil() { return add({Unpacker::Kind::nil, 0, {}}); }
     bool visit_positive_integer(std::uint64_t v) { return add({Unpacker::Kind::number, v, {}}); }
-    bool visit_bin(const char* v, std::uint32_t count) { return add({Unpacker::Kind::bytes, 0, {v, count}}); }
-    bool start_array(std::uint32_t count) { return ++arrays_open <= 16 && add({Unpacker::Kind::array, count, {}}); }
+    bool visit_bin(const char* v, std::uint32_t count) {
+        return add({Unpacker::Kind::bytes, 0, {v, count}});
+    }
+    bool start_array(std::uint32_t count) {
+        return ++arrays_open <= 16 && add({Unpacker::Kind::array, count, {}});
+    }
     bool end_array() {
         --arrays_open;
         return true;
@@ -166,7 +170,8 @@ std::string_view Unpacker::bytes(std::size_t bytes_max) {
 }
 
 bool Unpacker::take_nil() {
-    if (failed() || position_ >= tokens_.size() || tokens_[position_].kind != Kind::nil) return false;
+    if (failed() || position_ >= tokens_.size() || tokens_[position_].kind != Kind::nil)
+        return false;
     ++position_;
     return true;
 }
@@ -266,7 +271,9 @@ LeafDelta Unpacker::leaf_delta() {
     return delta;
 }
 
-ShardId Unpacker::shard() { return ShardId{static_cast<std::uint16_t>(number_up_to(kSlotCount - 1))}; }
+ShardId Unpacker::shard() {
+    return ShardId{static_cast<std::uint16_t>(number_up_to(kSlotCount - 1))};
+}
 
 ShardClocks Unpacker::shard_clocks() {
     ShardClocks clocks;
@@ -274,7 +281,8 @@ ShardClocks Unpacker::shard_clocks() {
     if (count % 2 != 0) reject("a list of clocks has an odd length");
     for (std::size_t i = 0; i < count && !failed(); i += 2) {
         const ShardId next = shard();
-        if (!clocks.empty() && clocks.back().first >= next) reject("a list of clocks is out of order");
+        if (!clocks.empty() && clocks.back().first >= next)
+            reject("a list of clocks is out of order");
         clocks.emplace_back(next, clock());
     }
     return clocks;
@@ -293,7 +301,8 @@ void Unpacker::reject(std::string_view why) {
 
 Result<void> Unpacker::done(std::string_view what) const {
     if (failed()) return fail(Code::malformed, std::string(what) + ": " + error_);
-    if (position_ != tokens_.size()) return fail(Code::malformed, std::string(what) + ": elements left over");
+    if (position_ != tokens_.size())
+        return fail(Code::malformed, std::string(what) + ": elements left over");
     return {};
 }
 

@@ -1,9 +1,11 @@
 // crdt/codec.hpp — canonical MessagePack for everything that is stored, hashed or sent.
 //
-// Form     unsigned integers, byte strings, nil and arrays only; shortest encodings; equal values encode equally.
-// Writers  a message names each writer once, in a table, and refers to it by index; without a table the id is spelled.
-// Hostile  decoding is total: any byte string yields a value or an Error, and counts are checked before allocation.
-// Source   https://github.com/msgpack/msgpack/blob/master/spec.md; the library is msgpack-c, included by codec.cpp alone.
+// Form     unsigned integers, byte strings, nil and arrays only; shortest encodings; equal values
+// encode equally. Writers  a message names each writer once, in a table, and refers to it by index;
+// without a table the id is spelled. Hostile  decoding is total: any byte string yields a value or
+// an Error, and counts are checked before allocation. Source
+// https://github.com/msgpack/msgpack/blob/master/spec.md; the library is msgpack-c, included by
+// codec.cpp alone.
 #pragma once
 
 #include <absl/container/inlined_vector.h>
@@ -58,8 +60,8 @@ class Packer {
     WriterTable* table_;
 };
 
-// Reads one MessagePack value, an array as a rule, front to back. The first error sticks: read what you expect, then
-// ask done(). Lifetime: views into the bytes given to the constructor.
+// Reads one MessagePack value, an array as a rule, front to back. The first error sticks: read what
+// you expect, then ask done(). Lifetime: views into the bytes given to the constructor.
 class Unpacker {
   public:
     static constexpr std::size_t kTokensMax = 4 * 1024 * 1024;

@@ -1,8 +1,10 @@
 // crdt/hlc.hpp — hybrid logical clock: wall time that never runs backwards and respects causality.
 //
-// Source   Kulkarni et al., "Logical Physical Clocks", OPODIS 2014. 48 bits of wall milliseconds, 16 of logic.
-// Differs  a reading too far ahead of the local wall clock (kDriftMax by default) is reported and not absorbed, so
-//          that one node with a wrong clock cannot drag the others along (docs/SEMANTICS.md, general rule 2).
+// Source   Kulkarni et al., "Logical Physical Clocks", OPODIS 2014. 48 bits of wall milliseconds,
+// 16 of logic. Differs  a reading too far ahead of the local wall clock (kDriftMax by default) is
+// reported and not absorbed, so
+//          that one node with a wrong clock cannot drag the others along (docs/SEMANTICS.md,
+//          general rule 2).
 #pragma once
 
 #include <chrono>
@@ -13,7 +15,8 @@ namespace skerry {
 
 using WallTime = std::chrono::milliseconds;  // since the Unix epoch
 
-// A reading; the replica that made it is the writer of the entry that carries it. Zero = before everything.
+// A reading; the replica that made it is the writer of the entry that carries it. Zero = before
+// everything.
 struct Hlc {
     std::uint64_t packed = 0;
     friend constexpr auto operator<=>(Hlc, Hlc) = default;
@@ -21,7 +24,9 @@ struct Hlc {
         return Hlc{(static_cast<std::uint64_t>(wall.count()) << 16) | logical};
     }
     [[nodiscard]] constexpr WallTime wall() const { return WallTime(packed >> 16); }
-    [[nodiscard]] constexpr std::uint16_t logical() const { return static_cast<std::uint16_t>(packed); }
+    [[nodiscard]] constexpr std::uint16_t logical() const {
+        return static_cast<std::uint16_t>(packed);
+    }
 };
 
 class HlcClock {
@@ -33,7 +38,8 @@ class HlcClock {
     // A reading later than every one given or absorbed before.
     [[nodiscard]] Hlc next(WallTime now);
 
-    // Takes note of a reading seen elsewhere. False: it is further ahead of `now` than the drift allows; ignored.
+    // Takes note of a reading seen elsewhere. False: it is further ahead of `now` than the drift
+    // allows; ignored.
     bool observe(Hlc seen, WallTime now);
 
     [[nodiscard]] Hlc last() const { return last_; }

@@ -1,8 +1,10 @@
 // crdt/ids.hpp — who writes and what they have written: replica ids, sequence numbers, dots.
 //
-// Source   dots and dotted causality: Almeida et al., "Scalable and Accurate Causality Tracking for Eventually
+// Source   dots and dotted causality: Almeida et al., "Scalable and Accurate Causality Tracking for
+// Eventually
 //          Consistent Stores", DAIS 2014.
-// Differs  a sequence number counts the writes of one replica in one shard, so a dot names an event within a shard.
+// Differs  a sequence number counts the writes of one replica in one shard, so a dot names an event
+// within a shard.
 #pragma once
 
 #include <compare>
@@ -13,7 +15,8 @@
 
 namespace skerry {
 
-// One incarnation of one replica; random, never used again once its state may have been lost. 0 = nobody.
+// One incarnation of one replica; random, never used again once its state may have been lost. 0 =
+// nobody.
 struct ReplicaId {
     std::uint64_t value = 0;
     friend constexpr auto operator<=>(ReplicaId, ReplicaId) = default;
@@ -35,10 +38,13 @@ struct Dot {
     ReplicaId replica;
     Seq seq;
     friend constexpr auto operator<=>(const Dot&, const Dot&) = default;
-    [[nodiscard]] std::string text() const { return replica.text() + ":" + std::to_string(seq.value); }
+    [[nodiscard]] std::string text() const {
+        return replica.text() + ":" + std::to_string(seq.value);
+    }
 };
 
-// A shard of the default domain: a run of hash slots. All replicas of a cluster cut the slots alike.
+// A shard of the default domain: a run of hash slots. All replicas of a cluster cut the slots
+// alike.
 struct ShardId {
     std::uint16_t value = 0;
     friend constexpr auto operator<=>(ShardId, ShardId) = default;
@@ -48,5 +54,7 @@ struct ShardId {
 
 template <>
 struct std::hash<skerry::ReplicaId> {
-    std::size_t operator()(skerry::ReplicaId id) const noexcept { return std::hash<std::uint64_t>{}(id.value); }
+    std::size_t operator()(skerry::ReplicaId id) const noexcept {
+        return std::hash<std::uint64_t>{}(id.value);
+    }
 };

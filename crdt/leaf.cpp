@@ -4,7 +4,7 @@ namespace skerry {
 
 namespace {
 constexpr auto kBefore = [](const Entry& e, ReplicaId r) { return e.replica < r; };
-}
+}  // namespace
 
 const Entry* Leaf::of(ReplicaId replica) const {
     for (const Entry& entry : entries_)
@@ -24,7 +24,8 @@ bool Leaf::outside(const VersionVector& clock) const {
 }
 
 bool Leaf::apply(const LeafDelta& delta) {
-    if (const Entry* own = of(delta.entry.replica); own && own->seq >= delta.entry.seq) return false;
+    if (const Entry* own = of(delta.entry.replica); own && own->seq >= delta.entry.seq)
+        return false;
     for (const Dot& dot : delta.superseded) {
         const auto found = std::ranges::find(entries_, dot.replica, &Entry::replica);
         if (found != entries_.end() && found->seq <= dot.seq) entries_.erase(found);
@@ -41,15 +42,18 @@ void Leaf::put(Entry entry) {
         entries_.insert(place, std::move(entry));
 }
 
-bool join_leaf(Leaf& mine, const VersionVector& my_clock, const Leaf& theirs, const VersionVector& their_clock) {
+bool join_leaf(Leaf& mine, const VersionVector& my_clock, const Leaf& theirs,
+               const VersionVector& their_clock) {
     Leaf joined;
     for (const Entry& entry : mine) {
         const Entry* other = theirs.of(entry.replica);
-        if (other != nullptr ? entry.seq >= other->seq : !their_clock.contains(entry.dot())) joined.put(entry);
+        if (other != nullptr ? entry.seq >= other->seq : !their_clock.contains(entry.dot()))
+            joined.put(entry);
     }
     for (const Entry& entry : theirs) {
         const Entry* other = mine.of(entry.replica);
-        if (other != nullptr ? entry.seq > other->seq : !my_clock.contains(entry.dot())) joined.put(entry);
+        if (other != nullptr ? entry.seq > other->seq : !my_clock.contains(entry.dot()))
+            joined.put(entry);
     }
     if (joined == mine) return false;
     mine = std::move(joined);

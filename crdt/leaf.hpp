@@ -1,12 +1,17 @@
-// crdt/leaf.hpp — the leaf: the smallest stored, replicated and joined piece of a key, and the one join.
+// crdt/leaf.hpp — the leaf: the smallest stored, replicated and joined piece of a key, and the one
+// join.
 //
 // Shape    at most one entry per writer, sorted by writer: writer -> (seq, hlc, payload | REMOVED).
-// Rules    R1 an operation supersedes its writer's own earlier entry; R2 every mutation takes a dot and leaves an
-//          entry; R3 an operation lists exactly the dots that it supersedes, all observed where it ran.
+// Rules    R1 an operation supersedes its writer's own earlier entry; R2 every mutation takes a dot
+// and leaves an
+//          entry; R3 an operation lists exactly the dots that it supersedes, all observed where it
+//          ran.
 // Context  the clock of the shard: a dot that the clock covers and the leaf does not hold is dead.
 // Cost     every operation O(writers of the leaf).
-// Source   dot stores and causal contexts: Almeida, Shoker, Baquero, "Delta State Replicated Data Types",
-//          arXiv:1603.01529; decomposed by element as in Brown et al., "Big(ger) Sets", arXiv:1605.06424.
+// Source   dot stores and causal contexts: Almeida, Shoker, Baquero, "Delta State Replicated Data
+// Types",
+//          arXiv:1603.01529; decomposed by element as in Brown et al., "Big(ger) Sets",
+//          arXiv:1605.06424.
 #pragma once
 
 #include <absl/container/inlined_vector.h>
@@ -21,7 +26,8 @@
 
 namespace skerry {
 
-// What one writer has in a leaf. The payload's meaning belongs to the type; a REMOVED marker may carry one too.
+// What one writer has in a leaf. The payload's meaning belongs to the type; a REMOVED marker may
+// carry one too.
 struct Entry {
     ReplicaId replica;
     Seq seq;
@@ -34,8 +40,8 @@ struct Entry {
     friend bool operator==(const Entry&, const Entry&) = default;
 };
 
-// What one mutator returns: the new entry, and the other writers' dots that it supersedes (its own earlier entry
-// goes by R1). Sorted by replica.
+// What one mutator returns: the new entry, and the other writers' dots that it supersedes (its own
+// earlier entry goes by R1). Sorted by replica.
 struct LeafDelta {
     Entry entry;
     std::vector<Dot> superseded;
@@ -59,8 +65,8 @@ class Leaf {
     // Is any entry outside `clock`?
     [[nodiscard]] bool outside(const VersionVector& clock) const;
 
-    // Applies an operation whose dependencies have been seen. A dot already present or older than its writer's entry
-    // changes nothing. True iff the leaf changed.
+    // Applies an operation whose dependencies have been seen. A dot already present or older than
+    // its writer's entry changes nothing. True iff the leaf changed.
     bool apply(const LeafDelta& delta);
 
     // Replaces or inserts the entry of its writer, as decoding and the join need it.
@@ -78,13 +84,15 @@ struct LeafAtClock {
     Leaf leaf;
     VersionVector clock;
 
-    // A writer in both: the larger seq. In one only: kept iff its seq is beyond the other's clock. True iff it grew.
+    // A writer in both: the larger seq. In one only: kept iff its seq is beyond the other's clock.
+    // True iff it grew.
     bool join(const LeafAtClock& other) noexcept;
     friend bool operator==(const LeafAtClock&, const LeafAtClock&) = default;
 };
 
-// The join without copies: `mine` at `my_clock` becomes the join with `theirs` at `their_clock`; the clocks are the
-// caller's to join. True iff `mine` changed.
-bool join_leaf(Leaf& mine, const VersionVector& my_clock, const Leaf& theirs, const VersionVector& their_clock);
+// The join without copies: `mine` at `my_clock` becomes the join with `theirs` at `their_clock`;
+// the clocks are the caller's to join. True iff `mine` changed.
+bool join_leaf(Leaf& mine, const VersionVector& my_clock, const Leaf& theirs,
+               const VersionVector& their_clock);
 
 }  // namespace skerry

@@ -20,7 +20,8 @@ constexpr auto kCrc16 = make_crc16_table();
 std::uint16_t crc16(std::string_view bytes) {
     std::uint16_t crc = 0;
     for (const char c : bytes)
-        crc = static_cast<std::uint16_t>((crc << 8) ^ kCrc16[((crc >> 8) ^ static_cast<unsigned char>(c)) & 0xff]);
+        crc = static_cast<std::uint16_t>(
+            (crc << 8) ^ kCrc16[((crc >> 8) ^ static_cast<unsigned char>(c)) & 0xff]);
     return crc;
 }
 
@@ -29,7 +30,8 @@ std::uint16_t crc16(std::string_view bytes) {
 std::uint16_t slot_of(std::string_view key) {
     if (const auto open = key.find('{'); open != std::string_view::npos) {
         const auto close = key.find('}', open + 1);
-        if (close != std::string_view::npos && close > open + 1) key = key.substr(open + 1, close - open - 1);
+        if (close != std::string_view::npos && close > open + 1)
+            key = key.substr(open + 1, close - open - 1);
     }
     return crc16(key) & (kSlotCount - 1);
 }

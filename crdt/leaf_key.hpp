@@ -1,6 +1,8 @@
-// crdt/leaf_key.hpp — the address of a leaf: database, key, kind, sub-key; and the hash slot of a key.
+// crdt/leaf_key.hpp — the address of a leaf: database, key, kind, sub-key; and the hash slot of a
+// key.
 //
-// Source   hash slots and hash tags: Redis Cluster specification, "Key distribution model" (CRC16-XMODEM mod 16384).
+// Source   hash slots and hash tags: Redis Cluster specification, "Key distribution model"
+// (CRC16-XMODEM mod 16384).
 #pragma once
 
 #include <compare>
@@ -19,21 +21,22 @@ inline constexpr std::size_t kValueBytesMax = 64 * 1024 * 1024;
 
 // The numbers are on disk and on the wire: never reuse one.
 enum class LeafKind : std::uint8_t {
-    string = 1,         // the value of a string key (crdt/types/value.hpp); no sub-key
-    deadline = 2,       // when the key expires (crdt/types/deadline.hpp); no sub-key
-    set_birth = 3,      // present while the key exists as a set (crdt/types/presence.hpp); no sub-key
-    hash_birth = 4,     // the same for a hash
-    member = 5,         // a set member (presence); sub-key = the member
-    field = 6,          // a hash field (value); sub-key = the field
-    multi_value = 7,    // multi-value register (crdt/types/multi_value.hpp); no sub-key
-    enable_wins = 8,    // flags (crdt/types/flags.hpp); no sub-key
+    string = 1,       // the value of a string key (crdt/types/value.hpp); no sub-key
+    deadline = 2,     // when the key expires (crdt/types/deadline.hpp); no sub-key
+    set_birth = 3,    // present while the key exists as a set (crdt/types/presence.hpp); no sub-key
+    hash_birth = 4,   // the same for a hash
+    member = 5,       // a set member (presence); sub-key = the member
+    field = 6,        // a hash field (value); sub-key = the field
+    multi_value = 7,  // multi-value register (crdt/types/multi_value.hpp); no sub-key
+    enable_wins = 8,  // flags (crdt/types/flags.hpp); no sub-key
     disable_wins = 9,
     remove_wins_member = 10,  // remove-wins set member; sub-key = the member
 };
 
 // Is the leaf stored with its key (true), or as an element of its own (false)?
 [[nodiscard]] constexpr bool is_key_level(LeafKind kind) {
-    return kind != LeafKind::member && kind != LeafKind::field && kind != LeafKind::remove_wins_member;
+    return kind != LeafKind::member && kind != LeafKind::field &&
+           kind != LeafKind::remove_wins_member;
 }
 [[nodiscard]] constexpr bool is_known(std::uint8_t kind) { return kind >= 1 && kind <= 10; }
 
@@ -45,7 +48,8 @@ struct LeafKey {
     friend auto operator<=>(const LeafKey&, const LeafKey&) = default;
 };
 
-// The Redis Cluster slot of a key, 0..16383; the part between the first {} counts alone, if it is not empty.
+// The Redis Cluster slot of a key, 0..16383; the part between the first {} counts alone, if it is
+// not empty.
 [[nodiscard]] std::uint16_t slot_of(std::string_view key);
 
 // Which of `shard_count` runs of slots holds the slot. Requires: 1 <= shard_count <= kSlotCount.

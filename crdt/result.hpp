@@ -1,6 +1,7 @@
 // crdt/result.hpp — the error type of every fallible call: the world's fault, never ours.
 //
-// A failed call changes nothing. A code exists once per different reaction of a caller; the detail is in `where`.
+// A failed call changes nothing. A code exists once per different reaction of a caller; the detail
+// is in `where`.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +15,17 @@
 namespace skerry {
 
 enum class Code : std::uint8_t {
-    malformed,      // bytes that nobody of ours has written: drop them, count them
-    unsupported,    // a version or kind that this build does not know: refuse, say what to do
-    too_large,      // beyond a documented limit
-    out_of_range,   // a number outside what the type can hold
-    wrong_type,     // the leaf or key holds another type
-    not_a_number,   // a numeric operation on something else
-    io_failed,      // the disk or the network said no
-    out_of_space,   // the disk or the map is full: writes stop, reads and deletes go on
-    corrupt,        // stored data that fails its checksum or invariants: an operator must act
-    truncated,      // what is asked for is no longer kept
-    refused,        // a peer or a lock turned us away
+    malformed,     // bytes that nobody of ours has written: drop them, count them
+    unsupported,   // a version or kind that this build does not know: refuse, say what to do
+    too_large,     // beyond a documented limit
+    out_of_range,  // a number outside what the type can hold
+    wrong_type,    // the leaf or key holds another type
+    not_a_number,  // a numeric operation on something else
+    io_failed,     // the disk or the network said no
+    out_of_space,  // the disk or the map is full: writes stop, reads and deletes go on
+    corrupt,       // stored data that fails its checksum or invariants: an operator must act
+    truncated,     // what is asked for is no longer kept
+    refused,       // a peer or a lock turned us away
 };
 
 [[nodiscard]] std::string_view name_of(Code code);

@@ -8,8 +8,9 @@ VersionVector::VersionVector(std::initializer_list<std::pair<ReplicaId, Seq>> en
 
 bool VersionVector::advance(const Dot& dot) {
     if (dot.seq == Seq{}) return false;
-    const auto at_or_after = std::lower_bound(entries_.begin(), entries_.end(), dot.replica,
-                                              [](const auto& e, ReplicaId r) { return e.first < r; });
+    const auto at_or_after =
+        std::lower_bound(entries_.begin(), entries_.end(), dot.replica,
+                         [](const auto& e, ReplicaId r) { return e.first < r; });
     if (at_or_after != entries_.end() && at_or_after->first == dot.replica) {
         if (at_or_after->second >= dot.seq) return false;
         at_or_after->second = dot.seq;
@@ -27,7 +28,8 @@ bool VersionVector::join(const VersionVector& other) noexcept {
 
 VersionVector VersionVector::meet(const VersionVector& other) const {
     VersionVector both;
-    for (const auto& [replica, seq] : entries_) both.advance(Dot{replica, std::min(seq, other.at(replica))});
+    for (const auto& [replica, seq] : entries_)
+        both.advance(Dot{replica, std::min(seq, other.at(replica))});
     return both;
 }
 

@@ -20,11 +20,14 @@ bool is_ipv6_text(std::string_view host) {
            (number.size() == host.size() || is_name(host.substr(number.size() + 1)));
 }
 std::unexpected<Error> refuse(std::string_view text, std::string_view why) {
-    return fail(Code::refused, "address \"" + std::string(text.substr(0, 300)) + "\": " + std::string(why));
+    return fail(Code::refused,
+                "address \"" + std::string(text.substr(0, 300)) + "\": " + std::string(why));
 }
 }  // namespace
 
-std::string Address::text() const { return (is_ipv6() ? "[" + host + "]" : host) + ":" + std::to_string(port); }
+std::string Address::text() const {
+    return (is_ipv6() ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
 
 Result<Address> parse_address(std::string_view text, AddressUse use) {
     const std::size_t colon = text.rfind(':');
@@ -33,10 +36,12 @@ Result<Address> parse_address(std::string_view text, AddressUse use) {
     const std::string_view digits = text.substr(colon + 1);
 
     Address address;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), address.port);
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), address.port);
     if (error != std::errc{} || end != digits.data() + digits.size())
         return refuse(text, "the port must be a number up to 65535");
-    if (address.port == 0 && use == AddressUse::connect) return refuse(text, "port 0 cannot be connected to");
+    if (address.port == 0 && use == AddressUse::connect)
+        return refuse(text, "port 0 cannot be connected to");
 
     if (host.starts_with('[') && host.ends_with(']')) {
         host = host.substr(1, host.size() - 2);

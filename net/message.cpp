@@ -16,11 +16,13 @@ constexpr std::size_t kHeaderBytes = 6;
 constexpr std::size_t kChecksumBytes = 8;
 constexpr std::size_t kCompressBytesMin = 512;  // below, a frame is one packet anyway
 constexpr std::uint8_t kPlain = 0, kZstd = 1;
-// A token takes 32 bytes while it is read. A frame within kReplyBytesAim cannot have more; a larger one has long values.
+// A token takes 32 bytes while it is read. A frame within kReplyBytesAim cannot have more; a larger
+// one has long values.
 constexpr std::size_t kFrameTokensMax = 1024 * 1024;
 constexpr std::size_t kLeafTokensMax = 8 * WriterTable::kWritersMax;
 
-// Both sides of the wire are one description: fields() below names each field once, for the writer and the reader.
+// Both sides of the wire are one description: fields() below names each field once, for the writer
+// and the reader.
 class FieldWriter {
   public:
     static constexpr bool kWrites = true;
@@ -116,7 +118,8 @@ void introduction(Io& io, Of<Io, Introduction>& m) {
     io.text(m.gossip_address, kAddressBytesMax);
     io.text(m.publish_address, kAddressBytesMax);
     io.text(m.client_address, kAddressBytesMax);
-    io.list(m.peers, kPeersMax, [](Io& each, auto& address) { each.text(address, kAddressBytesMax); });
+    io.list(m.peers, kPeersMax,
+            [](Io& each, auto& address) { each.text(address, kAddressBytesMax); });
 }
 
 template <class Io>
@@ -283,7 +286,8 @@ void fields(Io& io, Is<Pong> auto& m) {
 
 void append_checksum(std::string& frame) {
     std::uint64_t checksum = hash64(frame);
-    for (std::size_t i = 0; i < kChecksumBytes; ++i, checksum >>= 8) frame.push_back(static_cast<char>(checksum));
+    for (std::size_t i = 0; i < kChecksumBytes; ++i, checksum >>= 8)
+        frame.push_back(static_cast<char>(checksum));
 }
 
 std::uint64_t checksum_at_end(std::string_view frame) {
@@ -300,7 +304,8 @@ Result<Message> read_message(Unpacker& in) {
     in.writer_table();
     FieldReader reader(in);
     fields(reader, message);
-    if (auto done = in.done(name_of(M::kKind)); !done) return std::unexpected(std::move(done.error()));
+    if (auto done = in.done(name_of(M::kKind)); !done)
+        return std::unexpected(std::move(done.error()));
     return Message(std::move(message));
 }
 
@@ -308,8 +313,9 @@ Result<Message> read_message(Unpacker& in) {
 template <std::size_t I = 0>
 Result<Message> read_by_kind(std::uint8_t kind, Unpacker& in) {
     if constexpr (I == std::variant_size_v<Message>) {
-        return fail(Code::unsupported, "frame: kind " + std::to_string(kind) +
-                                           " is not known to this build; run the same release on all nodes");
+        return fail(Code::unsupported,
+                    "frame: kind " + std::to_string(kind) +
+                        " is not known to this build; run the same release on all nodes");
     } else {
         using M = std::variant_alternative_t<I, Message>;
         if (kind == static_cast<std::uint8_t>(M::kKind)) return read_message<M>(in);
@@ -321,21 +327,36 @@ Result<Message> read_by_kind(std::uint8_t kind, Unpacker& in) {
 
 std::string_view name_of(MessageKind kind) {
     switch (kind) {
-        case MessageKind::hello: return "hello";
-        case MessageKind::hello_ok: return "hello_ok";
-        case MessageKind::refuse: return "refuse";
-        case MessageKind::batch: return "batch";
-        case MessageKind::announce: return "announce";
-        case MessageKind::heartbeat: return "heartbeat";
-        case MessageKind::fetch_request: return "fetch_request";
-        case MessageKind::fetch_reply: return "fetch_reply";
-        case MessageKind::body_request: return "body_request";
-        case MessageKind::body_reply: return "body_reply";
-        case MessageKind::pull_request: return "pull_request";
-        case MessageKind::pull_chunk: return "pull_chunk";
-        case MessageKind::ack: return "ack";
-        case MessageKind::ping: return "ping";
-        case MessageKind::pong: return "pong";
+        case MessageKind::hello:
+            return "hello";
+        case MessageKind::hello_ok:
+            return "hello_ok";
+        case MessageKind::refuse:
+            return "refuse";
+        case MessageKind::batch:
+            return "batch";
+        case MessageKind::announce:
+            return "announce";
+        case MessageKind::heartbeat:
+            return "heartbeat";
+        case MessageKind::fetch_request:
+            return "fetch_request";
+        case MessageKind::fetch_reply:
+            return "fetch_reply";
+        case MessageKind::body_request:
+            return "body_request";
+        case MessageKind::body_reply:
+            return "body_reply";
+        case MessageKind::pull_request:
+            return "pull_request";
+        case MessageKind::pull_chunk:
+            return "pull_chunk";
+        case MessageKind::ack:
+            return "ack";
+        case MessageKind::ping:
+            return "ping";
+        case MessageKind::pong:
+            return "pong";
     }
     return "unknown";
 }
@@ -381,12 +402,15 @@ Result<Message> decode(std::string_view frame) {
         return fail(Code::malformed, "frame: not one of ours");
     const auto version = static_cast<std::uint8_t>(frame[3]);
     if (version != kProtocolVersion)
-        return fail(Code::unsupported, "frame: protocol version " + std::to_string(version) + ", but this build speaks " +
-                                           std::to_string(kProtocolVersion) + "; run the same release on all nodes");
+        return fail(Code::unsupported, "frame: protocol version " + std::to_string(version) +
+                                           ", but this build speaks " +
+                                           std::to_string(kProtocolVersion) +
+                                           "; run the same release on all nodes");
     if (checksum_at_end(frame) != hash64(frame.substr(0, frame.size() - kChecksumBytes)))
         return fail(Code::malformed, "frame: checksum");
 
-    std::string_view body = frame.substr(kHeaderBytes, frame.size() - kHeaderBytes - kChecksumBytes);
+    std::string_view body =
+        frame.substr(kHeaderBytes, frame.size() - kHeaderBytes - kChecksumBytes);
     std::string plain;
     const auto form = static_cast<std::uint8_t>(frame[5]);
     if (form == kZstd) {
@@ -395,7 +419,8 @@ Result<Message> decode(std::string_view frame) {
         plain = std::move(*decompressed);
         body = plain;
     } else if (form != kPlain) {
-        return fail(Code::unsupported, "frame: form " + std::to_string(form) + " is not known to this build");
+        return fail(Code::unsupported,
+                    "frame: form " + std::to_string(form) + " is not known to this build");
     }
     Unpacker in(body, kFrameTokensMax);
     if (in.consumed() != body.size()) in.reject("bytes behind the end");

@@ -1,11 +1,14 @@
 // net/message.hpp — what nodes say to one another, and the one form in which it travels.
 //
-// Frame    bytes 0-2 "SKR" | 3 protocol version | 4 kind | 5 form (0 plain, 1 zstd) | body | 8 bytes hash64 of all before,
-//          little-endian. Body: one MessagePack array, first the table of writers, then the fields in the order below.
-// Total    decode() takes any bytes: limits first (frame, then every count), then the checksum, then the fields.
-// Later    a frame of a later protocol version is Code::unsupported, whatever follows its version byte.
-// Opaque   a commit's body and a pull's cursor are bytes here: what they mean is the store's and the node's.
-// Drawn    docs/PROTOCOL.md, field by field; the bytes of one example each are in tests/golden/messages/.
+// Frame    bytes 0-2 "SKR" | 3 protocol version | 4 kind | 5 form (0 plain, 1 zstd) | body | 8
+// bytes hash64 of all before,
+//          little-endian. Body: one MessagePack array, first the table of writers, then the fields
+//          in the order below.
+// Total    decode() takes any bytes: limits first (frame, then every count), then the checksum,
+// then the fields. Later    a frame of a later protocol version is Code::unsupported, whatever
+// follows its version byte. Opaque   a commit's body and a pull's cursor are bytes here: what they
+// mean is the store's and the node's. Drawn    docs/PROTOCOL.md, field by field; the bytes of one
+// example each are in tests/golden/messages/.
 #pragma once
 
 #include <compare>
@@ -71,10 +74,10 @@ struct Introduction {
     std::string name;               // one node of that name in a cluster
     std::string region;
     ReplicaId writer;
-    std::uint64_t nonce = 0;      // of this boot
-    std::string gossip_address;   // host:port to connect to, as others reach it
-    std::string publish_address;  // the same, to subscribe to
-    std::string client_address;   // the same, for Redis clients
+    std::uint64_t nonce = 0;         // of this boot
+    std::string gossip_address;      // host:port to connect to, as others reach it
+    std::string publish_address;     // the same, to subscribe to
+    std::string client_address;      // the same, for Redis clients
     std::vector<std::string> peers;  // gossip addresses that the speaker knows
     friend bool operator==(const Introduction&, const Introduction&) = default;
 };
@@ -95,10 +98,10 @@ enum class RefuseCode : std::uint8_t {
     not_ready = 0,
     protocol_version = 1,
     cluster = 2,
-    shards = 3,     // count or hash seed
-    same_name = 4,  // another node of the cluster has this name
-    self = 5,       // that is me: an address list named the node itself
-    same_writer = 6,  // one writer id, two live nonces: a copied data directory
+    shards = 3,          // count or hash seed
+    same_name = 4,       // another node of the cluster has this name
+    self = 5,            // that is me: an address list named the node itself
+    same_writer = 6,     // one writer id, two live nonces: a copied data directory
     not_introduced = 7,  // something other than Hello came first
 };
 struct Refuse {
@@ -108,13 +111,15 @@ struct Refuse {
     friend bool operator==(const Refuse&, const Refuse&) = default;
 };
 
-// Published: one commit. A receiver that has applied `previous` of this nonce holds `foreign` and all before it.
+// Published: one commit. A receiver that has applied `previous` of this nonce holds `foreign` and
+// all before it.
 struct BatchMessage {
     static constexpr MessageKind kKind = MessageKind::batch;
     ReplicaId writer;
     std::uint64_t nonce = 0;
     StreamPosition position;
-    StreamPosition previous;  // the one published before it; 0 = first of this boot, `foreign` is the whole clock
+    StreamPosition previous;  // the one published before it; 0 = first of this boot, `foreign` is
+                              // the whole clock
     ShardClocks foreign;      // the clock entries changed since `previous`
     std::string body;         // the commit's bytes
     friend bool operator==(const BatchMessage&, const BatchMessage&) = default;
@@ -148,7 +153,8 @@ struct Heartbeat {
     std::string name;
     StreamPosition last;  // the last position published
     ShardClocks durable;
-    std::vector<std::pair<ShardId, std::uint64_t>> digests;  // by shard; over the live, unmasked entries
+    std::vector<std::pair<ShardId, std::uint64_t>>
+        digests;  // by shard; over the live, unmasked entries
     std::uint64_t wall_ms = 0;
     friend bool operator==(const Heartbeat&, const Heartbeat&) = default;
 };
@@ -217,7 +223,8 @@ struct BodyReply {
     friend bool operator==(const BodyReply&, const BodyReply&) = default;
 };
 
-// Asks for the leaves with a dot in (base, target]. The server keeps no session: all it needs is here.
+// Asks for the leaves with a dot in (base, target]. The server keeps no session: all it needs is
+// here.
 struct PullRequest {
     static constexpr MessageKind kKind = MessageKind::pull_request;
     std::uint64_t request = 0;
@@ -245,7 +252,8 @@ struct PulledLeaf {
 struct LeafPart {
     std::uint64_t offset = 0;
     std::uint64_t total_bytes = 0;
-    std::uint64_t total_hash = 0;  // hash64 of the whole: a leaf that changed meanwhile begins again at offset 0
+    std::uint64_t total_hash =
+        0;  // hash64 of the whole: a leaf that changed meanwhile begins again at offset 0
     std::string bytes;
     friend bool operator==(const LeafPart&, const LeafPart&) = default;
 };
@@ -257,10 +265,10 @@ struct PullChunk {
     PullStatus status = PullStatus::ok;
     ShardClocks clocks;  // of the read transaction that these leaves come from
     std::vector<PulledLeaf> leaves;
-    std::optional<LeafPart> part;  // then `leaves` is empty
-    std::string cursor;            // for the next request
-    bool is_final = false;         // the flip goes to `clocks`
-    StreamPosition position;       // the log position that the server's checkpoint covers
+    std::optional<LeafPart> part;       // then `leaves` is empty
+    std::string cursor;                 // for the next request
+    bool is_final = false;              // the flip goes to `clocks`
+    StreamPosition position;            // the log position that the server's checkpoint covers
     std::uint64_t estimate_leaves = 0;  // still to come; for progress only
     friend bool operator==(const PullChunk&, const PullChunk&) = default;
 };
@@ -285,17 +293,21 @@ struct Pong {
     friend bool operator==(const Pong&, const Pong&) = default;
 };
 
-using Message = std::variant<Hello, HelloOk, Refuse, BatchMessage, Announce, Heartbeat, FetchRequest, FetchReply,
-                             BodyRequest, BodyReply, PullRequest, PullChunk, Ack, Ping, Pong>;
+using Message =
+    std::variant<Hello, HelloOk, Refuse, BatchMessage, Announce, Heartbeat, FetchRequest,
+                 FetchReply, BodyRequest, BodyReply, PullRequest, PullChunk, Ack, Ping, Pong>;
 
 [[nodiscard]] MessageKind kind_of(const Message& message);
 
 enum class Compression : std::uint8_t { never, where_it_helps };
 
-// The bytes of a frame. Requires: the limits above hold, and the plain frame is at most kFrameBytesMax.
-[[nodiscard]] std::string encode(const Message& message, Compression compression = Compression::never);
+// The bytes of a frame. Requires: the limits above hold, and the plain frame is at most
+// kFrameBytesMax.
+[[nodiscard]] std::string encode(const Message& message,
+                                 Compression compression = Compression::never);
 
-// Errors: too_large; unsupported (a later protocol version or an unknown kind: `where` says what to do); malformed.
+// Errors: too_large; unsupported (a later protocol version or an unknown kind: `where` says what to
+// do); malformed.
 [[nodiscard]] Result<Message> decode(std::string_view frame);
 
 // One leaf outside a frame, for LeafPart.   Errors: malformed.

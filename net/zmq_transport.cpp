@@ -22,11 +22,11 @@ namespace skerry {
 
 namespace {
 
-// High-water marks count messages. What a publisher may have queued for one slow subscriber: a second or two of group
-// commits, some 500 MiB if every one is as large as may be published.
+// High-water marks count messages. What a publisher may have queued for one slow subscriber: a
+// second or two of group commits, some 500 MiB if every one is as large as may be published.
 constexpr int kPublishQueueMax = 2000;
 constexpr int kReceiveQueueMax = 1000;
-constexpr int kRequestQueueMax = 256;  // credit keeps it far below
+constexpr int kRequestQueueMax = 256;   // credit keeps it far below
 constexpr std::size_t kDrainMax = 256;  // from one socket before the others have their turn
 constexpr std::size_t kIncomingOverhead = sizeof(Incoming);
 
@@ -38,7 +38,9 @@ class WakeFd {
     WakeFd& operator=(const WakeFd&) = delete;
     ~WakeFd() { close(fd_); }
     [[nodiscard]] int fd() const { return fd_; }
-    void signal() const { (void)!eventfd_write(fd_, 1); }  // fails only when it is signalled already
+    void signal() const {
+        (void)!eventfd_write(fd_, 1);
+    }  // fails only when it is signalled already
     void clear() const {
         eventfd_t value = 0;
         (void)!eventfd_read(fd_, &value);
@@ -64,8 +66,9 @@ struct Link {
 zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type) {
     zmq::socket_t socket(context, type);
     socket.set(zmq::sockopt::linger, 0);
-    // With a ZAP domain libzmq refuses ZMTP 1 and 2. There a stranger who sends a few bytes and hangs up ends the whole
-    // process: process_routing_id_msg() asserts that a pipe takes the message which the peer's end has closed already.
+    // With a ZAP domain libzmq refuses ZMTP 1 and 2. There a stranger who sends a few bytes and
+    // hangs up ends the whole process: process_routing_id_msg() asserts that a pipe takes the
+    // message which the peer's end has closed already.
     socket.set(zmq::sockopt::zap_domain, "skerry");
     socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(kFrameBytesMax));
     socket.set(zmq::sockopt::handshake_ivl, 5000);
@@ -79,8 +82,9 @@ zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type) {
     return socket;
 }
 
-// A numeric IPv4 address needs an IPv4 socket; a name or an IPv6 address gets one that speaks both. localhost means
-// 127.0.0.1: half of the machines would find ::1 first, where the other half's nodes do not listen.
+// A numeric IPv4 address needs an IPv4 socket; a name or an IPv6 address gets one that speaks both.
+// localhost means 127.0.0.1: half of the machines would find ::1 first, where the other half's
+// nodes do not listen.
 std::string endpoint_for(zmq::socket_t& socket, Address address) {
     if (address.host == "localhost") address.host = "127.0.0.1";
     socket.set(zmq::sockopt::ipv6, !address.is_ipv4());
@@ -98,7 +102,8 @@ Result<std::string> listen_on(zmq::socket_t& socket, const std::string& text) {
     }
 }
 
-// Every node waits a little differently before it tries again, so that they do not return all at once.
+// Every node waits a little differently before it tries again, so that they do not return all at
+// once.
 int reconnect_ms(const ZmqTransportOptions& options, std::string_view own, LinkId id) {
     const auto base = static_cast<std::uint64_t>(options.reconnect_min.count());
     return static_cast<int>(base + hash64(own, id.value) % (base / 2 + 1));
@@ -114,7 +119,8 @@ std::optional<Parts> receive(zmq::socket_t& socket) {
     zmq::message_t frame;
     do {
         if (!socket.recv(frame, zmq::recv_flags::dontwait)) return std::nullopt;
-        if (parts.count < parts.part.size()) parts.part[parts.count].assign(frame.data<char>(), frame.size());
+        if (parts.count < parts.part.size())
+            parts.part[parts.count].assign(frame.data<char>(), frame.size());
         ++parts.count;
     } while (frame.more());
     return parts;
@@ -171,8 +177,10 @@ struct ZmqTransport::Worker {
 Result<void> ZmqTransport::Worker::bind_all() {
     try {
         router = make_socket(context, zmq::socket_type::router);
-        router.set(zmq::sockopt::router_mandatory, true);  // else a reply to nobody vanishes uncounted
-        router.set(zmq::sockopt::router_handover, true);   // else a returning peer waits for its old connection to die
+        router.set(zmq::sockopt::router_mandatory,
+                   true);  // else a reply to nobody vanishes uncounted
+        router.set(zmq::sockopt::router_handover,
+                   true);  // else a returning peer waits for its old connection to die
         publisher = make_socket(context, zmq::socket_type::xpub);
         publisher.set(zmq::sockopt::sndhwm, kPublishQueueMax);
     } catch (const zmq::error_t& error) {
@@ -212,7 +220,8 @@ void ZmqTransport::Worker::deliver(Incoming incoming) {
     {
         const std::lock_guard lock(mutex);
         const std::size_t bytes = incoming.bytes.size() + kIncomingOverhead;
-        if (incoming.kind == IncomingKind::published && inbox_bytes + bytes > options.inbox_bytes_max) {
+        if (incoming.kind == IncomingKind::published &&
+            inbox_bytes + bytes > options.inbox_bytes_max) {
             ++counted.published_dropped;
             return;
         }
@@ -230,8 +239,8 @@ void ZmqTransport::Worker::count_in(std::size_t bytes) {
 }
 
 void ZmqTransport::Worker::run() {
-    // Every call that can fail in the ordinary course is handled where it is made; what is left is a bug or no memory,
-    // and a node without its wire must not seem alive.
+    // Every call that can fail in the ordinary course is handled where it is made; what is left is
+    // a bug or no memory, and a node without its wire must not seem alive.
     try {
         while (run_commands()) poll_once();
         while (!links.empty()) close(links.begin()->first);
@@ -248,7 +257,9 @@ void ZmqTransport::Worker::poll_once() {
     std::vector<zmq::pollitem_t> items{{nullptr, wake.fd(), ZMQ_POLLIN, 0},
                                        {router.handle(), 0, unless_full, 0},
                                        {publisher.handle(), 0, ZMQ_POLLIN, 0}};
-    const auto add = [&items](zmq::socket_t& socket, short events) { items.push_back({socket.handle(), 0, events, 0}); };
+    const auto add = [&items](zmq::socket_t& socket, short events) {
+        items.push_back({socket.handle(), 0, events, 0});
+    };
     for (auto& [id, link] : links) {
         if (link.monitor) add(*link.monitor, ZMQ_POLLIN);
         if (link.dealer) add(*link.dealer, unless_full);
@@ -260,7 +271,9 @@ void ZmqTransport::Worker::poll_once() {
         if (error.num() != EINTR) throw;
         return;
     }
-    const auto ready = [&items](std::size_t index) { return (items[index].revents & ZMQ_POLLIN) != 0; };
+    const auto ready = [&items](std::size_t index) {
+        return (items[index].revents & ZMQ_POLLIN) != 0;
+    };
     if (ready(0)) wake.clear();
     if (ready(1)) read_requests();
     if (ready(2)) discard_subscriptions();
@@ -286,27 +299,39 @@ bool ZmqTransport::Worker::run_commands() {
 void ZmqTransport::Worker::execute(Command& command) {
     const auto link = links.find(command.link);
     switch (command.kind) {
-        case CommandKind::connect: return connect(command.link, command.target);
-        case CommandKind::subscribe: return subscribe(command.link, command.target);
-        case CommandKind::disconnect: return close(command.link);
+        case CommandKind::connect:
+            return connect(command.link, command.target);
+        case CommandKind::subscribe:
+            return subscribe(command.link, command.target);
+        case CommandKind::disconnect:
+            return close(command.link);
         case CommandKind::send:
-            return transmit(link != links.end() && link->second.dealer ? &*link->second.dealer : nullptr, command);
-        case CommandKind::reply: return transmit(&router, command);
-        case CommandKind::publish: return transmit(&publisher, command);
+            return transmit(
+                link != links.end() && link->second.dealer ? &*link->second.dealer : nullptr,
+                command);
+        case CommandKind::reply:
+            return transmit(&router, command);
+        case CommandKind::publish:
+            return transmit(&publisher, command);
     }
 }
 
 void ZmqTransport::Worker::connect(LinkId id, const std::string& text) {
     const auto address = parse_address(text, AddressUse::connect);
     if (!address)
-        return deliver({.kind = IncomingKind::link_down, .link = id, .connection = {}, .bytes = address.error().where});
+        return deliver({.kind = IncomingKind::link_down,
+                        .link = id,
+                        .connection = {},
+                        .bytes = address.error().where});
     Link& link = links[id];
     close_dealer(link);
     try {
         zmq::socket_t dealer = make_socket(context, zmq::socket_type::dealer);
-        dealer.set(zmq::sockopt::immediate, true);  // old requests do not pile up for a peer that is away
+        dealer.set(zmq::sockopt::immediate,
+                   true);  // old requests do not pile up for a peer that is away
         dealer.set(zmq::sockopt::reconnect_ivl, reconnect_ms(options, gossip_address, id));
-        dealer.set(zmq::sockopt::reconnect_ivl_max, static_cast<int>(options.reconnect_max.count()));
+        dealer.set(zmq::sockopt::reconnect_ivl_max,
+                   static_cast<int>(options.reconnect_max.count()));
         const std::string endpoint = "inproc://monitor-" + std::to_string(++monitors_made);
         if (zmq_socket_monitor(dealer.handle(), endpoint.c_str(),
                                ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) != 0)
@@ -318,30 +343,41 @@ void ZmqTransport::Worker::connect(LinkId id, const std::string& text) {
         link.dealer->connect(endpoint_for(*link.dealer, *address));
     } catch (const zmq::error_t& error) {
         close_dealer(link);
-        deliver({.kind = IncomingKind::link_down, .link = id, .connection = {}, .bytes = text + ": " + error.what()});
+        deliver({.kind = IncomingKind::link_down,
+                 .link = id,
+                 .connection = {},
+                 .bytes = text + ": " + error.what()});
     }
 }
 
 void ZmqTransport::Worker::subscribe(LinkId id, const std::string& text) {
     const auto address = parse_address(text, AddressUse::connect);
     if (!address)
-        return deliver({.kind = IncomingKind::link_down, .link = id, .connection = {}, .bytes = address.error().where});
+        return deliver({.kind = IncomingKind::link_down,
+                        .link = id,
+                        .connection = {},
+                        .bytes = address.error().where});
     Link& link = links[id];
     link.feed.reset();
     try {
         zmq::socket_t feed = make_socket(context, zmq::socket_type::sub);
-        feed.set(zmq::sockopt::sndhwm, 0);  // subscriptions are messages: at a mark they would be lost
+        feed.set(zmq::sockopt::sndhwm,
+                 0);  // subscriptions are messages: at a mark they would be lost
         feed.set(zmq::sockopt::reconnect_ivl, reconnect_ms(options, publish_address, id));
         feed.set(zmq::sockopt::reconnect_ivl_max, static_cast<int>(options.reconnect_max.count()));
         feed.set(zmq::sockopt::subscribe, "");
         feed.connect(endpoint_for(feed, *address));
         link.feed = std::move(feed);
     } catch (const zmq::error_t& error) {
-        deliver({.kind = IncomingKind::link_down, .link = id, .connection = {}, .bytes = text + ": " + error.what()});
+        deliver({.kind = IncomingKind::link_down,
+                 .link = id,
+                 .connection = {},
+                 .bytes = text + ": " + error.what()});
     }
 }
 
-// The monitor is stopped before its reader goes: libzmq's I/O thread would wait for a reader for ever.
+// The monitor is stopped before its reader goes: libzmq's I/O thread would wait for a reader for
+// ever.
 void ZmqTransport::Worker::close_dealer(Link& link) {
     if (link.dealer) (void)zmq_socket_monitor(link.dealer->handle(), nullptr, 0);
     link.dealer.reset();
@@ -359,11 +395,14 @@ void ZmqTransport::Worker::transmit(zmq::socket_t* socket, const Command& comman
     bool sent = false;
     try {
         const auto part = [&](const std::string& bytes, zmq::send_flags flags) {
-            return socket->send(zmq::const_buffer(bytes.data(), bytes.size()), flags | zmq::send_flags::dontwait)
+            return socket
+                ->send(zmq::const_buffer(bytes.data(), bytes.size()),
+                       flags | zmq::send_flags::dontwait)
                 .has_value();
         };
         sent = socket != nullptr &&
-               (command.kind != CommandKind::reply || part(command.target, zmq::send_flags::sndmore)) &&
+               (command.kind != CommandKind::reply ||
+                part(command.target, zmq::send_flags::sndmore)) &&
                part(command.bytes, zmq::send_flags::none);
     } catch (const zmq::error_t& error) {
         if (error.num() == ETERM || error.num() == ENOTSOCK || error.num() == EFAULT) throw;
@@ -387,13 +426,16 @@ void ZmqTransport::Worker::read_requests() {
             continue;
         }
         count_in(parts->part[1].size());
-        deliver({.kind = IncomingKind::request, .link = {}, .connection = {std::move(parts->part[0])},
+        deliver({.kind = IncomingKind::request,
+                 .link = {},
+                 .connection = {std::move(parts->part[0])},
                  .bytes = std::move(parts->part[1])});
     }
 }
 
 void ZmqTransport::Worker::read_link(LinkId id, zmq::socket_t& socket, IncomingKind kind) {
-    for (std::size_t i = 0; i < kDrainMax && (kind == IncomingKind::published || !inbox_full()); ++i) {
+    for (std::size_t i = 0; i < kDrainMax && (kind == IncomingKind::published || !inbox_full());
+         ++i) {
         auto parts = receive(socket);
         if (!parts) return;
         if (parts->count != 1) {
@@ -415,7 +457,10 @@ void ZmqTransport::Worker::read_monitor(LinkId id, zmq::socket_t& monitor) {
         if (what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
             deliver({.kind = IncomingKind::link_up, .link = id, .connection = {}, .bytes = {}});
         if (what == ZMQ_EVENT_DISCONNECTED)
-            deliver({.kind = IncomingKind::link_down, .link = id, .connection = {}, .bytes = "connection lost"});
+            deliver({.kind = IncomingKind::link_down,
+                     .link = id,
+                     .connection = {},
+                     .bytes = "connection lost"});
     }
 }
 
@@ -430,7 +475,8 @@ Result<std::unique_ptr<ZmqTransport>> ZmqTransport::open(const ZmqTransportOptio
                                                          std::function<void()> wakeup) {
     try {
         auto worker = std::make_unique<Worker>(options, std::move(wakeup));
-        if (auto bound = worker->bind_all(); !bound) return std::unexpected(std::move(bound.error()));
+        if (auto bound = worker->bind_all(); !bound)
+            return std::unexpected(std::move(bound.error()));
         worker->start();
         return std::unique_ptr<ZmqTransport>(new ZmqTransport(std::move(worker)));
     } catch (const std::exception& error) {
@@ -453,7 +499,9 @@ void ZmqTransport::connect(LinkId link, std::string_view gossip_address) {
 void ZmqTransport::subscribe(LinkId link, std::string_view publish_address) {
     worker_->enqueue({CommandKind::subscribe, link, std::string(publish_address), {}});
 }
-void ZmqTransport::disconnect(LinkId link) { worker_->enqueue({CommandKind::disconnect, link, {}, {}}); }
+void ZmqTransport::disconnect(LinkId link) {
+    worker_->enqueue({CommandKind::disconnect, link, {}, {}});
+}
 void ZmqTransport::send(LinkId link, std::string bytes) {
     ASSERT(bytes.size() <= kFrameBytesMax);
     worker_->enqueue({CommandKind::send, link, {}, std::move(bytes)});

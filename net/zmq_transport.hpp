@@ -1,10 +1,13 @@
-// net/zmq_transport.hpp — the transport over ZeroMQ: one thread, one ROUTER and one XPUB; per peer a DEALER and a SUB.
+// net/zmq_transport.hpp — the transport over ZeroMQ: one thread, one ROUTER and one XPUB; per peer
+// a DEALER and a SUB.
 //
-// Rules    docs/decisions/0003-zeromq.md says which socket options, and what went wrong without them.
-// Bounded  the inbox by bytes: beyond it published frames are dropped, and requests and replies stay unread (their
+// Rules    docs/decisions/0003-zeromq.md says which socket options, and what went wrong without
+// them. Bounded  the inbox by bytes: beyond it published frames are dropped, and requests and
+// replies stay unread (their
 //          senders' queues fill); a message above kFrameBytesMax ends its connection.
 // Source   libzmq 4.3.4 and cppzmq, included by zmq_transport.cpp alone.
-// Differs  ZMQ_HEARTBEAT is off: the application's heartbeats say more, and libzmq's have open assertion failures.
+// Differs  ZMQ_HEARTBEAT is off: the application's heartbeats say more, and libzmq's have open
+// assertion failures.
 #pragma once
 
 #include <chrono>
@@ -27,10 +30,11 @@ struct ZmqTransportOptions {
 
 class ZmqTransport final : public Transport {
   public:
-    // Binds both addresses and starts the thread; `wakeup` is called whenever the inbox becomes non-empty.
-    // Errors: refused (an address is not host:port), io_failed (it cannot be bound: `where` has both address and cause).
-    [[nodiscard]] static Result<std::unique_ptr<ZmqTransport>> open(const ZmqTransportOptions& options,
-                                                                    std::function<void()> wakeup);
+    // Binds both addresses and starts the thread; `wakeup` is called whenever the inbox becomes
+    // non-empty. Errors: refused (an address is not host:port), io_failed (it cannot be bound:
+    // `where` has both address and cause).
+    [[nodiscard]] static Result<std::unique_ptr<ZmqTransport>> open(
+        const ZmqTransportOptions& options, std::function<void()> wakeup);
     ~ZmqTransport() override;
 
     void connect(LinkId link, std::string_view gossip_address) override;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kNameBytesMax = 32;
 
+// clang-format off: a table, one command every two lines
 constexpr auto kCommands = std::to_array<Command>({
     {"auth", -2, flag::kFast | flag::kNoAuth | flag::kLoading, {}, "connection", "1.0.0",
      "Authenticate to the server", commands::auth},
@@ -235,6 +236,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"crdt.peers", 1, flag::kLoading, {}, "crdt", "7.0.0",
      "Return what is known of the other replicas", commands::crdt_peers},
 });
+// clang-format on
 
 }  // namespace
 
@@ -266,16 +268,19 @@ KeyRange keys_of(const Command& command, std::span<const std::string_view> argum
         if (arguments.size() < 3) return {};
         const std::string_view text = arguments[1];
         const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), count);
-        if (failure != std::errc{} || end != text.data() + text.size() || count > arguments.size() - 2) return {};
+        if (failure != std::errc{} || end != text.data() + text.size() ||
+            count > arguments.size() - 2)
+            return {};
         return KeyRange{.begin = 2, .end = 2 + count, .step = 1};
     }
     if (command.keys.first == 0) return {};
     const auto begin = static_cast<std::size_t>(command.keys.first);
     if (arguments.size() <= begin) return {};
-    const std::size_t end = command.keys.last < 0
-                                ? arguments.size() - static_cast<std::size_t>(-command.keys.last - 1)
-                                : static_cast<std::size_t>(command.keys.last) + 1;
-    return KeyRange{.begin = begin, .end = end < arguments.size() ? end : arguments.size(),
+    const std::size_t end =
+        command.keys.last < 0 ? arguments.size() - static_cast<std::size_t>(-command.keys.last - 1)
+                              : static_cast<std::size_t>(command.keys.last) + 1;
+    return KeyRange{.begin = begin,
+                    .end = end < arguments.size() ? end : arguments.size(),
                     .step = static_cast<std::size_t>(command.keys.step)};
 }
 

@@ -1,8 +1,9 @@
-// node/command_table.hpp — the one table of commands: who handles what, which arguments are keys, what COMMAND says.
+// node/command_table.hpp — the one table of commands: who handles what, which arguments are keys,
+// what COMMAND says.
 //
 // Arity    as in Redis: the command's name counts; negative = at least that many.
-// Keys     first, last (negative: counted from the end), step; none: first 0. `numkeys`: a count stands before the keys.
-// Lookup   O(1), letters of either case.
+// Keys     first, last (negative: counted from the end), step; none: first 0. `numkeys`: a count
+// stands before the keys. Lookup   O(1), letters of either case.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -20,12 +21,15 @@ struct CommandContext;
 namespace flag {
 inline constexpr std::uint32_t kWrite = 1U << 0;
 inline constexpr std::uint32_t kReadonly = 1U << 1;
-inline constexpr std::uint32_t kGrows = 1U << 2;     // needs room on the disk: refused when it is full ("denyoom")
+inline constexpr std::uint32_t kGrows =
+    1U << 2;  // needs room on the disk: refused when it is full ("denyoom")
 inline constexpr std::uint32_t kFast = 1U << 3;
 inline constexpr std::uint32_t kAdmin = 1U << 4;
-inline constexpr std::uint32_t kNoAuth = 1U << 5;    // before AUTH
-inline constexpr std::uint32_t kNumkeys = 1U << 6;   // keys are args[2..], args[1] of them ("movablekeys")
-inline constexpr std::uint32_t kLoading = 1U << 7;   // touches no data: goes on when the store has halted
+inline constexpr std::uint32_t kNoAuth = 1U << 5;  // before AUTH
+inline constexpr std::uint32_t kNumkeys =
+    1U << 6;  // keys are args[2..], args[1] of them ("movablekeys")
+inline constexpr std::uint32_t kLoading =
+    1U << 7;  // touches no data: goes on when the store has halted
 inline constexpr std::uint32_t kBlocking = 1U << 8;
 }  // namespace flag
 
@@ -65,7 +69,8 @@ class CommandTable {
     absl::flat_hash_map<std::string_view, const Command*> by_name_;
 };
 
-// Where the keys are among the arguments, first and one behind the last; the keys stand `step` apart. Empty: no keys.
+// Where the keys are among the arguments, first and one behind the last; the keys stand `step`
+// apart. Empty: no keys.
 struct KeyRange {
     std::size_t begin = 0;
     std::size_t end = 0;

@@ -21,7 +21,8 @@ constexpr std::size_t kShownBytesMax = 128;  // of a name or arguments in an err
 }
 
 // Why the sizes of the arguments are not allowed; empty: they are.
-[[nodiscard]] std::string oversized(const Command& command, std::span<const std::string_view> arguments) {
+[[nodiscard]] std::string oversized(const Command& command,
+                                    std::span<const std::string_view> arguments) {
     if (command.has(flag::kWrite)) {
         for (const std::string_view argument : arguments)
             if (argument.size() > kValueBytesMax) return std::string(commands::kTooLong);
@@ -43,10 +44,12 @@ void Commands::opened(Connection& connection) {
     connection.session() = std::move(session);
 }
 
-bool Commands::admit(Connection& connection, const Command& command, std::span<const std::string_view> arguments) {
+bool Commands::admit(Connection& connection, const Command& command,
+                     std::span<const std::string_view> arguments) {
     ReplyWriter& reply = connection.reply();
     if (!command.takes(arguments.size())) {
-        reply.error("ERR wrong number of arguments for '" + std::string(command.name) + "' command");
+        reply.error("ERR wrong number of arguments for '" + std::string(command.name) +
+                    "' command");
         return false;
     }
     if (!session_of(connection).authenticated && !command.has(flag::kNoAuth)) {
@@ -85,11 +88,17 @@ void Commands::execute(Connection& connection, std::span<const std::string_view>
     }
     const std::uint64_t begin_us = node_.mono_us();
     database_.reset_observed();
-    CommandContext context{.db = database_, .connection = connection, .reply = connection.reply(), .random = random_,
-                           .node = node_, .commands = *this, .args = arguments};
+    CommandContext context{.db = database_,
+                           .connection = connection,
+                           .reply = connection.reply(),
+                           .random = random_,
+                           .node = node_,
+                           .commands = *this,
+                           .args = arguments};
     command->handler(context);
     if (database_.store().halted() && !command->has(flag::kLoading)) {
-        return connection.close_now("the store halted");  // during this command: its reply may be wrong
+        return connection.close_now(
+            "the store halted");  // during this command: its reply may be wrong
     }
     hold_reply(connection, *command);
     ++stats.calls;
@@ -100,7 +109,8 @@ void Commands::hold_reply(Connection& connection, const Command& command) {
     Store& store = database_.store();
     LogPosition position = database_.observed();
     if (command.has(flag::kWrite)) {
-        // Whatever it wrote lies at or before this; a write that found nothing to do waits for its neighbours.
+        // Whatever it wrote lies at or before this; a write that found nothing to do waits for its
+        // neighbours.
         position = std::max(position, store.applied());
         session_of(connection).last_write = store.applied();
     }

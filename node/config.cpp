@@ -1,15 +1,16 @@
-// node/config.cpp — one table of keys, from which flags, file keys and CONFIG GET are made; see the header.
+// node/config.cpp — one table of keys, from which flags, file keys and CONFIG GET are made; see the
+// header.
 #include "node/config.hpp"
+
+#include <toml++/toml.h>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cctype>
+#include <charconv>
 #include <limits>
 #include <numeric>
 #include <span>
@@ -20,7 +21,8 @@ namespace skerry {
 namespace {
 
 using Texts = std::vector<std::string>;
-using Apply = Result<std::string> (*)(Config& config, const Texts& values);  // yields the canonical text
+using Apply = Result<std::string> (*)(Config& config,
+                                      const Texts& values);  // yields the canonical text
 
 struct Key {
     std::string_view name;
@@ -31,7 +33,8 @@ struct Key {
     std::string_view help;
 };
 
-[[nodiscard]] Result<std::uint64_t> parse_number(std::string_view text, std::uint64_t min, std::uint64_t max) {
+[[nodiscard]] Result<std::uint64_t> parse_number(std::string_view text, std::uint64_t min,
+                                                 std::uint64_t max) {
     std::uint64_t value = 0;
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (failure != std::errc{} || end != text.data() + text.size() || value < min || value > max) {
@@ -41,12 +44,14 @@ struct Key {
     return value;
 }
 
-template <std::string Config::*member>
+template <std::string Config::* member>
 Result<std::string> apply_name(Config& config, const Texts& values) {
     const std::string& text = values.front();
-    const bool printable = std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c != 0x7f; });
+    const bool printable =
+        std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c != 0x7f; });
     if (text.empty() || text.size() > 255 || !printable) {
-        return fail(Code::malformed, "\"" + text + "\" is not a name: 1 to 255 bytes without blanks");
+        return fail(Code::malformed,
+                    "\"" + text + "\" is not a name: 1 to 255 bytes without blanks");
     }
     return config.*member = text;
 }
@@ -56,9 +61,11 @@ Result<std::string> apply_dir(Config& config, const Texts& values) {
     return config.dir = values.front();
 }
 
-Result<std::string> apply_password(Config& config, const Texts& values) { return config.password = values.front(); }
+Result<std::string> apply_password(Config& config, const Texts& values) {
+    return config.password = values.front();
+}
 
-template <std::vector<HostPort> Config::*member>
+template <std::vector<HostPort> Config::* member>
 Result<std::string> apply_addresses(Config& config, const Texts& values) {
     std::vector<HostPort> addresses;
     std::string text;
@@ -72,7 +79,7 @@ Result<std::string> apply_addresses(Config& config, const Texts& values) {
     return text;
 }
 
-template <std::optional<HostPort> Config::*member>
+template <std::optional<HostPort> Config::* member>
 Result<std::string> apply_address(Config& config, const Texts& values) {
     if (values.front().empty()) {
         (config.*member).reset();
@@ -83,7 +90,7 @@ Result<std::string> apply_address(Config& config, const Texts& values) {
     return (config.*member = std::move(*address))->text();
 }
 
-template <std::uint64_t Config::*member>
+template <std::uint64_t Config::* member>
 Result<std::string> apply_bytes(Config& config, const Texts& values) {
     const auto bytes = parse_bytes(values.front());
     if (!bytes) return std::unexpected(bytes.error());
@@ -104,13 +111,16 @@ template <auto member, std::int64_t min, std::int64_t max>
 Result<std::string> apply_duration(Config& config, const Texts& values) {
     const auto number = parse_number(values.front(), min, max);
     if (!number) return std::unexpected(number.error());
-    config.*member = std::remove_reference_t<decltype(config.*member)>(static_cast<std::int64_t>(*number));
+    config.*member =
+        std::remove_reference_t<decltype(config.*member)>(static_cast<std::int64_t>(*number));
     return std::to_string(*number);
 }
 
 Result<std::string> apply_durability(Config& config, const Texts& values) {
     constexpr std::array<std::pair<std::string_view, Durability>, 3> kNames{
-        {{"always", Durability::always}, {"interval", Durability::interval}, {"none", Durability::none}}};
+        {{"always", Durability::always},
+         {"interval", Durability::interval},
+         {"none", Durability::none}}};
     for (const auto& [name, durability] : kNames) {
         if (values.front() != name) continue;
         config.durability = durability;
@@ -127,6 +137,7 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
 }
 
 [[nodiscard]] const std::vector<Key>& keys() {
+    // clang-format off: a table, one key a line or two
     static const std::vector<Key> kKeys{
         {"name", "NAME", false, {}, apply_name<&Config::name>, "what this node is called (default: the host name)"},
         {"region", "NAME", false, {"local"}, apply_name<&Config::region>, "where it stands"},
@@ -158,11 +169,13 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
         {"idle-timeout", "SECONDS", false, {"0"}, apply_duration<&Config::idle_timeout, 0, 31'536'000>,
          "closes clients that are idle as long (default: never)"},
     };
+    // clang-format on
     return kKeys;
 }
 
 [[nodiscard]] const Key* find_key(std::string_view name) {
-    const auto at = std::find_if(keys().begin(), keys().end(), [&](const Key& key) { return key.name == name; });
+    const auto at = std::find_if(keys().begin(), keys().end(),
+                                 [&](const Key& key) { return key.name == name; });
     return at == keys().end() ? nullptr : &*at;
 }
 
@@ -240,18 +253,22 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
         const std::string place = path + ":" + std::to_string(toml_key.source().begin.line) + ": ";
         const Key* key = find_key(name);
         if (key == nullptr) {
-            return fail(Code::malformed, place + "unknown key \"" + std::string(name) + "\"" + nearest_name(name, ""));
+            return fail(Code::malformed, place + "unknown key \"" + std::string(name) + "\"" +
+                                             nearest_name(name, ""));
         }
         const auto texts = texts_of(node, *key);
-        const Result<void> done = texts ? set_key(config, *key, *texts) : std::unexpected(texts.error());
-        if (!done) return fail(done.error().code, place + std::string(name) + ": " + done.error().where);
+        const Result<void> done =
+            texts ? set_key(config, *key, *texts) : std::unexpected(texts.error());
+        if (!done)
+            return fail(done.error().code, place + std::string(name) + ": " + done.error().where);
     }
     return {};
 }
 
 // What only the whole tells.
 [[nodiscard]] Result<void> complete(Config& config) {
-    if (config.listen.empty()) return fail(Code::malformed, "listen: at least one address is wanted");
+    if (config.listen.empty())
+        return fail(Code::malformed, "listen: at least one address is wanted");
     if (!config.gossip && (config.publish || !config.peers.empty())) {
         return fail(Code::malformed, "publish and peer are of no use without gossip");
     }
@@ -259,7 +276,8 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
         return fail(Code::malformed, "publish: must be given, since gossip has the last port");
     }
     if (config.gossip && !config.publish) {
-        config.publish = HostPort{config.gossip->host, static_cast<std::uint16_t>(config.gossip->port + 1)};
+        config.publish =
+            HostPort{config.gossip->host, static_cast<std::uint16_t>(config.gossip->port + 1)};
         config.text["publish"] = config.publish->text();
     }
     return {};
@@ -282,14 +300,17 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
     for (std::size_t i = 0; i < flags.size(); ++i) {
         if (flags[i].empty()) continue;
         const auto done = set_key(config, keys()[i], flags[i]);
-        if (!done) return fail(done.error().code, "--" + std::string(keys()[i].name) + ": " + done.error().where);
+        if (!done)
+            return fail(done.error().code,
+                        "--" + std::string(keys()[i].name) + ": " + done.error().where);
     }
     const auto done = complete(config);
     if (!done) return std::unexpected(done.error());
     return config;
 }
 
-// In the order CLI11 wants, and with "--key=value" as two words, since it takes the next word for the value of "--key=".
+// In the order CLI11 wants, and with "--key=value" as two words, since it takes the next word for
+// the value of "--key=".
 [[nodiscard]] Texts reversed_words(const Texts& arguments) {
     Texts words;
     for (const std::string& argument : arguments) {
@@ -322,7 +343,8 @@ std::string HostPort::text() const {
 
 Result<HostPort> parse_host_port(std::string_view text) {
     const auto refused = [&] {
-        return fail(Code::malformed, "\"" + std::string(text) + "\" is not HOST:PORT, as 127.0.0.1:6379 or [::1]:6379");
+        return fail(Code::malformed, "\"" + std::string(text) +
+                                         "\" is not HOST:PORT, as 127.0.0.1:6379 or [::1]:6379");
     };
     const std::size_t colon = text.rfind(':');
     if (colon == std::string_view::npos) return refused();
@@ -333,7 +355,8 @@ Result<HostPort> parse_host_port(std::string_view text) {
     } else if (host.find_first_of(":[]") != std::string_view::npos) {
         return refused();
     }
-    if (host.size() > 255 || host.find_first_of(" \t\r\n") != std::string_view::npos) return refused();
+    if (host.size() > 255 || host.find_first_of(" \t\r\n") != std::string_view::npos)
+        return refused();
     const auto port = parse_number(text.substr(colon + 1), 0, 65535);
     if (!port) return refused();
     return HostPort{std::string(host), static_cast<std::uint16_t>(*port)};
@@ -345,14 +368,15 @@ Result<std::uint64_t> parse_bytes(std::string_view text) {
     std::string unit(end, text.data() + text.size());
     std::transform(unit.begin(), unit.end(), unit.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    constexpr std::array<std::pair<std::string_view, std::uint64_t>, 8> kUnits{{{"", 1},
-                                                                                {"b", 1},
-                                                                                {"k", 1000},
-                                                                                {"kb", 1ULL << 10},
-                                                                                {"m", 1000 * 1000},
-                                                                                {"mb", 1ULL << 20},
-                                                                                {"g", 1000 * 1000 * 1000},
-                                                                                {"gb", 1ULL << 30}}};
+    constexpr std::array<std::pair<std::string_view, std::uint64_t>, 8> kUnits{
+        {{"", 1},
+         {"b", 1},
+         {"k", 1000},
+         {"kb", 1ULL << 10},
+         {"m", 1000 * 1000},
+         {"mb", 1ULL << 20},
+         {"g", 1000 * 1000 * 1000},
+         {"gb", 1ULL << 30}}};
     for (const auto& [name, factor] : kUnits) {
         if (failure != std::errc{} || unit != name) continue;
         if (value > std::numeric_limits<std::int64_t>::max() / factor) {
@@ -360,22 +384,29 @@ Result<std::uint64_t> parse_bytes(std::string_view text) {
         }
         return value * factor;
     }
-    return fail(Code::malformed, "\"" + std::string(text) + "\" is not a size, as 1048576, 512kb, 64mb or 1gb");
+    return fail(Code::malformed,
+                "\"" + std::string(text) + "\" is not a size, as 1048576, 512kb, 64mb or 1gb");
 }
 
 Result<NoteLevel> parse_note_level(std::string_view text) {
-    for (const NoteLevel level : {NoteLevel::error, NoteLevel::warn, NoteLevel::info, NoteLevel::debug}) {
+    for (const NoteLevel level :
+         {NoteLevel::error, NoteLevel::warn, NoteLevel::info, NoteLevel::debug}) {
         if (text == name_of(level)) return level;
     }
-    return fail(Code::malformed, "\"" + std::string(text) + "\" is not one of error, warn, info, debug");
+    return fail(Code::malformed,
+                "\"" + std::string(text) + "\" is not one of error, warn, info, debug");
 }
 
 std::string_view name_of(NoteLevel level) {
     switch (level) {
-        case NoteLevel::error: return "error";
-        case NoteLevel::warn: return "warn";
-        case NoteLevel::info: return "info";
-        case NoteLevel::debug: return "debug";
+        case NoteLevel::error:
+            return "error";
+        case NoteLevel::warn:
+            return "warn";
+        case NoteLevel::info:
+            return "info";
+        case NoteLevel::debug:
+            return "debug";
     }
     return "unknown";
 }
@@ -385,13 +416,15 @@ ConfigOutcome load_config(const std::vector<std::string>& arguments, const std::
     app.allow_extras();
     std::string path;
     bool version = false;
-    app.add_option("--config", path, "a TOML file with the same keys as the flags")->type_name("FILE");
+    app.add_option("--config", path, "a TOML file with the same keys as the flags")
+        ->type_name("FILE");
     app.add_flag("--version", version, "print the version");
     std::vector<Texts> flags(keys().size());
     for (std::size_t i = 0; i < keys().size(); ++i) {
         const Key& key = keys()[i];
         std::string help(key.help);
-        if (!key.defaults.empty() && !key.defaults.front().empty() && help.find("(default") == std::string::npos) {
+        if (!key.defaults.empty() && !key.defaults.front().empty() &&
+            help.find("(default") == std::string::npos) {
             help += " (default: " + CLI::detail::join(key.defaults, " ") + ")";
         }
         CLI::Option* option = app.add_option("--" + std::string(key.name), flags[i], help);

@@ -1,7 +1,9 @@
-// node/config.hpp — what an operator can set: a TOML file, and a flag of the same name for every key.
+// node/config.hpp — what an operator can set: a TOML file, and a flag of the same name for every
+// key.
 //
-// Order    defaults, then the file given with --config, then flags; a repeatable key in a later place replaces the list.
-// Errors   one sentence with the place (file and line, or flag), the key, and what would have been right; unknown keys
+// Order    defaults, then the file given with --config, then flags; a repeatable key in a later
+// place replaces the list. Errors   one sentence with the place (file and line, or flag), the key,
+// and what would have been right; unknown keys
 //          are refused with the nearest known name. Nothing is guessed.
 // Library  toml++ and CLI11, included by config.cpp alone.
 #pragma once
@@ -26,9 +28,11 @@ struct HostPort {
     [[nodiscard]] std::string text() const;
 };
 
-// "127.0.0.1:6379", "[::1]:6379", "db.example:6379", ":6379"; port 0 = any free one.   Errors: malformed.
+// "127.0.0.1:6379", "[::1]:6379", "db.example:6379", ":6379"; port 0 = any free one.   Errors:
+// malformed.
 [[nodiscard]] Result<HostPort> parse_host_port(std::string_view text);
-// "1048576", "1mb" (1024 * 1024), "1m" (1000 * 1000), as Redis has it.   Errors: malformed, out_of_range.
+// "1048576", "1mb" (1024 * 1024), "1m" (1000 * 1000), as Redis has it.   Errors: malformed,
+// out_of_range.
 [[nodiscard]] Result<std::uint64_t> parse_bytes(std::string_view text);
 [[nodiscard]] Result<NoteLevel> parse_note_level(std::string_view text);
 [[nodiscard]] std::string_view name_of(NoteLevel level);
@@ -60,7 +64,8 @@ struct Config {
     std::map<std::string, std::string> text;
 };
 
-// What the command line asked for: a configuration to run with, or something to print and an exit code.
+// What the command line asked for: a configuration to run with, or something to print and an exit
+// code.
 struct ConfigOutcome {
     std::optional<Config> config;
     int exit_code = 0;    // 0 = print `message` to stdout (--help, --version), 2 = to stderr
@@ -68,6 +73,7 @@ struct ConfigOutcome {
 };
 
 // `arguments` without the program's name; `host_name` is the default of `name`.
-[[nodiscard]] ConfigOutcome load_config(const std::vector<std::string>& arguments, const std::string& host_name);
+[[nodiscard]] ConfigOutcome load_config(const std::vector<std::string>& arguments,
+                                        const std::string& host_name);
 
 }  // namespace skerry

@@ -1,4 +1,5 @@
-// node/connection.cpp — executing what arrives and holding back what is not yet true; see the header.
+// node/connection.cpp — executing what arrives and holding back what is not yet true; see the
+// header.
 #include "node/connection.hpp"
 
 #include <algorithm>
@@ -9,7 +10,8 @@
 namespace skerry {
 namespace {
 
-constexpr std::size_t kBufferKeptBytes = 16 * 1024;  // an empty buffer larger than this is given back
+constexpr std::size_t kBufferKeptBytes =
+    16 * 1024;  // an empty buffer larger than this is given back
 
 void clear_and_trim(std::string& buffer) {
     if (buffer.capacity() > kBufferKeptBytes) {
@@ -22,7 +24,10 @@ void clear_and_trim(std::string& buffer) {
 }  // namespace
 
 Connection::Connection(ConnectionInfo info, ConnectionDriver* driver)
-    : info_(std::move(info)), driver_(driver), last_command_mono_ms_(info_.created_mono_ms), writer_(output_) {}
+    : info_(std::move(info)),
+      driver_(driver),
+      last_command_mono_ms_(info_.created_mono_ms),
+      writer_(output_) {}
 
 void Connection::ask_attention() {
     attended_ = true;
@@ -52,8 +57,12 @@ void Connection::receive(std::string_view bytes, std::uint64_t mono_ms, CommandS
 void Connection::execute_from(std::string_view& input, CommandSink& sink) {
     while (may_execute()) {
         switch (parser_.next(input)) {
-            case RequestParser::Outcome::request: execute_one(sink); break;
-            case RequestParser::Outcome::incomplete: stalled_ = true; return;
+            case RequestParser::Outcome::request:
+                execute_one(sink);
+                break;
+            case RequestParser::Outcome::incomplete:
+                stalled_ = true;
+                return;
             case RequestParser::Outcome::error:
                 writer_.error("ERR " + parser_.error());
                 close_after_reply();

@@ -12,7 +12,9 @@ namespace {
 constexpr LeafKind birth_of(LeafKind element) {
     return element == LeafKind::member ? LeafKind::set_birth : LeafKind::hash_birth;
 }
-constexpr KeyType type_of(LeafKind element) { return element == LeafKind::member ? KeyType::set : KeyType::hash; }
+constexpr KeyType type_of(LeafKind element) {
+    return element == LeafKind::member ? KeyType::set : KeyType::hash;
+}
 }  // namespace
 
 // ---- finding
@@ -46,7 +48,8 @@ void Database::remove_leaf(KeyRecord& record, LeafKind kind) {
     if (!record.leaf(kind).any_live()) return;
     store_.change(record, kind, {}, [kind](const Leaf& leaf, const Dot& dot, Hlc now) {
         if (kind == LeafKind::string) return value::remove(leaf, dot, now);
-        return kind == LeafKind::deadline ? deadline::remove(leaf, dot, now) : presence::remove(leaf, dot, now);
+        return kind == LeafKind::deadline ? deadline::remove(leaf, dot, now)
+                                          : presence::remove(leaf, dot, now);
     });
 }
 
@@ -59,7 +62,8 @@ void Database::remove_elements(KeyRecord& record, LeafKind kind, LeafKind birth)
         });
         for (const std::string& sub : subs)
             store_.change(record, kind, sub, [kind](const Leaf& leaf, const Dot& dot, Hlc now) {
-                return kind == LeafKind::field ? value::remove(leaf, dot, now) : presence::remove(leaf, dot, now);
+                return kind == LeafKind::field ? value::remove(leaf, dot, now)
+                                               : presence::remove(leaf, dot, now);
             });
     }
     remove_leaf(record, birth);
@@ -142,17 +146,20 @@ std::uint64_t Database::count(std::uint8_t db, std::string_view key, LeafKind ki
     return record == nullptr || record->type != type_of(kind) ? 0 : record->live(kind);
 }
 
-void Database::for_each(std::uint8_t db, std::string_view key, LeafKind kind, Hash128 from, VisitElement visit) {
+void Database::for_each(std::uint8_t db, std::string_view key, LeafKind kind, Hash128 from,
+                        VisitElement visit) {
     KeyRecord* record = visible(db, key);
     if (record == nullptr || record->type != type_of(kind)) return;
-    store_.for_each_element(*record, kind, from, [&](const ElementOrder& order, const Element& element) {
-        return !shows(kind, element.leaf) || visit(order, element);
-    });
+    store_.for_each_element(*record, kind, from,
+                            [&](const ElementOrder& order, const Element& element) {
+                                return !shows(kind, element.leaf) || visit(order, element);
+                            });
 }
 
 // ---- strings
 
-std::optional<std::string_view> Database::get_view(std::uint8_t db, std::string_view key, std::string& out) {
+std::optional<std::string_view> Database::get_view(std::uint8_t db, std::string_view key,
+                                                   std::string& out) {
     const KeyRecord* record = visible(db, key);
     if (record == nullptr || record->type != KeyType::string) return std::nullopt;
     if (const auto plain = value::plain(record->string)) return plain;
@@ -191,8 +198,8 @@ void Database::set_keep_deadline(std::uint8_t db, std::string_view key, std::str
     // An EXPIRE leaf goes on counting beside the new base, whose own deadline is the same.
 }
 
-Result<std::string> Database::add_to(KeyRecord& record, LeafKind kind, std::string_view sub, const Leaf& seen,
-                                     const value::Amount& amount, bool real) {
+Result<std::string> Database::add_to(KeyRecord& record, LeafKind kind, std::string_view sub,
+                                     const Leaf& seen, const value::Amount& amount, bool real) {
     value::Reading reading = value::read(seen);
     const bool creates_zero = !reading.exists && amount.up == amount.down && amount.real == 0;
     std::string sum;
@@ -200,14 +207,16 @@ Result<std::string> Database::add_to(KeyRecord& record, LeafKind kind, std::stri
         const auto before = value::real(reading);
         if (!before) return std::unexpected(before.error());
         const long double after = *before + amount.real;
-        if (!std::isfinite(after)) return fail(Code::out_of_range, "increment would produce NaN or Infinity");
+        if (!std::isfinite(after))
+            return fail(Code::out_of_range, "increment would produce NaN or Infinity");
         sum = value::format_real(after);
     } else {
         const auto before = value::integer(reading);
         if (!before) return std::unexpected(before.error());
-        const value::Int128 after =
-            *before + static_cast<value::Int128>(amount.up) - static_cast<value::Int128>(amount.down);
-        if (after < std::numeric_limits<std::int64_t>::min() || after > std::numeric_limits<std::int64_t>::max())
+        const value::Int128 after = *before + static_cast<value::Int128>(amount.up) -
+                                    static_cast<value::Int128>(amount.down);
+        if (after < std::numeric_limits<std::int64_t>::min() ||
+            after > std::numeric_limits<std::int64_t>::max())
             return fail(Code::out_of_range, "increment or decrement would overflow");
         sum = std::to_string(static_cast<std::int64_t>(after));
     }
@@ -222,15 +231,18 @@ Result<std::string> Database::add_to(KeyRecord& record, LeafKind kind, std::stri
 Result<std::int64_t> Database::add(std::uint8_t db, std::string_view key, std::int64_t increment) {
     KeyRecord& record = to_write(db, key);
     drop_stale_deadline(record);
-    const auto sum = add_to(record, LeafKind::string, {}, record.string, value::amount_of(increment), false);
+    const auto sum =
+        add_to(record, LeafKind::string, {}, record.string, value::amount_of(increment), false);
     if (!sum) return std::unexpected(sum.error());
     return *value::parse_integer(*sum);
 }
 
-Result<std::string> Database::add_real(std::uint8_t db, std::string_view key, long double increment) {
+Result<std::string> Database::add_real(std::uint8_t db, std::string_view key,
+                                       long double increment) {
     KeyRecord& record = to_write(db, key);
     drop_stale_deadline(record);
-    return add_to(record, LeafKind::string, {}, record.string, value::amount_of_real(increment), true);
+    return add_to(record, LeafKind::string, {}, record.string, value::amount_of_real(increment),
+                  true);
 }
 
 // ---- collections
@@ -263,7 +275,8 @@ bool Database::set_add(std::uint8_t db, std::string_view key, std::string_view m
 
 bool Database::set_remove(std::uint8_t db, std::string_view key, std::string_view member) {
     KeyRecord* record = visible(db, key);
-    if (record == nullptr || !store_.element(*record, LeafKind::member, member).any_live()) return false;
+    if (record == nullptr || !store_.element(*record, LeafKind::member, member).any_live())
+        return false;
     store_.change(*record, LeafKind::member, member, [](const Leaf& leaf, const Dot& dot, Hlc now) {
         return presence::remove(leaf, dot, now);
     });
@@ -276,7 +289,8 @@ bool Database::set_contains(std::uint8_t db, std::string_view key, std::string_v
     return record != nullptr && store_.element(*record, LeafKind::member, member).any_live();
 }
 
-bool Database::hash_set(std::uint8_t db, std::string_view key, std::string_view field, std::string_view bytes) {
+bool Database::hash_set(std::uint8_t db, std::string_view key, std::string_view field,
+                        std::string_view bytes) {
     KeyRecord& record = to_write(db, key);
     begin_collection(record, LeafKind::field, birth_of(LeafKind::field));
     bool absent = true;
@@ -289,7 +303,9 @@ bool Database::hash_set(std::uint8_t db, std::string_view key, std::string_view 
 
 bool Database::hash_remove(std::uint8_t db, std::string_view key, std::string_view field) {
     KeyRecord* record = visible(db, key);
-    if (record == nullptr || !shows(LeafKind::field, store_.element(*record, LeafKind::field, field))) return false;
+    if (record == nullptr ||
+        !shows(LeafKind::field, store_.element(*record, LeafKind::field, field)))
+        return false;
     store_.change(*record, LeafKind::field, field, [](const Leaf& leaf, const Dot& dot, Hlc now) {
         return value::remove(leaf, dot, now);
     });
@@ -297,7 +313,8 @@ bool Database::hash_remove(std::uint8_t db, std::string_view key, std::string_vi
     return true;
 }
 
-std::optional<std::string> Database::hash_get(std::uint8_t db, std::string_view key, std::string_view field) {
+std::optional<std::string> Database::hash_get(std::uint8_t db, std::string_view key,
+                                              std::string_view field) {
     KeyRecord* record = visible(db, key);
     if (record == nullptr || record->type != KeyType::hash) return std::nullopt;
     const Leaf& leaf = store_.element(*record, LeafKind::field, field);
@@ -305,12 +322,13 @@ std::optional<std::string> Database::hash_get(std::uint8_t db, std::string_view 
     return value::text(value::read(leaf));
 }
 
-Result<std::int64_t> Database::hash_add(std::uint8_t db, std::string_view key, std::string_view field,
-                                        std::int64_t increment) {
+Result<std::int64_t> Database::hash_add(std::uint8_t db, std::string_view key,
+                                        std::string_view field, std::int64_t increment) {
     KeyRecord& record = to_write(db, key);
     begin_collection(record, LeafKind::field, birth_of(LeafKind::field));
     const Leaf& seen_leaf = store_.element(record, LeafKind::field, field);
-    const auto sum = add_to(record, LeafKind::field, field, seen_leaf, value::amount_of(increment), false);
+    const auto sum =
+        add_to(record, LeafKind::field, field, seen_leaf, value::amount_of(increment), false);
     if (!sum) {
         end_collection(record, LeafKind::field, birth_of(LeafKind::field));
         return std::unexpected(sum.error());
@@ -318,19 +336,21 @@ Result<std::int64_t> Database::hash_add(std::uint8_t db, std::string_view key, s
     return *value::parse_integer(*sum);
 }
 
-Result<std::string> Database::hash_add_real(std::uint8_t db, std::string_view key, std::string_view field,
-                                            long double increment) {
+Result<std::string> Database::hash_add_real(std::uint8_t db, std::string_view key,
+                                            std::string_view field, long double increment) {
     KeyRecord& record = to_write(db, key);
     begin_collection(record, LeafKind::field, birth_of(LeafKind::field));
     const Leaf& seen_leaf = store_.element(record, LeafKind::field, field);
-    const auto sum = add_to(record, LeafKind::field, field, seen_leaf, value::amount_of_real(increment), true);
+    const auto sum =
+        add_to(record, LeafKind::field, field, seen_leaf, value::amount_of_real(increment), true);
     if (!sum) end_collection(record, LeafKind::field, birth_of(LeafKind::field));
     return sum;
 }
 
 // ---- copying
 
-void Database::copy(std::uint8_t from_db, std::string_view from, std::uint8_t to_db, std::string_view to) {
+void Database::copy(std::uint8_t from_db, std::string_view from, std::uint8_t to_db,
+                    std::string_view to) {
     const KeyRecord* source = visible(from_db, from);
     ASSERT(source != nullptr);
     const KeyType kind = source->type;

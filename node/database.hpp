@@ -1,7 +1,10 @@
-// node/database.hpp — keys and their types over leaves: what a command reads and changes, without its protocol.
+// node/database.hpp — keys and their types over leaves: what a command reads and changes, without
+// its protocol.
 //
-// Visible  a key shows one type, that of the later birth; the others' leaves stay until something has seen and removed
-//          them. A key is hidden from its deadline on; whoever writes to it then first removes what it had observed.
+// Visible  a key shows one type, that of the later birth; the others' leaves stay until something
+// has seen and removed
+//          them. A key is hidden from its deadline on; whoever writes to it then first removes what
+//          it had observed.
 // Reads    raise observed() to the log position that a reply must wait for.
 // Lifetime views and records: until the next call that changes something.   Thread: core thread.
 // Source   docs/SEMANTICS.md says what wins in each conflict.
@@ -30,17 +33,21 @@ class Database {
 
     // ---- keys. `db` is 0..15 everywhere.
     [[nodiscard]] KeyType type(std::uint8_t db, std::string_view key);  // none: absent or expired
-    [[nodiscard]] bool exists(std::uint8_t db, std::string_view key) { return type(db, key) != KeyType::none; }
+    [[nodiscard]] bool exists(std::uint8_t db, std::string_view key) {
+        return type(db, key) != KeyType::none;
+    }
     // Removes everything observed under the key, of every type. False: there was no visible key.
     bool remove(std::uint8_t db, std::string_view key);
-    [[nodiscard]] WallTime deadline(std::uint8_t db, std::string_view key);  // kNoDeadline: none, or no key
+    [[nodiscard]] WallTime deadline(std::uint8_t db,
+                                    std::string_view key);  // kNoDeadline: none, or no key
     // Requires: the key exists, at is in the future or kNoDeadline (= PERSIST).
     void set_deadline(std::uint8_t db, std::string_view key, WallTime at);
     [[nodiscard]] std::uint64_t key_count(std::uint8_t db);
     // Visible keys with order >= from, in order, until `visit` returns false.
     using VisitKey = absl::FunctionRef<bool(const KeyRecord& record)>;
     void for_each_key(std::uint8_t db, std::uint64_t from, VisitKey visit);
-    // Writes what the key shows to another place, which is removed first. Requires: the source exists.
+    // Writes what the key shows to another place, which is removed first. Requires: the source
+    // exists.
     void copy(std::uint8_t from_db, std::string_view from, std::uint8_t to_db, std::string_view to);
     void flush(std::uint8_t db);
     // Removes up to `count` keys of which this replica wrote the deadline that has come.
@@ -50,36 +57,47 @@ class Database {
     // The value as text. nullopt: absent.
     [[nodiscard]] std::optional<std::string> get(std::uint8_t db, std::string_view key);
     // The same without a copy when it can; `out` backs the view otherwise.
-    [[nodiscard]] std::optional<std::string_view> get_view(std::uint8_t db, std::string_view key, std::string& out);
+    [[nodiscard]] std::optional<std::string_view> get_view(std::uint8_t db, std::string_view key,
+                                                           std::string& out);
     // Replaces the key whatever it holds.
-    void set(std::uint8_t db, std::string_view key, std::string_view bytes, WallTime deadline = kNoDeadline);
+    void set(std::uint8_t db, std::string_view key, std::string_view bytes,
+             WallTime deadline = kNoDeadline);
     // Replaces the value and leaves the deadline as it is (SET KEEPTTL, APPEND, SETRANGE).
     void set_keep_deadline(std::uint8_t db, std::string_view key, std::string_view bytes);
     // Adds, and gives the sum. Errors: not_a_number, out_of_range (nothing changes).
-    [[nodiscard]] Result<std::int64_t> add(std::uint8_t db, std::string_view key, std::int64_t increment);
-    [[nodiscard]] Result<std::string> add_real(std::uint8_t db, std::string_view key, long double increment);
+    [[nodiscard]] Result<std::int64_t> add(std::uint8_t db, std::string_view key,
+                                           std::int64_t increment);
+    [[nodiscard]] Result<std::string> add_real(std::uint8_t db, std::string_view key,
+                                               long double increment);
 
     // ---- sets. Requires: type() is set or none.
-    bool set_add(std::uint8_t db, std::string_view key, std::string_view member);     // true: it was absent
-    bool set_remove(std::uint8_t db, std::string_view key, std::string_view member);  // true: it was present
+    bool set_add(std::uint8_t db, std::string_view key,
+                 std::string_view member);  // true: it was absent
+    bool set_remove(std::uint8_t db, std::string_view key,
+                    std::string_view member);  // true: it was present
     [[nodiscard]] bool set_contains(std::uint8_t db, std::string_view key, std::string_view member);
 
     // ---- hashes. Requires: type() is hash or none.
-    bool hash_set(std::uint8_t db, std::string_view key, std::string_view field, std::string_view bytes);  // true: new
+    bool hash_set(std::uint8_t db, std::string_view key, std::string_view field,
+                  std::string_view bytes);  // true: new
     bool hash_remove(std::uint8_t db, std::string_view key, std::string_view field);
-    [[nodiscard]] std::optional<std::string> hash_get(std::uint8_t db, std::string_view key, std::string_view field);
-    [[nodiscard]] Result<std::int64_t> hash_add(std::uint8_t db, std::string_view key, std::string_view field,
-                                                std::int64_t increment);
-    [[nodiscard]] Result<std::string> hash_add_real(std::uint8_t db, std::string_view key, std::string_view field,
-                                                    long double increment);
+    [[nodiscard]] std::optional<std::string> hash_get(std::uint8_t db, std::string_view key,
+                                                      std::string_view field);
+    [[nodiscard]] Result<std::int64_t> hash_add(std::uint8_t db, std::string_view key,
+                                                std::string_view field, std::int64_t increment);
+    [[nodiscard]] Result<std::string> hash_add_real(std::uint8_t db, std::string_view key,
+                                                    std::string_view field, long double increment);
 
     // ---- both: members (kind member) or fields (kind field).
     [[nodiscard]] std::uint64_t count(std::uint8_t db, std::string_view key, LeafKind kind);
-    // Live elements with hash >= from, in order of hash, until `visit` returns false. A field's value is text of its leaf:
-    // value_of(element).
+    // Live elements with hash >= from, in order of hash, until `visit` returns false. A field's
+    // value is text of its leaf: value_of(element).
     using VisitElement = absl::FunctionRef<bool(const ElementOrder& order, const Element& element)>;
-    void for_each(std::uint8_t db, std::string_view key, LeafKind kind, Hash128 from, VisitElement visit);
-    [[nodiscard]] static std::string value_of(const Element& field) { return *value::text(value::read(field.leaf)); }
+    void for_each(std::uint8_t db, std::string_view key, LeafKind kind, Hash128 from,
+                  VisitElement visit);
+    [[nodiscard]] static std::string value_of(const Element& field) {
+        return *value::text(value::read(field.leaf));
+    }
 
     // The record for CRDT.INFO and CRDT.CONFLICTS, visible or not; nullptr: never written.
     [[nodiscard]] KeyRecord* record(std::uint8_t db, std::string_view key) { return seen(db, key); }
@@ -91,17 +109,20 @@ class Database {
     KeyRecord* visible(std::uint8_t db, std::string_view key);
     // The record to write to: what had expired there is removed first.
     KeyRecord& to_write(std::uint8_t db, std::string_view key);
-    [[nodiscard]] bool expired(const KeyRecord& record) const { return record.deadline <= store_.now(); }
+    [[nodiscard]] bool expired(const KeyRecord& record) const {
+        return record.deadline <= store_.now();
+    }
     void remove_all(KeyRecord& record);
     void remove_leaf(KeyRecord& record, LeafKind kind);
     void remove_elements(KeyRecord& record, LeafKind kind, LeafKind birth);
-    // A collection comes into being with its birth mark, free of an old deadline, and goes with both.
+    // A collection comes into being with its birth mark, free of an old deadline, and goes with
+    // both.
     void begin_collection(KeyRecord& record, LeafKind kind, LeafKind birth);
     void end_collection(KeyRecord& record, LeafKind kind, LeafKind birth);
     void drop_stale_deadline(KeyRecord& record);
     void write_string(KeyRecord& record, std::string_view bytes, WallTime deadline);
-    Result<std::string> add_to(KeyRecord& record, LeafKind kind, std::string_view sub, const Leaf& seen,
-                               const value::Amount& amount, bool real);
+    Result<std::string> add_to(KeyRecord& record, LeafKind kind, std::string_view sub,
+                               const Leaf& seen, const value::Amount& amount, bool real);
 
     Store& store_;
     LogPosition observed_;

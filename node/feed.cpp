@@ -10,8 +10,13 @@ namespace skerry {
 
 // ---- fetch
 
-FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_t nonce, LogPosition durable) {
-    FetchReply reply{.request = request.request, .nonce = nonce, .status = FetchStatus::ok, .records = {}, .more = false};
+FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_t nonce,
+                       LogPosition durable) {
+    FetchReply reply{.request = request.request,
+                     .nonce = nonce,
+                     .status = FetchStatus::ok,
+                     .records = {},
+                     .more = false};
     if (request.nonce != nonce) {
         reply.status = FetchStatus::wrong_nonce;
         return reply;
@@ -21,31 +26,32 @@ FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_
     std::map<ShardId, VersionVector> foreign;
     std::size_t bytes = 0;
     const std::size_t credit = std::min<std::size_t>(request.credit_bytes, kReplyBytesAim);
-    const auto read = log.read(LogPosition{request.after.value + 1}, [&](LogPosition position, std::string_view body) {
-        if (position > to) return false;
-        const Result<Record> record = decode_record(body);
-        if (!record) return false;
-        if (const Remote* remote = std::get_if<Remote>(&*record))
-            for (const ShardRange& range : remote->batch.ranges)
-                foreign[range.shard].advance({remote->batch.writer, range.last});
-        if (const Flip* flip = std::get_if<Flip>(&*record))
-            for (const auto& [shard, clock] : flip->clocks) foreign[shard].join(clock);
-        if (!std::holds_alternative<Batch>(*record)) return true;
-        if (bytes >= credit || reply.records.size() >= kRecordsMax) {
-            reply.more = true;
-            return false;
-        }
-        FetchedRecord& fetched = reply.records.emplace_back();
-        fetched.position = StreamPosition{position.value};
-        fetched.previous = previous;
-        fetched.foreign.assign(foreign.begin(), foreign.end());
-        fetched.body_bytes = body.size();
-        if (body.size() <= kPartBytesMax) fetched.body = body;
-        bytes += fetched.body.size() + 64;
-        previous = fetched.position;
-        foreign.clear();
-        return true;
-    });
+    const auto read = log.read(
+        LogPosition{request.after.value + 1}, [&](LogPosition position, std::string_view body) {
+            if (position > to) return false;
+            const Result<Record> record = decode_record(body);
+            if (!record) return false;
+            if (const Remote* remote = std::get_if<Remote>(&*record))
+                for (const ShardRange& range : remote->batch.ranges)
+                    foreign[range.shard].advance({remote->batch.writer, range.last});
+            if (const Flip* flip = std::get_if<Flip>(&*record))
+                for (const auto& [shard, clock] : flip->clocks) foreign[shard].join(clock);
+            if (!std::holds_alternative<Batch>(*record)) return true;
+            if (bytes >= credit || reply.records.size() >= kRecordsMax) {
+                reply.more = true;
+                return false;
+            }
+            FetchedRecord& fetched = reply.records.emplace_back();
+            fetched.position = StreamPosition{position.value};
+            fetched.previous = previous;
+            fetched.foreign.assign(foreign.begin(), foreign.end());
+            fetched.body_bytes = body.size();
+            if (body.size() <= kPartBytesMax) fetched.body = body;
+            bytes += fetched.body.size() + 64;
+            previous = fetched.position;
+            foreign.clear();
+            return true;
+        });
     if (!read) reply.status = FetchStatus::truncated;
     return reply;
 }
@@ -99,13 +105,15 @@ class PullServer {
         : stored_(stored), request_(request), cursor_(std::move(cursor)), chunk_(chunk) {}
 
     Result<void> run() {
-        const auto first = cursor_.row.empty() ? ShardId{0} : parse_row_key(cursor_.row)->address.shard;
+        const auto first =
+            cursor_.row.empty() ? ShardId{0} : parse_row_key(cursor_.row)->address.shard;
         for (const auto& [shard, base] : request_.base) {
             const auto meta = shard_meta(shard);
             if (!meta) return std::unexpected(meta.error());
             if (!meta->clock.empty()) chunk_.clocks.emplace_back(shard, meta->clock);
             if (full_ || shard < first || base.covers(meta->clock)) continue;
-            const auto served = base.covers(meta->ix_floor) ? by_index(shard, base, meta->clock) : by_scan(shard, base);
+            const auto served = base.covers(meta->ix_floor) ? by_index(shard, base, meta->clock)
+                                                            : by_scan(shard, base);
             if (!served) return served;
         }
         if (full_) chunk_.cursor = encode_cursor(next_);
@@ -124,12 +132,12 @@ class PullServer {
     Result<void> by_index(ShardId shard, const VersionVector& base, const VersionVector& clock) {
         std::set<std::string> rows;
         for (const auto& [writer, last] : clock) {
-            const auto scanned = stored_.scan(Table::ix, ix_key(shard, {writer, base.at(writer).next()}),
-                                              ix_key(shard, {writer, last.next()}),
-                                              [&](std::string_view, std::string_view row) {
-                                                  if (row >= cursor_.row) rows.emplace(row);
-                                                  return true;
-                                              });
+            const auto scanned = stored_.scan(
+                Table::ix, ix_key(shard, {writer, base.at(writer).next()}),
+                ix_key(shard, {writer, last.next()}), [&](std::string_view, std::string_view row) {
+                    if (row >= cursor_.row) rows.emplace(row);
+                    return true;
+                });
             if (!scanned) return scanned;
         }
         for (const std::string& row : rows) {
@@ -148,11 +156,12 @@ class PullServer {
         for (bool more = true; more && !full_;) {
             std::vector<std::pair<std::string, std::string>> rows;
             std::size_t bytes = 0;
-            const auto scanned = stored_.scan(Table::rows, from, end, [&](std::string_view row, std::string_view value) {
-                rows.emplace_back(row, value);
-                bytes += row.size() + value.size();
-                return rows.size() < kRowsAtOnce && bytes < kReplyBytesAim;
-            });
+            const auto scanned = stored_.scan(
+                Table::rows, from, end, [&](std::string_view row, std::string_view value) {
+                    rows.emplace_back(row, value);
+                    bytes += row.size() + value.size();
+                    return rows.size() < kRowsAtOnce && bytes < kReplyBytesAim;
+                });
             if (!scanned) return scanned;
             more = !rows.empty();
             for (const auto& [row, value] : rows) {
@@ -164,10 +173,12 @@ class PullServer {
         return {};
     }
 
-    Result<void> emit_row(const std::string& row, const std::string& value, const VersionVector& base) {
+    Result<void> emit_row(const std::string& row, const std::string& value,
+                          const VersionVector& base) {
         const auto place = parse_row_key(row);
         if (!place) return std::unexpected(place.error());
-        LeafKey key{.database = place->address.database, .kind = LeafKind::string, .key = {}, .sub = {}};
+        LeafKey key{
+            .database = place->address.database, .kind = LeafKind::string, .key = {}, .sub = {}};
         if (!place->element) {
             auto decoded = decode_key_row(value);
             if (!decoded) return std::unexpected(decoded.error());
@@ -185,7 +196,8 @@ class PullServer {
         if (key_row != last_key_row_) {
             const auto owner = stored_.get(Table::rows, key_row);
             if (!owner) return std::unexpected(owner.error());
-            const auto owner_row = *owner ? decode_key_row(**owner) : fail(Code::corrupt, "an element without its key");
+            const auto owner_row = *owner ? decode_key_row(**owner)
+                                          : fail(Code::corrupt, "an element without its key");
             if (!owner_row) return std::unexpected(owner_row.error());
             last_key_row_ = key_row;
             last_key_ = owner_row->key;
@@ -200,13 +212,16 @@ class PullServer {
     void emit(const std::string& row, PulledLeaf leaf) {
         const auto kind = static_cast<std::uint8_t>(leaf.key.kind);
         const bool at_cursor = row == cursor_.row && kind == cursor_.kind;
-        if (full_ || (row == cursor_.row && kind < cursor_.kind) || (at_cursor && cursor_.offset == 0)) return;
+        if (full_ || (row == cursor_.row && kind < cursor_.kind) ||
+            (at_cursor && cursor_.offset == 0))
+            return;
         const std::string bytes = encode_leaf(leaf);
         if (bytes.size() > kPartBytesMax) {
             // Alone in its chunk.
             full_ = true;
             if (!chunk_.leaves.empty()) return;
-            const std::uint64_t offset = at_cursor ? std::min<std::uint64_t>(cursor_.offset, bytes.size()) : 0;
+            const std::uint64_t offset =
+                at_cursor ? std::min<std::uint64_t>(cursor_.offset, bytes.size()) : 0;
             LeafPart& part = chunk_.part.emplace();
             part.offset = offset;
             part.total_bytes = bytes.size();

@@ -8,12 +8,14 @@ namespace skerry {
 namespace {
 
 [[nodiscard]] unsigned char fold(char c, GlobCase letters) {
-    if (letters == GlobCase::insensitive && c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+    if (letters == GlobCase::insensitive && c >= 'A' && c <= 'Z')
+        c = static_cast<char>(c + ('a' - 'A'));
     return static_cast<unsigned char>(c);
 }
 
 // Is `c` in the class that begins at pattern[at] ('[')? Moves `at` behind the class.
-[[nodiscard]] bool class_matches(std::string_view pattern, std::size_t& at, char c, GlobCase letters) {
+[[nodiscard]] bool class_matches(std::string_view pattern, std::size_t& at, char c,
+                                 GlobCase letters) {
     const unsigned char wanted = fold(c, letters);
     ++at;
     const bool negated = at < pattern.size() && pattern[at] == '^';
@@ -38,7 +40,8 @@ namespace {
 }
 
 // Does the one item at pattern[at] match `c`? Moves `at` behind the item. Requires: it is no star.
-[[nodiscard]] bool item_matches(std::string_view pattern, std::size_t& at, char c, GlobCase letters) {
+[[nodiscard]] bool item_matches(std::string_view pattern, std::size_t& at, char c,
+                                GlobCase letters) {
     if (pattern[at] == '[') return class_matches(pattern, at, c, letters);
     if (pattern[at] == '?') {
         ++at;

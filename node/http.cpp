@@ -43,19 +43,23 @@ Result<HttpServer> HttpServer::start(const std::string& host, std::uint16_t port
     server.set_write_timeout(kTimeoutSeconds);
     server.set_keep_alive_timeout(kTimeoutSeconds);
     server.set_payload_max_length(64 * 1024);
-    server.Get("/metrics", [metrics = std::move(pages.metrics)](const httplib::Request&, httplib::Response& reply) {
+    server.Get("/metrics", [metrics = std::move(pages.metrics)](const httplib::Request&,
+                                                                httplib::Response& reply) {
         reply.set_content(metrics(), "text/plain; version=0.0.4; charset=utf-8");
     });
-    server.Get("/health", [health = std::move(pages.health)](const httplib::Request&, httplib::Response& reply) {
+    server.Get("/health", [health = std::move(pages.health)](const httplib::Request&,
+                                                             httplib::Response& reply) {
         const Health now = health();
         reply.status = now.healthy ? 200 : 503;
         reply.set_content(now.text, "application/json");
     });
     const std::string& address = host.empty() ? std::string("0.0.0.0") : host;
-    const int bound = port == 0                               ? server.bind_to_any_port(address.c_str())
+    const int bound = port == 0 ? server.bind_to_any_port(address.c_str())
                       : server.bind_to_port(address.c_str(), port) ? port
                                                                    : -1;
-    if (bound <= 0) return fail(Code::refused, "cannot listen on " + address + ":" + std::to_string(port) + " for http");
+    if (bound <= 0)
+        return fail(Code::refused,
+                    "cannot listen on " + address + ":" + std::to_string(port) + " for http");
     impl->port = static_cast<std::uint16_t>(bound);
     impl->thread = std::thread([&server, &ended = impl->ended] {
         server.listen_after_bind();

@@ -26,7 +26,8 @@ struct HttpPages {
 class HttpServer {
   public:
     // Port 0 = any free one.   Errors: refused (the address cannot be bound).
-    [[nodiscard]] static Result<HttpServer> start(const std::string& host, std::uint16_t port, HttpPages pages);
+    [[nodiscard]] static Result<HttpServer> start(const std::string& host, std::uint16_t port,
+                                                  HttpPages pages);
     HttpServer(HttpServer&&) noexcept;
     HttpServer& operator=(HttpServer&&) noexcept;
     ~HttpServer();  // stops and joins

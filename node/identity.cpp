@@ -17,8 +17,9 @@ namespace {
 constexpr int kFormat = 1;
 
 Result<std::string> place_of(const std::filesystem::path& directory) {
-    struct stat info {};
-    if (::stat(directory.c_str(), &info) != 0) return fail(Code::io_failed, directory.string() + ": " + std::strerror(errno));
+    struct stat info{};
+    if (::stat(directory.c_str(), &info) != 0)
+        return fail(Code::io_failed, directory.string() + ": " + std::strerror(errno));
     return std::to_string(info.st_dev) + ":" + std::to_string(info.st_ino);
 }
 
@@ -38,13 +39,14 @@ Result<void> write_identity(const std::filesystem::path& directory, ReplicaId wr
     const std::filesystem::path fresh = directory / "identity.new";
     {
         std::ofstream out(fresh, std::ios::trunc);
-        out << "skerry-identity " << kFormat << "\nwriter " << writer.value << "\nplace " << *place << "\nclean "
-            << (clean ? 1 : 0) << "\n";
+        out << "skerry-identity " << kFormat << "\nwriter " << writer.value << "\nplace " << *place
+            << "\nclean " << (clean ? 1 : 0) << "\n";
         out.close();
         if (!out) return fail(Code::io_failed, fresh.string() + ": cannot be written");
     }
     if (auto synced = sync_path(fresh); !synced) return synced;
-    if (::rename(fresh.c_str(), path.c_str()) != 0) return fail(Code::io_failed, path.string() + ": " + std::strerror(errno));
+    if (::rename(fresh.c_str(), path.c_str()) != 0)
+        return fail(Code::io_failed, path.string() + ": " + std::strerror(errno));
     return sync_path(directory);
 }
 
@@ -62,13 +64,16 @@ Result<std::optional<Stored>> read_identity(const std::filesystem::path& path) {
     int format = 0;
     Stored stored;
     in >> magic >> format;
-    if (!in || magic != "skerry-identity") return fail(Code::corrupt, path.string() + ": not an identity file");
+    if (!in || magic != "skerry-identity")
+        return fail(Code::corrupt, path.string() + ": not an identity file");
     if (format != kFormat)
         return fail(Code::unsupported, path.string() + ": format " + std::to_string(format) +
                                            ", this build reads 1: start the version that wrote it");
     in >> writer_word >> stored.writer >> place_word >> stored.place >> clean_word >> stored.clean;
-    if (!in || writer_word != "writer" || place_word != "place" || clean_word != "clean" || stored.writer == 0)
-        return fail(Code::corrupt, path.string() + ": damaged; remove it, and the node takes a new identity");
+    if (!in || writer_word != "writer" || place_word != "place" || clean_word != "clean" ||
+        stored.writer == 0)
+        return fail(Code::corrupt,
+                    path.string() + ": damaged; remove it, and the node takes a new identity");
     return stored;
 }
 
@@ -86,9 +91,11 @@ Result<Identity> open_identity(const std::filesystem::path& directory, std::uint
         constexpr std::uint64_t kIncarnation = 0xffffffff;
         const bool same_place = *stored && (*stored)->place == *place;
         const std::uint64_t bits = random();
-        identity.writer = ReplicaId{same_place ? ((*stored)->writer & ~kIncarnation) | (bits & kIncarnation) : bits};
+        identity.writer = ReplicaId{
+            same_place ? ((*stored)->writer & ~kIncarnation) | (bits & kIncarnation) : bits};
     }
-    if (auto written = write_identity(directory, identity.writer, false); !written) return std::unexpected(written.error());
+    if (auto written = write_identity(directory, identity.writer, false); !written)
+        return std::unexpected(written.error());
     return identity;
 }
 

@@ -13,15 +13,21 @@ namespace {
 
 [[nodiscard]] spdlog::level::level_enum level_of(NoteLevel level) {
     switch (level) {
-        case NoteLevel::error: return spdlog::level::err;
-        case NoteLevel::warn: return spdlog::level::warn;
-        case NoteLevel::info: return spdlog::level::info;
-        case NoteLevel::debug: return spdlog::level::debug;
+        case NoteLevel::error:
+            return spdlog::level::err;
+        case NoteLevel::warn:
+            return spdlog::level::warn;
+        case NoteLevel::info:
+            return spdlog::level::info;
+        case NoteLevel::debug:
+            return spdlog::level::debug;
     }
     return spdlog::level::info;
 }
 
-[[nodiscard]] bool is_plain(char c) { return c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '='; }
+[[nodiscard]] bool is_plain(char c) {
+    return c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '=';
+}
 
 void append_value(std::string& out, const std::string& value) {
     if (!value.empty() && std::all_of(value.begin(), value.end(), is_plain)) {
@@ -36,7 +42,8 @@ void append_value(std::string& out, const std::string& value) {
             out.append(1, '\\').append(1, c);
         } else {
             std::array<char, 8> hex{};
-            std::snprintf(hex.data(), hex.size(), "\\x%02x", static_cast<unsigned>(static_cast<unsigned char>(c)));
+            std::snprintf(hex.data(), hex.size(), "\\x%02x",
+                          static_cast<unsigned>(static_cast<unsigned char>(c)));
             out.append(hex.data());
         }
     }

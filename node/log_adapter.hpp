@@ -11,7 +11,8 @@
 
 namespace skerry {
 
-// `event key=value`; a value with blanks, quotes or control bytes is quoted and escaped, so that a line stays a line.
+// `event key=value`; a value with blanks, quotes or control bytes is quoted and escaped, so that a
+// line stays a line.
 [[nodiscard]] std::string note_text(const Note& note);
 
 class LogAdapter {

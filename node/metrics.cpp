@@ -23,8 +23,9 @@ constexpr double kNanosecond = 1e-9;
         const bool last = i + 1 == LatencyHistogram::kBuckets;
         prometheus::ClientMetric::Bucket bucket;
         bucket.cumulative_count = count;
-        bucket.upper_bound = last ? std::numeric_limits<double>::infinity()
-                                  : static_cast<double>(LatencyHistogram::bound_ns(i)) * kNanosecond;
+        bucket.upper_bound = last
+                                 ? std::numeric_limits<double>::infinity()
+                                 : static_cast<double>(LatencyHistogram::bound_ns(i)) * kNanosecond;
         histogram.bucket.push_back(bucket);
     }
     histogram.sample_count = count;
@@ -35,9 +36,11 @@ constexpr double kNanosecond = 1e-9;
 }  // namespace
 
 void Metrics::add_member(Kind kind, std::string_view name, std::string_view help, Member member) {
-    const auto at = std::find_if(families_.begin(), families_.end(), [&](const Family& f) { return f.name == name; });
+    const auto at = std::find_if(families_.begin(), families_.end(),
+                                 [&](const Family& f) { return f.name == name; });
     if (at == families_.end()) {
-        families_.push_back(Family{kind, std::string(name), std::string(help), {std::move(member)}});
+        families_.push_back(
+            Family{kind, std::string(name), std::string(help), {std::move(member)}});
         return;
     }
     ASSERT(at->kind == kind);
@@ -58,7 +61,8 @@ Metrics::GaugeId Metrics::gauge(std::string_view name, std::string_view help, La
     return GaugeId{index};
 }
 
-Metrics::HistogramId Metrics::histogram(std::string_view name, std::string_view help, Labels labels) {
+Metrics::HistogramId Metrics::histogram(std::string_view name, std::string_view help,
+                                        Labels labels) {
     const auto index = static_cast<std::uint32_t>(now_.histograms.size());
     now_.histograms.emplace_back();
     add_member(Kind::histogram, name, help, Member{std::move(labels), index});

@@ -1,7 +1,9 @@
 // node/metrics.hpp — what is counted on the core thread, and how Prometheus sees it.
 //
-// Hot path  a counter is a plain number of the core thread, a latency one increment in an array: no lock, no atomic, no
-//           lookup. publish() copies them once a second; text() is made from the copy, on whatever thread asks.
+// Hot path  a counter is a plain number of the core thread, a latency one increment in an array: no
+// lock, no atomic, no
+//           lookup. publish() copies them once a second; text() is made from the copy, on whatever
+//           thread asks.
 // Register  everything before other threads call text(), on the core thread.
 // Library   prometheus-cpp core (its model and text format), included by metrics.cpp alone.
 #pragma once
@@ -17,7 +19,8 @@
 
 namespace skerry {
 
-// Latencies in buckets whose upper bounds are 1024 ns, doubled up to 8.6 s, and one without a bound.
+// Latencies in buckets whose upper bounds are 1024 ns, doubled up to 8.6 s, and one without a
+// bound.
 class LatencyHistogram {
   public:
     static constexpr std::size_t kBuckets = 25;
@@ -28,7 +31,9 @@ class LatencyHistogram {
         nanoseconds_ += nanoseconds;
     }
     // The upper bound (not included) of a bucket but the last.
-    [[nodiscard]] static constexpr std::uint64_t bound_ns(std::size_t bucket) { return 1024ULL << bucket; }
+    [[nodiscard]] static constexpr std::uint64_t bound_ns(std::size_t bucket) {
+        return 1024ULL << bucket;
+    }
     [[nodiscard]] std::uint64_t count() const {
         std::uint64_t count = 0;
         for (const std::uint64_t bucket : buckets_) count += bucket;
@@ -44,9 +49,15 @@ class LatencyHistogram {
 
 class Metrics {
   public:
-    struct CounterId { std::uint32_t index = 0; };
-    struct GaugeId { std::uint32_t index = 0; };
-    struct HistogramId { std::uint32_t index = 0; };
+    struct CounterId {
+        std::uint32_t index = 0;
+    };
+    struct GaugeId {
+        std::uint32_t index = 0;
+    };
+    struct HistogramId {
+        std::uint32_t index = 0;
+    };
     using Labels = std::vector<std::pair<std::string, std::string>>;
 
     // Metrics of one name differ in their labels, and have one kind and the help of the first.
@@ -59,10 +70,14 @@ class Metrics {
     // For a number that is counted elsewhere.
     void set(CounterId id, std::uint64_t value) { now_.counters[id.index] = value; }
     void set(GaugeId id, double value) { now_.gauges[id.index] = value; }
-    void record(HistogramId id, std::uint64_t nanoseconds) { now_.histograms[id.index].record(nanoseconds); }
+    void record(HistogramId id, std::uint64_t nanoseconds) {
+        now_.histograms[id.index].record(nanoseconds);
+    }
     [[nodiscard]] std::uint64_t value(CounterId id) const { return now_.counters[id.index]; }
     [[nodiscard]] double value(GaugeId id) const { return now_.gauges[id.index]; }
-    [[nodiscard]] const LatencyHistogram& value(HistogramId id) const { return now_.histograms[id.index]; }
+    [[nodiscard]] const LatencyHistogram& value(HistogramId id) const {
+        return now_.histograms[id.index];
+    }
 
     // Makes the present values those that text() shows.   Thread: core thread.
     void publish();

@@ -13,6 +13,8 @@ namespace skerry {
 namespace {
 constexpr std::chrono::milliseconds kTick{20};
 constexpr std::chrono::seconds kSyncInterval{1};
+constexpr std::chrono::milliseconds kCheckpointRetry{1000};
+constexpr std::chrono::milliseconds kBrake{1};
 constexpr std::size_t kSaveRows = 2000;
 constexpr std::size_t kEvictRows = 2000;
 constexpr std::size_t kExpireKeys = 200;
@@ -24,7 +26,8 @@ std::uint64_t random_bits() {
 }
 
 WallTime wall_now() {
-    return std::chrono::duration_cast<WallTime>(std::chrono::system_clock::now().time_since_epoch());
+    return std::chrono::duration_cast<WallTime>(
+        std::chrono::system_clock::now().time_since_epoch());
 }
 
 // Without a gossip address a node speaks to nobody.
@@ -77,9 +80,12 @@ Result<void> Node::open_store() {
     store_ = std::move(*store);
     database_ = std::make_unique<Database>(*store_);
     commands_ = std::make_unique<Commands>(*database_, *this, random_bits());
-    log_adapter_.take({NoteLevel::info, "store_opened", {{"dir", config_.dir}, {"writer", identity_.writer.text()},
-                                                          {"new_incarnation", identity_.fresh_incarnation ? "yes" : "no"},
-                                                          {"log", std::to_string(store_->durable().value)}}});
+    log_adapter_.take({NoteLevel::info,
+                       "store_opened",
+                       {{"dir", config_.dir},
+                        {"writer", identity_.writer.text()},
+                        {"new_incarnation", identity_.fresh_incarnation ? "yes" : "no"},
+                        {"log", std::to_string(store_->durable().value)}}});
     return {};
 }
 
@@ -87,32 +93,39 @@ Result<void> Node::open_ports() {
     ServerOptions options;
     options.clients_max = config_.clients_max;
     options.idle_timeout = config_.idle_timeout;
-    auto server = Server::create(options, *this, [this](const Note& note) { log_adapter_.take(note); });
+    auto server =
+        Server::create(options, *this, [this](const Note& note) { log_adapter_.take(note); });
     if (!server) return std::unexpected(server.error());
     server_ = std::move(*server);
     for (const HostPort& address : config_.listen) {
         const auto port = server_->listen(address.host, address.port);
         if (!port && port.error().code == Code::unsupported) {  // a machine without IPv6, say
-            log_adapter_.take({NoteLevel::warn, "not_listening", {{"address", address.text()}, {"why", port.error().where}}});
+            log_adapter_.take({NoteLevel::warn,
+                               "not_listening",
+                               {{"address", address.text()}, {"why", port.error().where}}});
             continue;
         }
         if (!port) return std::unexpected(port.error());
-        log_adapter_.take({NoteLevel::info, "listening", {{"address", HostPort{address.host, *port}.text()}}});
+        log_adapter_.take(
+            {NoteLevel::info, "listening", {{"address", HostPort{address.host, *port}.text()}}});
     }
     ReplicationOptions replication;
     replication.cluster = config_.cluster;
     replication.name = config_.name;
     replication.region = config_.region;
     replication.random_seed = random_bits();
-    replication.client_address = config_.announce ? config_.announce->text() : config_.listen.front().text();
+    replication.client_address =
+        config_.announce ? config_.announce->text() : config_.listen.front().text();
     if (config_.gossip) {
         HostPort publish = config_.publish.value_or(
             HostPort{config_.gossip->host, static_cast<std::uint16_t>(config_.gossip->port + 1)});
-        auto transport = ZmqTransport::open({.gossip_bind = config_.gossip->text(), .publish_bind = publish.text()}, [this] {
-            server_->post([this] {
-                for (Incoming& incoming : transport_->poll()) replication_->receive(std::move(incoming), mono());
+        auto transport = ZmqTransport::open(
+            {.gossip_bind = config_.gossip->text(), .publish_bind = publish.text()}, [this] {
+                server_->post([this] {
+                    for (Incoming& incoming : transport_->poll())
+                        replication_->receive(std::move(incoming), mono());
+                });
             });
-        });
         if (!transport) return std::unexpected(transport.error());
         transport_ = std::move(*transport);
         replication.gossip_address = transport_->gossip_address();
@@ -122,10 +135,12 @@ Result<void> Node::open_ports() {
     }
     for (const HostPort& peer : config_.peers) replication.seeds.push_back(peer.text());
     Transport& transport = transport_ ? static_cast<Transport&>(*transport_) : *no_transport_;
-    replication_ = std::make_unique<Replication>(*store_, *log_, *kv_, transport, std::move(replication));
+    replication_ =
+        std::make_unique<Replication>(*store_, *log_, *kv_, transport, std::move(replication));
     if (config_.http) {
-        HttpPages pages{.metrics = [this] { return metrics_.text(); },
-                        .health = [] { return Health{.healthy = true, .text = "{\"status\":\"ok\"}\n"}; }};
+        HttpPages pages{
+            .metrics = [this] { return metrics_.text(); },
+            .health = [] { return Health{.healthy = true, .text = "{\"status\":\"ok\"}\n"}; }};
         auto http = HttpServer::start(config_.http->host, config_.http->port, std::move(pages));
         if (!http) return std::unexpected(http.error());
         http_.emplace(std::move(*http));
@@ -136,7 +151,8 @@ Result<void> Node::open_ports() {
 // ---- rounds
 
 MonoTime Node::mono() const {
-    return std::chrono::duration_cast<MonoTime>(std::chrono::steady_clock::now().time_since_epoch());
+    return std::chrono::duration_cast<MonoTime>(
+        std::chrono::steady_clock::now().time_since_epoch());
 }
 
 void Node::execute(Connection& connection, std::span<const std::string_view> arguments) {
@@ -144,7 +160,8 @@ void Node::execute(Connection& connection, std::span<const std::string_view> arg
 }
 
 void Node::closed(Connection& connection) {
-    std::erase_if(waiting_, [&](const Waiting& waiting) { return waiting.connection == connection.id(); });
+    std::erase_if(waiting_,
+                  [&](const Waiting& waiting) { return waiting.connection == connection.id(); });
 }
 
 void Node::end_of_round() {
@@ -152,6 +169,12 @@ void Node::end_of_round() {
     commit(CommitWhen::none_under_way);
     store_->end_round();
     flush_notes();
+    store_->evict(kEvictRows);
+    if (store_->overloaded() && !failed_) {
+        // Checkpoints are behind: everybody is slowed, so that memory does not grow.
+        step_checkpoint();
+        std::this_thread::sleep_for(kBrake);
+    }
     if (store_->halted() && !failed_) {
         failed_ = *store_->halted();
         log_adapter_.take({NoteLevel::error, "halted", {{"why", failed_->text()}}});
@@ -181,7 +204,9 @@ void Node::commit_done(std::shared_ptr<Commit> commit, Result<void> outcome) {
     if (!outcome) {
         failed_ = outcome.error();
         log_adapter_.take({NoteLevel::error, "log_failed", {{"why", outcome.error().text()}}});
-        server_->fail_held_from(store_->durable().next(), "ERR the write could not be made durable: " + outcome.error().text());
+        server_->fail_held_from(
+            store_->durable().next(),
+            "ERR the write could not be made durable: " + outcome.error().text());
         stop();
         return;
     }
@@ -213,23 +238,24 @@ void Node::tick() {
     database_->expire_some(kExpireKeys);
     serve_waiting();
     step_checkpoint();
-    store_->evict(kEvictRows);
     if (!waiting_.empty()) replication_->ask_clocks();
 }
 
 void Node::check_disk() {
-    struct statvfs disk {};
+    struct statvfs disk{};
     if (::statvfs(config_.dir.c_str(), &disk) != 0) return;
     const bool full = std::uint64_t{disk.f_bavail} * disk.f_frsize < kDiskReserveBytes;
     if (full == disk_full_) return;
     disk_full_ = full;
-    log_adapter_.take({full ? NoteLevel::error : NoteLevel::info, full ? "disk_full" : "disk_has_room",
+    log_adapter_.take({full ? NoteLevel::error : NoteLevel::info,
+                       full ? "disk_full" : "disk_has_room",
                        {{"dir", config_.dir}, {"writes", full ? "refused" : "accepted"}}});
 }
 
 std::optional<std::string> Node::writes_refused() const {
     if (!disk_full_) return std::nullopt;
-    return "MISCONF the disk of " + config_.dir + " has less than 128 MiB left: writes are refused, reads and deletes work";
+    return "MISCONF the disk of " + config_.dir +
+           " has less than 128 MiB left: writes are refused, reads and deletes work";
 }
 
 void Node::flush_notes() {
@@ -240,7 +266,9 @@ void Node::flush_notes() {
 
 void Node::step_checkpoint() {
     if (failed_) return;
-    const bool wanted = store_->wants_checkpoint() || ((checkpoint_asked_ || replication_->wants_checkpoint()) && store_->has_changes());
+    const bool wanted =
+        store_->wants_checkpoint() ||
+        ((checkpoint_asked_ || replication_->wants_checkpoint()) && store_->has_changes());
     if (!store_->freezing()) {
         if (!wanted) return;
         commit(CommitWhen::now);  // only with nothing open is the state that of one log position
@@ -248,7 +276,8 @@ void Node::step_checkpoint() {
         checkpoint_asked_ = false;
         store_->freeze();
     }
-    if (!checkpoint_writing_ && store_->save_some(kSaveRows * (store_->overloaded() ? 50 : 10)) &&
+    if (!checkpoint_writing_ && mono() >= checkpoint_retry_at_ &&
+        store_->save_some(kSaveRows * (store_->overloaded() ? 50 : 10)) &&
         store_->durable() >= store_->image()->covered())
         write_checkpoint();
 }
@@ -271,8 +300,10 @@ void Node::write_checkpoint() {
 void Node::checkpoint_written(Result<void> outcome) {
     checkpoint_writing_ = false;
     if (!outcome) {
-        log_adapter_.take({NoteLevel::error, "checkpoint_failed", {{"why", outcome.error().text()}}});
-        return;  // the image stays, and is written again at a later tick
+        log_adapter_.take(
+            {NoteLevel::error, "checkpoint_failed", {{"why", outcome.error().text()}}});
+        checkpoint_retry_at_ = mono() + kCheckpointRetry;  // the image stays
+        return;
     }
     const LogPosition needed = store_->checkpointed();
     replication_->checkpointed();
@@ -282,7 +313,8 @@ void Node::checkpoint_written(Result<void> outcome) {
 
 void Node::drop_old_log(LogPosition needed) {
     log_marks_.emplace_back(needed, log_bytes_);
-    while (log_marks_.size() > 1 && log_bytes_ - log_marks_[1].second >= config_.log_keep_bytes) log_marks_.pop_front();
+    while (log_marks_.size() > 1 && log_bytes_ - log_marks_[1].second >= config_.log_keep_bytes)
+        log_marks_.pop_front();
     const auto& [position, bytes] = log_marks_.front();
     if (log_bytes_ - bytes < config_.log_keep_bytes) return;
     if (auto dropped = log_->drop_before(std::min(position, needed)); !dropped)
@@ -290,7 +322,8 @@ void Node::drop_old_log(LogPosition needed) {
 }
 
 int Node::finish() {
-    // The server has ended: nothing posted is executed any more, so what is left is done here, in order.
+    // The server has ended: nothing posted is executed any more, so what is left is done here, in
+    // order.
     checkpoint_worker_.reset();
     commit_worker_.reset();
     http_.reset();
@@ -302,11 +335,13 @@ int Node::finish() {
     };
     if (auto synced = log_->sync(); !synced) return give_up(synced.error());
     while (auto sealed = store_->seal()) {
-        if (auto appended = log_->append(sealed->frames, sealed->last); !appended) return give_up(appended.error());
+        if (auto appended = log_->append(sealed->frames, sealed->last); !appended)
+            return give_up(appended.error());
         if (auto synced = log_->sync(); !synced) return give_up(synced.error());
     }
     store_.reset();
-    if (auto marked = mark_clean(config_.dir, identity_.writer); !marked) return give_up(marked.error());
+    if (auto marked = mark_clean(config_.dir, identity_.writer); !marked)
+        return give_up(marked.error());
     log_adapter_.take({NoteLevel::info, "stopped", {{"dir", config_.dir}}});
     return 0;
 }

@@ -1,9 +1,13 @@
-// node/node.hpp — the process: a store over files, a client port, peers over ZeroMQ, and the threads between them.
+// node/node.hpp — the process: a store over files, a client port, peers over ZeroMQ, and the
+// threads between them.
 //
-// Round    commands execute against memory; at the round's end the open commit is sealed, if none is under way, and handed
-//          to the commit thread (append, fdatasync); when it is durable, replies go out, then batches are published.
-// Threads  core (this class, the server), commit, checkpoint, ZeroMQ, HTTP. Only posted tasks cross into the core.
-// Failure  a log that cannot be written ends the process with an error: what was acknowledged is on disk. A disk that is
+// Round    commands execute against memory; at the round's end the open commit is sealed, if none
+// is under way, and handed
+//          to the commit thread (append, fdatasync); when it is durable, replies go out, then
+//          batches are published.
+// Threads  core (this class, the server), commit, checkpoint, ZeroMQ, HTTP. Only posted tasks cross
+// into the core. Failure  a log that cannot be written ends the process with an error: what was
+// acknowledged is on disk. A disk that is
 //          nearly full is noticed before that: writes get an error, reads and deletes go on.
 #pragma once
 
@@ -34,7 +38,8 @@ class Node final : public CommandSink, public NodeFacts {
     [[nodiscard]] static Result<std::unique_ptr<Node>> open(Config config, LogAdapter& log);
     ~Node() override;
 
-    // Until a signal or SHUTDOWN; then what is written is made durable and checkpointed. The exit code.
+    // Until a signal or SHUTDOWN; then what is written is made durable and checkpointed. The exit
+    // code.
     int run();
     void stop() noexcept { server_->stop(); }  // also from a signal handler
 
@@ -50,7 +55,9 @@ class Node final : public CommandSink, public NodeFacts {
     [[nodiscard]] std::string run_id() const override;
     [[nodiscard]] std::uint64_t uptime_seconds() const override;
     [[nodiscard]] std::uint64_t mono_us() const override;
-    [[nodiscard]] std::int64_t last_checkpoint_seconds() const override { return last_checkpoint_seconds_; }
+    [[nodiscard]] std::int64_t last_checkpoint_seconds() const override {
+        return last_checkpoint_seconds_;
+    }
     [[nodiscard]] std::string info(std::string_view section) const override;
     void reset_stats() override;
     [[nodiscard]] TextFields config_get(std::string_view pattern) const override;
@@ -62,7 +69,9 @@ class Node final : public CommandSink, public NodeFacts {
     void wait(Connection& connection, std::int64_t replicas, std::int64_t timeout_ms) override;
     void barrier(Connection& connection, std::string_view token, std::int64_t timeout_ms) override;
     [[nodiscard]] std::vector<TextFields> peers() const override;
-    [[nodiscard]] bool set_link(std::string_view peer, bool up) override { return replication_->set_cut(peer, !up); }
+    [[nodiscard]] bool set_link(std::string_view peer, bool up) override {
+        return replication_->set_cut(peer, !up);
+    }
     [[nodiscard]] std::vector<NodeAddress> nodes(const Connection& connection) const override;
 
   private:
@@ -120,6 +129,7 @@ class Node final : public CommandSink, public NodeFacts {
 
     std::size_t commits_in_flight_ = 0;
     bool checkpoint_writing_ = false;
+    MonoTime checkpoint_retry_at_{};
     bool checkpoint_asked_ = false;
     MonoTime last_sync_{};
     std::optional<Error> failed_;

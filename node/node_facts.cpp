@@ -1,4 +1,5 @@
-// The part of node/node.hpp that answers for the node: INFO, CONFIG, metrics, peers, and clients that wait.
+// The part of node/node.hpp that answers for the node: INFO, CONFIG, metrics, peers, and clients
+// that wait.
 #include "node/node_facts.hpp"
 
 #include <sys/resource.h>
@@ -17,7 +18,9 @@ namespace {
 
 class Lines {
   public:
-    void add(std::string_view key, std::string_view value) { text_.append(key).append(":").append(value).append("\r\n"); }
+    void add(std::string_view key, std::string_view value) {
+        text_.append(key).append(":").append(value).append("\r\n");
+    }
     void add(std::string_view key, std::uint64_t value) { add(key, std::to_string(value)); }
     [[nodiscard]] std::string take() { return std::move(text_); }
 
@@ -27,14 +30,16 @@ class Lines {
 
 std::string seconds_of(const timeval& time) {
     char text[32];
-    std::snprintf(text, sizeof text, "%lld.%06lld", static_cast<long long>(time.tv_sec), static_cast<long long>(time.tv_usec));
+    std::snprintf(text, sizeof text, "%lld.%06lld", static_cast<long long>(time.tv_sec),
+                  static_cast<long long>(time.tv_usec));
     return text;
 }
 
 std::string hex40(std::uint64_t high, std::uint64_t low) {
     char text[48];
     std::snprintf(text, sizeof text, "%016llx%016llx%08llx", static_cast<unsigned long long>(high),
-                  static_cast<unsigned long long>(low), static_cast<unsigned long long>(high >> 32));
+                  static_cast<unsigned long long>(low),
+                  static_cast<unsigned long long>(high >> 32));
     return text;
 }
 
@@ -43,11 +48,14 @@ std::string hex40(std::uint64_t high, std::uint64_t low) {
 std::string Node::run_id() const { return hex40(identity_.writer.value, store_->options().nonce); }
 
 std::uint64_t Node::mono_us() const {
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
+                                          std::chrono::steady_clock::now().time_since_epoch())
+                                          .count());
 }
 
-std::uint64_t Node::uptime_seconds() const { return static_cast<std::uint64_t>((mono() - started_).count()) / 1000; }
+std::uint64_t Node::uptime_seconds() const {
+    return static_cast<std::uint64_t>((mono() - started_).count()) / 1000;
+}
 
 // ---- INFO
 
@@ -106,8 +114,10 @@ std::string Node::info(std::string_view section) const {
         out.add("cluster_enabled", 1);
     } else if (section == "crdt") {
         out.add("writer", identity_.writer.text());
-        for (const Figure& figure : counters()) out.add(figure.name, static_cast<std::uint64_t>(figure.value));
-        for (const Figure& figure : gauges()) out.add(figure.name, static_cast<std::uint64_t>(figure.value));
+        for (const Figure& figure : counters())
+            out.add(figure.name, static_cast<std::uint64_t>(figure.value));
+        for (const Figure& figure : gauges())
+            out.add(figure.name, static_cast<std::uint64_t>(figure.value));
     }
     return out.take();
 }
@@ -120,38 +130,53 @@ std::vector<Node::Figure> Node::counters() const {
     const ReplicationCounters& net = replication_->counters();
     const StoreStats& store = store_->stats();
     const auto count = [](std::uint64_t value) { return static_cast<double>(value); };
-    return {{"skerry_commands_total", "Commands executed.", count(commands_->executed())},
-            {"skerry_commits_total", "Commits made durable.", count(commits_)},
-            {"skerry_commit_bytes_total", "Bytes appended to the log.", count(log_bytes_)},
-            {"skerry_checkpoints_total", "Checkpoints written.", count(store.checkpoints)},
-            {"skerry_cache_misses_total", "Rows read from the ordered store.", count(store.cache_misses)},
-            {"skerry_evicted_total", "Rows dropped from memory, kept on disk.", count(store.evicted)},
-            {"skerry_clocks_ahead_total", "Clock readings too far in the future.", count(store.clocks_ahead)},
-            {"skerry_batches_published_total", "Batches published.", count(net.published)},
-            {"skerry_batches_applied_total", "Batches of peers applied.", count(net.batches_applied)},
-            {"skerry_batches_parked_total", "Batches that waited for dependencies.", count(net.batches_parked)},
-            {"skerry_batches_dropped_total", "Duplicates, and batches beyond the bounds.", count(net.batches_dropped)},
-            {"skerry_fetches_total", "Requests for missed log positions.", count(net.fetches)},
-            {"skerry_pulls_total", "Pulls begun.", count(net.pulls)},
-            {"skerry_pulled_leaves_total", "Leaves staged by pulls.", count(net.pulled_leaves)},
-            {"skerry_flips_total", "Pulls finished.", count(net.flips)},
-            {"skerry_malformed_total", "Frames and batches refused.", count(net.malformed)},
-            {"skerry_divergence_alarms_total", "Equal clocks with unequal digests.", count(net.divergence_alarms)}};
+    return {
+        {"skerry_commands_total", "Commands executed.", count(commands_->executed())},
+        {"skerry_commits_total", "Commits made durable.", count(commits_)},
+        {"skerry_commit_bytes_total", "Bytes appended to the log.", count(log_bytes_)},
+        {"skerry_checkpoints_total", "Checkpoints written.", count(store.checkpoints)},
+        {"skerry_cache_misses_total", "Rows read from the ordered store.",
+         count(store.cache_misses)},
+        {"skerry_evicted_total", "Rows dropped from memory, kept on disk.", count(store.evicted)},
+        {"skerry_clocks_ahead_total", "Clock readings too far in the future.",
+         count(store.clocks_ahead)},
+        {"skerry_batches_published_total", "Batches published.", count(net.published)},
+        {"skerry_batches_applied_total", "Batches of peers applied.", count(net.batches_applied)},
+        {"skerry_batches_parked_total", "Batches that waited for dependencies.",
+         count(net.batches_parked)},
+        {"skerry_batches_dropped_total", "Duplicates, and batches beyond the bounds.",
+         count(net.batches_dropped)},
+        {"skerry_fetches_total", "Requests for missed log positions.", count(net.fetches)},
+        {"skerry_pulls_total", "Pulls begun.", count(net.pulls)},
+        {"skerry_pulled_leaves_total", "Leaves staged by pulls.", count(net.pulled_leaves)},
+        {"skerry_flips_total", "Pulls finished.", count(net.flips)},
+        {"skerry_peer_bytes_in_total", "Bytes received from peers.",
+         count(transport_ ? transport_->counters().bytes_in : 0)},
+        {"skerry_peer_bytes_out_total", "Bytes sent to peers.",
+         count(transport_ ? transport_->counters().bytes_out : 0)},
+        {"skerry_malformed_total", "Frames and batches refused.", count(net.malformed)},
+        {"skerry_divergence_alarms_total", "Equal clocks with unequal digests.",
+         count(net.divergence_alarms)}};
 }
 
 std::vector<Node::Figure> Node::gauges() const {
     double lag = 0;
-    for (const PeerStatus& peer : replication_->peers(mono())) lag = std::max(lag, static_cast<double>(peer.lag_events));
-    return {{"skerry_clients", "Connected clients.", static_cast<double>(server_->connection_count())},
-            {"skerry_memory_bytes", "Memtable and cache.", static_cast<double>(store_->stats().memory_bytes)},
-            {"skerry_log_bytes", "Log kept.", static_cast<double>(log_->bytes_kept())},
-            {"skerry_peer_lag_events_max", "Events that the slowest peer lacks.", lag},
-            {"skerry_writes_refused", "1 while the disk is nearly full.", disk_full_ ? 1.0 : 0.0}};
+    for (const PeerStatus& peer : replication_->peers(mono()))
+        lag = std::max(lag, static_cast<double>(peer.lag_events));
+    return {
+        {"skerry_clients", "Connected clients.", static_cast<double>(server_->connection_count())},
+        {"skerry_memory_bytes", "Memtable and cache.",
+         static_cast<double>(store_->stats().memory_bytes)},
+        {"skerry_log_bytes", "Log kept.", static_cast<double>(log_->bytes_kept())},
+        {"skerry_peer_lag_events_max", "Events that the slowest peer lacks.", lag},
+        {"skerry_writes_refused", "1 while the disk is nearly full.", disk_full_ ? 1.0 : 0.0}};
 }
 
 void Node::register_metrics() {
-    for (const Figure& figure : counters()) counter_ids_.push_back(metrics_.counter(figure.name, figure.help));
-    for (const Figure& figure : gauges()) gauge_ids_.push_back(metrics_.gauge(figure.name, figure.help));
+    for (const Figure& figure : counters())
+        counter_ids_.push_back(metrics_.counter(figure.name, figure.help));
+    for (const Figure& figure : gauges())
+        gauge_ids_.push_back(metrics_.gauge(figure.name, figure.help));
 }
 
 void Node::tick_second() {
@@ -160,7 +185,8 @@ void Node::tick_second() {
     const auto measured = gauges();
     for (std::size_t i = 0; i < counted.size(); ++i)
         metrics_.set(counter_ids_[i], static_cast<std::uint64_t>(counted[i].value));
-    for (std::size_t i = 0; i < measured.size(); ++i) metrics_.set(gauge_ids_[i], measured[i].value);
+    for (std::size_t i = 0; i < measured.size(); ++i)
+        metrics_.set(gauge_ids_[i], measured[i].value);
     metrics_.publish();
 }
 
@@ -224,7 +250,8 @@ std::vector<NodeAddress> Node::nodes(const Connection& connection) const {
     for (const PeerStatus& peer : replication_->peers(mono())) {
         if (peer.region != config_.region || peer.link != "up") continue;
         if (const auto address = parse_host_port(peer.client_address))
-            nodes.push_back({hex40(peer.writer.value, peer.writer.value), address->host, address->port});
+            nodes.push_back(
+                {hex40(peer.writer.value, peer.writer.value), address->host, address->port});
     }
     return nodes;
 }
@@ -232,7 +259,8 @@ std::vector<NodeAddress> Node::nodes(const Connection& connection) const {
 // ---- clients that wait
 
 void Node::wait(Connection& connection, std::int64_t replicas, std::int64_t timeout_ms) {
-    Waiting waiting{.connection = connection.id(), .clocks = {}, .replicas = replicas, .until = std::nullopt};
+    Waiting waiting{
+        .connection = connection.id(), .clocks = {}, .replicas = replicas, .until = std::nullopt};
     if (Commands::session_of(connection).last_write.value != 0)
         for (const auto& [shard, clock] : store_->clocks())
             if (const Seq own = clock.at(store_->self()); own.value != 0)
@@ -246,7 +274,10 @@ void Node::wait(Connection& connection, std::int64_t replicas, std::int64_t time
 void Node::barrier(Connection& connection, std::string_view token, std::int64_t timeout_ms) {
     auto clocks = decode_clock_token(token);
     if (!clocks) return connection.reply().error("ERR invalid clock token");
-    Waiting waiting{.connection = connection.id(), .clocks = std::move(*clocks), .replicas = std::nullopt, .until = std::nullopt};
+    Waiting waiting{.connection = connection.id(),
+                    .clocks = std::move(*clocks),
+                    .replicas = std::nullopt,
+                    .until = std::nullopt};
     if (timeout_ms > 0) waiting.until = mono() + MonoTime(timeout_ms);
     connection.block();
     waiting_.push_back(std::move(waiting));
@@ -257,7 +288,8 @@ bool Node::answered(const Waiting& waiting) {
     if (connection == nullptr) return true;
     const bool late = waiting.until && mono() >= *waiting.until;
     if (waiting.replicas) {
-        const auto reached = static_cast<std::int64_t>(replication_->peers_covering(waiting.clocks));
+        const auto reached =
+            static_cast<std::int64_t>(replication_->peers_covering(waiting.clocks));
         if (reached < *waiting.replicas && !late) return false;
         connection->reply().integer(reached);
     } else {

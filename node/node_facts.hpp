@@ -1,4 +1,5 @@
-// node/node_facts.hpp — what commands ask of the node around them: its name, its clients, its settings, its peers.
+// node/node_facts.hpp — what commands ask of the node around them: its name, its clients, its
+// settings, its peers.
 //
 // Why      the commands stay pure; the node, a test and the simulator each answer in their own way.
 // Thread   core thread.
@@ -39,12 +40,14 @@ class NodeFacts {
     // Unix time of the last checkpoint in seconds; 0: none yet.
     [[nodiscard]] virtual std::int64_t last_checkpoint_seconds() const = 0;
 
-    // ---- INFO: the lines of a section, each ended by CR LF, without its heading; empty: there is no such section.
-    // Sections are lower case. "keyspace" and "commandstats" are made by the commands themselves.
+    // ---- INFO: the lines of a section, each ended by CR LF, without its heading; empty: there is
+    // no such section. Sections are lower case. "keyspace" and "commandstats" are made by the
+    // commands themselves.
     [[nodiscard]] virtual std::string info(std::string_view section) const = 0;
     virtual void reset_stats() = 0;
 
-    // ---- settings. An error `unsupported` says that there is no such setting; others have their reason in `where`.
+    // ---- settings. An error `unsupported` says that there is no such setting; others have their
+    // reason in `where`.
     [[nodiscard]] virtual TextFields config_get(std::string_view pattern) const = 0;
     [[nodiscard]] virtual Result<void> config_set(std::string_view key, std::string_view value) = 0;
     [[nodiscard]] virtual std::optional<std::string> password() const = 0;
@@ -57,17 +60,20 @@ class NodeFacts {
     // ---- writes. The whole error ("MISCONF ..."), when nothing that needs room may be written.
     [[nodiscard]] virtual std::optional<std::string> writes_refused() const = 0;
 
-    // ---- replication. Both reply at once, or block the connection and reply later; 0 ms waits for ever.
-    // Replies the number of replicas whose durable clock covers the connection's last write (session_of()).
+    // ---- replication. Both reply at once, or block the connection and reply later; 0 ms waits for
+    // ever. Replies the number of replicas whose durable clock covers the connection's last write
+    // (session_of()).
     virtual void wait(Connection& connection, std::int64_t replicas, std::int64_t timeout_ms) = 0;
-    // Replies OK when this node covers the clock token, or an error at the timeout. `token` as CRDT.CLOCK gives it;
-    // it was checked before.
-    virtual void barrier(Connection& connection, std::string_view token, std::int64_t timeout_ms) = 0;
+    // Replies OK when this node covers the clock token, or an error at the timeout. `token` as
+    // CRDT.CLOCK gives it; it was checked before.
+    virtual void barrier(Connection& connection, std::string_view token,
+                         std::int64_t timeout_ms) = 0;
     [[nodiscard]] virtual std::vector<TextFields> peers() const = 0;
     // CRDT.LINK: a drill. False: there is no such peer.
     [[nodiscard]] virtual bool set_link(std::string_view peer, bool up) = 0;
 
-    // ---- CLUSTER: the nodes of this region as a client at `connection` reaches them, this node first.
+    // ---- CLUSTER: the nodes of this region as a client at `connection` reaches them, this node
+    // first.
     [[nodiscard]] virtual std::vector<NodeAddress> nodes(const Connection& connection) const = 0;
 };
 

@@ -20,7 +20,8 @@ constexpr std::uint8_t kDatabase = 0;
 constexpr std::size_t kRowsAtOnce = 10'000;
 constexpr std::size_t kExpireKeys = 1000;
 constexpr std::size_t kFrameHeaderBytes = 4;
-constexpr std::uint64_t kRecordsOpenMax = 8;  // a record closes at 1 MiB, or after the command that passes it
+constexpr std::uint64_t kRecordsOpenMax =
+    8;  // a record closes at 1 MiB, or after the command that passes it
 constexpr std::size_t kStageBytesAim = std::size_t{1} << 20;
 
 std::uint64_t random_bits() {
@@ -29,18 +30,21 @@ std::uint64_t random_bits() {
 }
 
 WallTime wall_now() {
-    return std::chrono::duration_cast<WallTime>(std::chrono::system_clock::now().time_since_epoch());
+    return std::chrono::duration_cast<WallTime>(
+        std::chrono::system_clock::now().time_since_epoch());
 }
 
 Result<void> within(std::string_view what, std::string_view bytes, std::size_t bytes_max) {
     if (bytes.size() <= bytes_max) return {};
-    return fail(Code::too_large, std::string(what) + " exceeds " + std::to_string(bytes_max) + " bytes");
+    return fail(Code::too_large,
+                std::string(what) + " exceeds " + std::to_string(bytes_max) + " bytes");
 }
 
 // What is exchanged: frames of net/message.hpp, each after its length, 4 bytes little-endian.
 void append_frame(std::string& out, const Message& message) {
     const std::string frame = encode(message, Compression::where_it_helps);
-    for (std::size_t i = 0; i < kFrameHeaderBytes; ++i) out.push_back(static_cast<char>(frame.size() >> (8 * i) & 0xff));
+    for (std::size_t i = 0; i < kFrameHeaderBytes; ++i)
+        out.push_back(static_cast<char>(frame.size() >> (8 * i) & 0xff));
     out += frame;
 }
 
@@ -51,7 +55,8 @@ class FrameReader {
 
     template <class M>
     [[nodiscard]] Result<M> next() {
-        if (rest_.size() < kFrameHeaderBytes) return fail(Code::malformed, "exchange: it ends too early");
+        if (rest_.size() < kFrameHeaderBytes)
+            return fail(Code::malformed, "exchange: it ends too early");
         std::size_t bytes = 0;
         for (std::size_t i = 0; i < kFrameHeaderBytes; ++i)
             bytes |= static_cast<std::size_t>(static_cast<unsigned char>(rest_[i])) << (8 * i);
@@ -77,12 +82,13 @@ struct Answer {
 // The pieces of one leaf that was too large for a frame.
 Result<std::optional<PulledLeaf>> join_part(std::string& whole, const LeafPart& part) {
     if (part.offset == 0) whole.clear();
-    if (part.offset != whole.size() || part.total_bytes > 2 * kValueBytesMax || part.bytes.empty() ||
-        part.bytes.size() > part.total_bytes - whole.size())
+    if (part.offset != whole.size() || part.total_bytes > 2 * kValueBytesMax ||
+        part.bytes.empty() || part.bytes.size() > part.total_bytes - whole.size())
         return fail(Code::malformed, "exchange: a leaf's pieces do not fit");
     whole += part.bytes;
     if (whole.size() < part.total_bytes) return std::nullopt;
-    if (hash64(whole) != part.total_hash) return fail(Code::malformed, "exchange: a leaf's pieces do not fit");
+    if (hash64(whole) != part.total_hash)
+        return fail(Code::malformed, "exchange: a leaf's pieces do not fit");
     Result<PulledLeaf> leaf = decode_leaf(std::exchange(whole, {}));
     if (!leaf) return std::unexpected(leaf.error());
     return std::move(*leaf);
@@ -97,7 +103,8 @@ Result<Answer> read_chunks(FrameReader& frames) {
         if (first) answer.clocks = chunk->clocks;
         if (chunk->status != PullStatus::ok || chunk->clocks != answer.clocks)
             return fail(Code::malformed, "exchange: pieces of different answers");
-        for (PulledLeaf& leaf : chunk->leaves) answer.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
+        for (PulledLeaf& leaf : chunk->leaves)
+            answer.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
         if (chunk->part) {
             auto leaf = join_part(part, *chunk->part);
             if (!leaf) return std::unexpected(leaf.error());
@@ -105,7 +112,8 @@ Result<Answer> read_chunks(FrameReader& frames) {
         }
         more = !chunk->cursor.empty();
     }
-    if (!part.empty() || !frames.at_end()) return fail(Code::malformed, "exchange: bytes behind the end");
+    if (!part.empty() || !frames.at_end())
+        return fail(Code::malformed, "exchange: bytes behind the end");
     return answer;
 }
 
@@ -117,7 +125,8 @@ bool sound(const Answer& answer, const Store& store) {
         clocks[shard.value] = &clock;
     }
     return std::ranges::all_of(answer.leaves, [&](const StagedLeaf& staged) {
-        const VersionVector* clock = clocks[store.address_of(staged.key.database, staged.key.key).shard.value];
+        const VersionVector* clock =
+            clocks[store.address_of(staged.key.database, staged.key.key).shard.value];
         return clock != nullptr && !staged.leaf.outside(*clock);
     });
 }
@@ -139,7 +148,9 @@ struct Replica::State {
         if (!store || broken) return;
         const bool whole = commit().has_value();
         store.reset();
-        if (whole) (void)mark_clean(directory, identity.writer);  // else the next start takes a new incarnation
+        if (whole)
+            (void)mark_clean(directory,
+                             identity.writer);  // else the next start takes a new incarnation
     }
 
     // Runs one call: on the time of now, and with what it has read given back at its end.
@@ -156,18 +167,22 @@ struct Replica::State {
 
     // Also: is the key fit to be written, and of that type or absent?
     template <class Call>
-    auto run_on(std::string_view key, KeyType wanted, Call&& call) -> std::invoke_result_t<Call, Database&> {
+    auto run_on(std::string_view key, KeyType wanted, Call&& call)
+        -> std::invoke_result_t<Call, Database&> {
         return run([&](Database& db) -> std::invoke_result_t<Call, Database&> {
-            if (auto fits = within("the key", key, kKeyBytesMax); !fits) return std::unexpected(fits.error());
+            if (auto fits = within("the key", key, kKeyBytesMax); !fits)
+                return std::unexpected(fits.error());
             const KeyType type = wanted == KeyType::none ? KeyType::none : db.type(kDatabase, key);
-            if (type != KeyType::none && type != wanted) return fail(Code::wrong_type, "the key holds another type");
+            if (type != KeyType::none && type != wanted)
+                return fail(Code::wrong_type, "the key holds another type");
             return call(db);
         });
     }
 
     // The same for a call that writes. What gathers before a commit is bounded.
     template <class Call>
-    auto write_on(std::string_view key, KeyType wanted, Call&& call) -> std::invoke_result_t<Call, Database&> {
+    auto write_on(std::string_view key, KeyType wanted, Call&& call)
+        -> std::invoke_result_t<Call, Database&> {
         auto outcome = run_on(key, wanted, std::forward<Call>(call));
         if (outcome && store->applied().value > store->durable().value + kRecordsOpenMax) {
             (void)commit();  // an image that cannot be written now is written later
@@ -180,7 +195,8 @@ struct Replica::State {
 
     Result<void> write_log() {
         while (auto sealed = store->seal()) {
-            if (auto done = log->append(sealed->frames, sealed->last); !done) return broke(done.error());
+            if (auto done = log->append(sealed->frames, sealed->last); !done)
+                return broke(done.error());
             if (auto done = log->sync(); !done) return broke(done.error());
             store->committed(*sealed);
         }
@@ -204,7 +220,8 @@ struct Replica::State {
     Result<void> checkpoint() {
         while (store->freezing() || store->has_changes()) {
             if (!store->freezing()) store->freeze();
-            while (!store->save_some(kRowsAtOnce)) {}
+            while (!store->save_some(kRowsAtOnce)) {
+            }
             if (auto written = store->image()->write(*kv); !written) return written;
             const LogPosition needed = store->checkpointed();
             if (auto dropped = log->drop_before(needed); !dropped) return dropped;
@@ -232,12 +249,14 @@ struct Replica::State {
         if (!hello) return std::unexpected(hello.error());
         if (hello->from.cluster != options.cluster)
             return fail(Code::refused, "these bytes are of cluster " + hello->from.cluster);
-        if (hello->from.shard_count != options.shard_count || hello->from.hash_seed != store->options().hash_seed)
+        if (hello->from.shard_count != options.shard_count ||
+            hello->from.hash_seed != store->options().hash_seed)
             return fail(Code::refused, "these bytes are of a replica with other shards");
         auto request = frames.next<PullRequest>();
         if (!request) return std::unexpected(request.error());
         for (const auto& [shard, clock] : request->base)
-            if (shard.value >= options.shard_count) return fail(Code::malformed, "exchange: a shard beyond the last");
+            if (shard.value >= options.shard_count)
+                return fail(Code::malformed, "exchange: a shard beyond the last");
         return request;
     }
 
@@ -269,9 +288,10 @@ Replica& Replica::operator=(Replica&&) noexcept = default;
 Replica::~Replica() = default;
 
 Result<Replica> Replica::open(const std::filesystem::path& directory, ReplicaOptions options) {
-    if (options.cluster.empty() || options.cluster.size() > kNameBytesMax || options.shard_count == 0 ||
-        options.shard_count > 16384)
-        return fail(Code::refused, "a cluster is named in 1 to 64 bytes, and has 1 to 16384 shards");
+    if (options.cluster.empty() || options.cluster.size() > kNameBytesMax ||
+        options.shard_count == 0 || options.shard_count > 16384)
+        return fail(Code::refused,
+                    "a cluster is named in 1 to 64 bytes, and has 1 to 16384 shards");
     auto state = std::make_unique<State>();
     auto lock = DirectoryLock::take(directory);
     if (!lock) return std::unexpected(lock.error());
@@ -303,18 +323,23 @@ Result<Replica> Replica::open(const std::filesystem::path& directory, ReplicaOpt
 // ---- keys
 
 Result<bool> Replica::exists(std::string_view key) {
-    return state_->run_on(key, KeyType::none, [&](Database& db) -> Result<bool> { return db.exists(kDatabase, key); });
+    return state_->run_on(key, KeyType::none,
+                          [&](Database& db) -> Result<bool> { return db.exists(kDatabase, key); });
 }
 
 Result<bool> Replica::remove(std::string_view key) {
-    return state_->write_on(key, KeyType::none, [&](Database& db) -> Result<bool> { return db.remove(kDatabase, key); });
+    return state_->write_on(key, KeyType::none, [&](Database& db) -> Result<bool> {
+        return db.remove(kDatabase, key);
+    });
 }
 
-Result<bool> Replica::expire_in(std::string_view key, std::optional<std::chrono::milliseconds> after) {
+Result<bool> Replica::expire_in(std::string_view key,
+                                std::optional<std::chrono::milliseconds> after) {
     return state_->write_on(key, KeyType::none, [&](Database& db) -> Result<bool> {
         if (!db.exists(kDatabase, key)) return false;
         const WallTime now = db.store().now();
-        if (after && *after > kNoDeadline - now) return fail(Code::out_of_range, "the time is too far away");
+        if (after && *after > kNoDeadline - now)
+            return fail(Code::out_of_range, "the time is too far away");
         if (after && after->count() <= 0)
             (void)db.remove(kDatabase, key);
         else
@@ -326,9 +351,9 @@ Result<bool> Replica::expire_in(std::string_view key, std::optional<std::chrono:
 // ---- strings
 
 Result<std::optional<std::string>> Replica::get(std::string_view key) {
-    return state_->run_on(key, KeyType::string, [&](Database& db) -> Result<std::optional<std::string>> {
-        return db.get(kDatabase, key);
-    });
+    return state_->run_on(
+        key, KeyType::string,
+        [&](Database& db) -> Result<std::optional<std::string>> { return db.get(kDatabase, key); });
 }
 
 Result<void> Replica::set(std::string_view key, std::string_view value) {
@@ -340,14 +365,16 @@ Result<void> Replica::set(std::string_view key, std::string_view value) {
 }
 
 Result<std::int64_t> Replica::add(std::string_view key, std::int64_t increment) {
-    return state_->write_on(key, KeyType::string, [&](Database& db) { return db.add(kDatabase, key, increment); });
+    return state_->write_on(key, KeyType::string,
+                            [&](Database& db) { return db.add(kDatabase, key, increment); });
 }
 
 // ---- sets
 
 Result<bool> Replica::set_add(std::string_view key, std::string_view member) {
     return state_->write_on(key, KeyType::set, [&](Database& db) -> Result<bool> {
-        if (auto fits = within("the member", member, kKeyBytesMax); !fits) return std::unexpected(fits.error());
+        if (auto fits = within("the member", member, kKeyBytesMax); !fits)
+            return std::unexpected(fits.error());
         return db.set_add(kDatabase, key, member);
     });
 }
@@ -367,20 +394,24 @@ Result<bool> Replica::set_contains(std::string_view key, std::string_view member
 Result<std::vector<std::string>> Replica::set_members(std::string_view key) {
     return state_->run_on(key, KeyType::set, [&](Database& db) -> Result<std::vector<std::string>> {
         std::vector<std::string> members;
-        db.for_each(kDatabase, key, LeafKind::member, {}, [&](const ElementOrder&, const Element& element) {
-            members.push_back(element.sub);
-            return true;
-        });
+        db.for_each(kDatabase, key, LeafKind::member, {},
+                    [&](const ElementOrder&, const Element& element) {
+                        members.push_back(element.sub);
+                        return true;
+                    });
         return members;
     });
 }
 
 // ---- hashes
 
-Result<bool> Replica::hash_set(std::string_view key, std::string_view field, std::string_view value) {
+Result<bool> Replica::hash_set(std::string_view key, std::string_view field,
+                               std::string_view value) {
     return state_->write_on(key, KeyType::hash, [&](Database& db) -> Result<bool> {
-        if (auto fits = within("the field", field, kKeyBytesMax); !fits) return std::unexpected(fits.error());
-        if (auto fits = within("the value", value, kValueBytesMax); !fits) return std::unexpected(fits.error());
+        if (auto fits = within("the field", field, kKeyBytesMax); !fits)
+            return std::unexpected(fits.error());
+        if (auto fits = within("the value", value, kValueBytesMax); !fits)
+            return std::unexpected(fits.error());
         return db.hash_set(kDatabase, key, field, value);
     });
 }
@@ -392,14 +423,17 @@ Result<bool> Replica::hash_remove(std::string_view key, std::string_view field) 
 }
 
 Result<std::optional<std::string>> Replica::hash_get(std::string_view key, std::string_view field) {
-    return state_->run_on(key, KeyType::hash, [&](Database& db) -> Result<std::optional<std::string>> {
-        return db.hash_get(kDatabase, key, field);
-    });
+    return state_->run_on(key, KeyType::hash,
+                          [&](Database& db) -> Result<std::optional<std::string>> {
+                              return db.hash_get(kDatabase, key, field);
+                          });
 }
 
-Result<std::int64_t> Replica::hash_add(std::string_view key, std::string_view field, std::int64_t increment) {
+Result<std::int64_t> Replica::hash_add(std::string_view key, std::string_view field,
+                                       std::int64_t increment) {
     return state_->write_on(key, KeyType::hash, [&](Database& db) -> Result<std::int64_t> {
-        if (auto fits = within("the field", field, kKeyBytesMax); !fits) return std::unexpected(fits.error());
+        if (auto fits = within("the field", field, kKeyBytesMax); !fits)
+            return std::unexpected(fits.error());
         return db.hash_add(kDatabase, key, field, increment);
     });
 }
@@ -407,10 +441,11 @@ Result<std::int64_t> Replica::hash_add(std::string_view key, std::string_view fi
 Result<Replica::Fields> Replica::hash_fields(std::string_view key) {
     return state_->run_on(key, KeyType::hash, [&](Database& db) -> Result<Fields> {
         Fields fields;
-        db.for_each(kDatabase, key, LeafKind::field, {}, [&](const ElementOrder&, const Element& element) {
-            fields.emplace_back(element.sub, Database::value_of(element));
-            return true;
-        });
+        db.for_each(kDatabase, key, LeafKind::field, {},
+                    [&](const ElementOrder&, const Element& element) {
+                        fields.emplace_back(element.sub, Database::value_of(element));
+                        return true;
+                    });
         return fields;
     });
 }
@@ -436,7 +471,8 @@ Result<std::string> Replica::changes_for(std::string_view request) {
     FrameReader frames(request);
     auto asked = state_->read_head(frames);
     if (!asked) return std::unexpected(asked.error());
-    if (!frames.at_end()) return fail(Code::malformed, "exchange: bytes behind the end of a request");
+    if (!frames.at_end())
+        return fail(Code::malformed, "exchange: bytes behind the end of a request");
     if (auto done = state_->commit(); !done) return std::unexpected(done.error());
     if (auto done = state_->checkpoint(); !done) return std::unexpected(done.error());
     std::string out;
@@ -461,12 +497,14 @@ Result<void> Replica::receive(std::string_view changes) {
     FrameReader frames(changes);
     const auto asked = state_->read_head(frames);
     if (!asked) return std::unexpected(asked.error());
-    // The answer leaves out what the asking replica had: to one that lacks it, its clocks would say too much.
+    // The answer leaves out what the asking replica had: to one that lacks it, its clocks would say
+    // too much.
     if (!state_->store->covers(asked->base))
         return fail(Code::refused, "the answer to a request of a replica that knew more");
     auto answer = read_chunks(frames);
     if (!answer) return std::unexpected(answer.error());
-    if (!sound(*answer, *state_->store)) return fail(Code::malformed, "exchange: leaves outside their clocks");
+    if (!sound(*answer, *state_->store))
+        return fail(Code::malformed, "exchange: leaves outside their clocks");
     state_->store->set_now(wall_now());
     return state_->join(std::move(*answer));
 }

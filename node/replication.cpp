@@ -9,7 +9,8 @@ namespace skerry {
 
 namespace {
 constexpr std::uint64_t kCreditBytes = 1024 * 1024;
-constexpr std::uint64_t kFreshLogBytes = 256 * 1024;  // a checkpoint this far behind will do for a pull
+constexpr std::uint64_t kFreshLogBytes =
+    256 * 1024;  // a checkpoint this far behind will do for a pull
 
 // Every operation within the ranges that the batch itself names: what applying relies on.
 bool sound(const Batch& batch, const Store& store) {
@@ -28,7 +29,8 @@ std::string source_text(ReplicaId writer, StreamPosition position) {
 }
 }  // namespace
 
-Replication::Replication(Store& store, Log& log, const Kv& kv, Transport& transport, ReplicationOptions options)
+Replication::Replication(Store& store, Log& log, const Kv& kv, Transport& transport,
+                         ReplicationOptions options)
     : store_(store),
       log_(log),
       kv_(kv),
@@ -36,7 +38,8 @@ Replication::Replication(Store& store, Log& log, const Kv& kv, Transport& transp
       options_(std::move(options)),
       random_(options_.random_seed) {}
 
-void Replication::note(NoteLevel level, std::string event, std::vector<std::pair<std::string, std::string>> fields) {
+void Replication::note(NoteLevel level, std::string event,
+                       std::vector<std::pair<std::string, std::string>> fields) {
     notes_.push_back({level, std::move(event), std::move(fields)});
 }
 
@@ -71,12 +74,14 @@ bool Replication::set_cut(std::string_view name, bool cut) {
 }
 
 bool Replication::is_cut(std::string_view name) const {
-    return std::ranges::any_of(peers_, [&](const auto& pair) { return pair.second.cut && pair.second.who.name == name; });
+    return std::ranges::any_of(
+        peers_, [&](const auto& pair) { return pair.second.cut && pair.second.who.name == name; });
 }
 
 void Replication::send(LinkId link, const Message& message) {
     const Peer* peer = peer_of(link);
-    if (peer != nullptr && !peer->cut) transport_.send(link, encode(message, Compression::where_it_helps));
+    if (peer != nullptr && !peer->cut)
+        transport_.send(link, encode(message, Compression::where_it_helps));
 }
 
 void Replication::start(MonoTime now) {
@@ -88,7 +93,8 @@ void Replication::start(MonoTime now) {
 
 void Replication::learn(const std::vector<std::string>& addresses) {
     for (const std::string& address : addresses)
-        if (!address.empty() && address != options_.gossip_address && peers_.size() < kPeersMax) peer_at(address);
+        if (!address.empty() && address != options_.gossip_address && peers_.size() < kPeersMax)
+            peer_at(address);
 }
 
 Introduction Replication::introduction() const {
@@ -110,16 +116,19 @@ Introduction Replication::introduction() const {
 
 std::optional<Refuse> Replication::refusal(const Introduction& who) const {
     if (who.cluster != options_.cluster)
-        return Refuse{RefuseCode::cluster, "this node is of cluster '" + options_.cluster + "', the caller of '" +
-                                               who.cluster + "': give both the same --cluster"};
+        return Refuse{RefuseCode::cluster, "this node is of cluster '" + options_.cluster +
+                                               "', the caller of '" + who.cluster +
+                                               "': give both the same --cluster"};
     if (who.shard_count != store_.shard_count() || who.hash_seed != store_.options().hash_seed)
-        return Refuse{RefuseCode::shards, "this cluster has " + std::to_string(store_.shard_count()) +
-                                              " shards, the caller " + std::to_string(who.shard_count) +
-                                              ": give both the same --shards"};
+        return Refuse{RefuseCode::shards,
+                      "this cluster has " + std::to_string(store_.shard_count()) +
+                          " shards, the caller " + std::to_string(who.shard_count) +
+                          ": give both the same --shards"};
     if (who.nonce == store_.options().nonce && who.writer == store_.self())
         return Refuse{RefuseCode::self, "this address is the caller's own"};
     if (who.writer == store_.self())
-        return Refuse{RefuseCode::same_writer, "a copied data directory: two live nodes write as " + who.writer.text()};
+        return Refuse{RefuseCode::same_writer,
+                      "a copied data directory: two live nodes write as " + who.writer.text()};
     return std::nullopt;
 }
 
@@ -131,7 +140,8 @@ void Replication::receive(Incoming incoming, MonoTime now) {
         if (peer == nullptr) return;
         const bool up = incoming.kind == IncomingKind::link_up;
         if (peer->up != up)
-            note(NoteLevel::info, up ? "link_up" : "link_down", {{"peer", peer->address}, {"why", incoming.bytes}});
+            note(NoteLevel::info, up ? "link_up" : "link_down",
+                 {{"peer", peer->address}, {"why", incoming.bytes}});
         peer->up = up;
         peer->hello_at = MonoTime{-1'000'000};
         if (!up && pull_ && pull_->link == peer->link) end_pull("the link is down");
@@ -142,10 +152,12 @@ void Replication::receive(Incoming incoming, MonoTime now) {
     auto message = decode(incoming.bytes);
     if (!message) {
         ++counters_.malformed;
-        note(NoteLevel::warn, "frame_refused", {{"peer", peer ? peer->address : "?"}, {"why", message.error().text()}});
+        note(NoteLevel::warn, "frame_refused",
+             {{"peer", peer ? peer->address : "?"}, {"why", message.error().text()}});
         return;
     }
-    if (incoming.kind == IncomingKind::request) return on_request(incoming.connection, *message, now);
+    if (incoming.kind == IncomingKind::request)
+        return on_request(incoming.connection, *message, now);
     if (peer == nullptr) return;
     peer->heard_at = now;
     if (incoming.kind == IncomingKind::reply)
@@ -159,7 +171,8 @@ void Replication::on_request(const ConnectionToken& from, const Message& message
     if (const auto* pull = std::get_if<PullRequest>(&message)) return on_pull_request(from, *pull);
     if (const auto* body = std::get_if<BodyRequest>(&message)) return on_body_request(from, *body);
     if (const auto* fetch = std::get_if<FetchRequest>(&message)) {
-        const FetchReply reply = serve_fetch(log_, *fetch, store_.options().nonce, store_.durable());
+        const FetchReply reply =
+            serve_fetch(log_, *fetch, store_.options().nonce, store_.durable());
         transport_.reply(from, encode(reply, Compression::where_it_helps));
         return;
     }
@@ -173,7 +186,8 @@ void Replication::on_hello(const ConnectionToken& from, const Hello& hello, Mono
     if (const auto refuse = refusal(hello.from)) {
         transport_.reply(from, encode(*refuse));
         if (refuse->code != RefuseCode::self)
-            note(NoteLevel::warn, "peer_refused", {{"peer", hello.from.gossip_address}, {"why", refuse->reason}});
+            note(NoteLevel::warn, "peer_refused",
+                 {{"peer", hello.from.gossip_address}, {"why", refuse->reason}});
         return;
     }
     if (is_cut(hello.from.name)) return;
@@ -182,7 +196,19 @@ void Replication::on_hello(const ConnectionToken& from, const Hello& hello, Mono
     callers_[from] = hello.from.name;
     transport_.reply(from, encode(HelloOk{introduction()}));
     learn({hello.from.gossip_address});
-    heartbeat_at_ = now - kHeartbeat + MonoTime(100);  // the caller subscribes now, and waits for one
+    heartbeat_at_ =
+        now - kHeartbeat + MonoTime(100);  // the caller subscribes now, and waits for one
+}
+
+// Is what the caller is after, as far as it is durable here, in the checkpoint? What is only in the
+// log behind it would never come: neither by this pull, nor by following the stream if another
+// writer or an earlier boot wrote it.
+bool Replication::serves_target(const PullRequest& request, const ShardClocks& checkpoint) const {
+    std::map<ShardId, VersionVector> served(checkpoint.begin(), checkpoint.end());
+    for (const auto& [shard, clock] : request.base) served[shard].join(clock);
+    return std::ranges::all_of(request.target, [&](const auto& pair) {
+        return served[pair.first].covers(pair.second.meet(store_.shard(pair.first).durable_clock));
+    });
 }
 
 void Replication::on_pull_request(const ConnectionToken& from, const PullRequest& request) {
@@ -191,8 +217,10 @@ void Replication::on_pull_request(const ConnectionToken& from, const PullRequest
     chunk.session = request.session;
     chunk.nonce = store_.options().nonce;
     const bool begins = request.nonce == 0;
-    const bool stale = store_.stats().log_bytes_since_checkpoint > kFreshLogBytes || store_.stats().covered.value == 0;
-    if (std::ranges::any_of(request.base, [&](const auto& p) { return p.first.value >= store_.shard_count(); }))
+    const bool stale = store_.stats().log_bytes_since_checkpoint > kFreshLogBytes ||
+                       store_.stats().covered.value == 0;
+    const auto unknown = [&](const auto& pair) { return pair.first.value >= store_.shard_count(); };
+    if (std::ranges::any_of(request.base, unknown) || std::ranges::any_of(request.target, unknown))
         chunk.status = PullStatus::refused;
     else if (!begins && request.nonce != chunk.nonce)
         chunk.status = PullStatus::restart;
@@ -201,13 +229,19 @@ void Replication::on_pull_request(const ConnectionToken& from, const PullRequest
         chunk.status = PullStatus::refused;  // for the moment: the caller asks again
     } else {
         const auto stored = kv_.reader();
-        auto served = stored ? serve_pull(**stored, request) : Result<PullChunk>(std::unexpected(stored.error()));
+        auto served = stored ? serve_pull(**stored, request)
+                             : Result<PullChunk>(std::unexpected(stored.error()));
         if (!served) {
             note(NoteLevel::error, "pull_not_served", {{"why", served.error().text()}});
             return;
         }
-        chunk = std::move(*served);
-        chunk.nonce = store_.options().nonce;
+        if (begins && !serves_target(request, served->clocks)) {
+            wants_checkpoint_ = true;
+            chunk.status = PullStatus::refused;
+        } else {
+            chunk = std::move(*served);
+            chunk.nonce = store_.options().nonce;
+        }
     }
     transport_.reply(from, encode(chunk, Compression::where_it_helps));
 }
@@ -223,14 +257,16 @@ void Replication::on_body_request(const ConnectionToken& from, const BodyRequest
     } else {
         if (served_body_.first != position || position.value == 0) {
             auto body = position <= store_.durable() ? read_body(log_, position) : std::nullopt;
-            served_body_ = {body ? position : LogPosition{}, body ? std::move(*body) : std::string()};
+            served_body_ = {body ? position : LogPosition{},
+                            body ? std::move(*body) : std::string()};
         }
         if (served_body_.first != position) {
             reply.status = BodyStatus::gone;
         } else {
             reply.total_bytes = served_body_.second.size();
             reply.offset = std::min(request.offset, reply.total_bytes);
-            reply.part = served_body_.second.substr(reply.offset, std::min<std::uint64_t>(request.bytes_max, kPartBytesMax));
+            reply.part = served_body_.second.substr(
+                reply.offset, std::min<std::uint64_t>(request.bytes_max, kPartBytesMax));
             if (reply.offset + reply.part.size() == reply.total_bytes) served_body_ = {};
         }
     }
@@ -239,7 +275,8 @@ void Replication::on_body_request(const ConnectionToken& from, const BodyRequest
 
 void Replication::on_reply(Peer& peer, Message message, MonoTime now) {
     if (auto* hello = std::get_if<HelloOk>(&message)) return on_hello_ok(peer, *hello, now);
-    if (auto* fetched = std::get_if<FetchReply>(&message)) return on_fetch_reply(peer, *fetched, now);
+    if (auto* fetched = std::get_if<FetchReply>(&message))
+        return on_fetch_reply(peer, *fetched, now);
     if (auto* body = std::get_if<BodyReply>(&message)) return on_body_reply(peer, *body, now);
     if (auto* chunk = std::get_if<PullChunk>(&message)) return on_pull_chunk(peer, *chunk, now);
     if (auto* ack = std::get_if<Ack>(&message)) {
@@ -253,7 +290,8 @@ void Replication::on_reply(Peer& peer, Message message, MonoTime now) {
             peers_.erase(peer.link);
         } else if (now >= refused_noted_at_ + MonoTime(60'000)) {
             refused_noted_at_ = now;
-            note(NoteLevel::warn, "refused_by_peer", {{"peer", peer.address}, {"why", refuse->reason}});
+            note(NoteLevel::warn, "refused_by_peer",
+                 {{"peer", peer.address}, {"why", refuse->reason}});
         }
     }
 }
@@ -263,8 +301,11 @@ void Replication::on_hello_ok(Peer& peer, HelloOk& hello, MonoTime) {
     const bool known = peer.greeted && peer.who.nonce == hello.from.nonce;
     std::vector<std::string> others = std::move(hello.from.peers);
     if (!known) {
-        note(NoteLevel::info, "peer_greeted", {{"name", hello.from.name}, {"region", hello.from.region},
-                                                {"peer", peer.address}, {"writer", hello.from.writer.text()}});
+        note(NoteLevel::info, "peer_greeted",
+             {{"name", hello.from.name},
+              {"region", hello.from.region},
+              {"peer", peer.address},
+              {"writer", hello.from.writer.text()}});
         transport_.subscribe(peer.link, hello.from.publish_address);
         stop_following(peer);
     }
@@ -276,12 +317,15 @@ void Replication::on_hello_ok(Peer& peer, HelloOk& hello, MonoTime) {
 
 void Replication::on_published(Peer& peer, Message message, MonoTime now) {
     if (auto* batch = std::get_if<BatchMessage>(&message)) {
-        if (!peer.following || batch->nonce != peer.nonce) return;  // a heartbeat or a pull says where to begin
+        if (!peer.following || batch->nonce != peer.nonce)
+            return;  // a heartbeat or a pull says where to begin
         const std::uint64_t bytes = batch->body.size();
-        park(peer, batch->position, {batch->previous, std::move(batch->foreign), std::move(batch->body), bytes}, now);
+        park(peer, batch->position,
+             {batch->previous, std::move(batch->foreign), std::move(batch->body), bytes}, now);
     } else if (auto* announce = std::get_if<Announce>(&message)) {
         if (!peer.following || announce->nonce != peer.nonce) return;
-        park(peer, announce->position, {announce->previous, std::move(announce->foreign), {}, announce->body_bytes}, now);
+        park(peer, announce->position,
+             {announce->previous, std::move(announce->foreign), {}, announce->body_bytes}, now);
     } else if (const auto* heartbeat = std::get_if<Heartbeat>(&message)) {
         on_heartbeat(peer, *heartbeat, now);
         return;
@@ -299,7 +343,8 @@ void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime 
         peer.nonce = heartbeat.nonce;
         peer.following = true;
         peer.applied = heartbeat.last;
-        note(NoteLevel::info, "stream_followed", {{"name", heartbeat.name}, {"from", std::to_string(heartbeat.last.value)}});
+        note(NoteLevel::info, "stream_followed",
+             {{"name", heartbeat.name}, {"from", std::to_string(heartbeat.last.value)}});
     }
     if (covered)
         peer.behind_since.reset();
@@ -309,11 +354,13 @@ void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime 
     compare_digests(peer, heartbeat);
     update_stable_cut();
     drain(peer, now);
-    if (!peer.following && !covered) start_pull(peer, "its stream cannot be followed from here", now);
+    if (!peer.following && !covered)
+        start_pull(peer, "its stream cannot be followed from here", now);
 }
 
 void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat) {
-    const std::map<ShardId, VersionVector> theirs(heartbeat.durable.begin(), heartbeat.durable.end());
+    const std::map<ShardId, VersionVector> theirs(heartbeat.durable.begin(),
+                                                  heartbeat.durable.end());
     for (const auto& [shard, digest] : heartbeat.digests) {
         const auto clock = theirs.find(shard);
         if (shard.value >= store_.shard_count() || clock == theirs.end()) continue;
@@ -322,7 +369,8 @@ void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat) 
         const auto [alarm, fresh] = alarmed_.try_emplace(shard, mine.digest);
         if (!fresh && std::exchange(alarm->second, mine.digest) == mine.digest) continue;
         ++counters_.divergence_alarms;
-        note(NoteLevel::error, "divergence", {{"shard", std::to_string(shard.value)}, {"peer", peer.who.name}});
+        note(NoteLevel::error, "divergence",
+             {{"shard", std::to_string(shard.value)}, {"peer", peer.who.name}});
     }
 }
 
@@ -373,7 +421,8 @@ void Replication::drain(Peer& peer, MonoTime now) {
             if (peer.body_request != 0) break;
             peer.body_request = ++requests_;
             peer.asked_at = now;
-            send(peer.link, BodyRequest{peer.body_request, peer.nonce, next->first, item.body.size(), kPartBytesMax});
+            send(peer.link, BodyRequest{peer.body_request, peer.nonce, next->first,
+                                        item.body.size(), kPartBytesMax});
             break;
         }
         peer.stuck_since.reset();
@@ -383,14 +432,16 @@ void Replication::drain(Peer& peer, MonoTime now) {
         peer.parked.erase(next);
         applied = true;
     }
-    if (peer.following && peer.parked.empty() && peer.announced > peer.applied) fetch(peer, peer.announced, now);
+    if (peer.following && peer.parked.empty() && peer.announced > peer.applied)
+        fetch(peer, peer.announced, now);
     if (applied) drain_all(now);
 }
 
 // What one stream brought may be what another waits for.
 void Replication::drain_all(MonoTime now) {
     for (auto& [link, peer] : peers_)
-        if (peer.stuck_since && !peer.parked.empty() && store_.covers(peer.parked.begin()->second.foreign)) {
+        if (peer.stuck_since && !peer.parked.empty() &&
+            store_.covers(peer.parked.begin()->second.foreign)) {
             peer.stuck_since.reset();
             drain(peer, now);
         }
@@ -400,8 +451,10 @@ bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item)
     const auto batch = decode_batch(item.body);
     if (!batch || !sound(*batch, store_)) {
         ++counters_.malformed;
-        note(NoteLevel::error, "batch_refused", {{"peer", peer.who.name}, {"position", std::to_string(position.value)},
-                                                  {"why", batch ? "operations outside its ranges" : batch.error().text()}});
+        note(NoteLevel::error, "batch_refused",
+             {{"peer", peer.who.name},
+              {"position", std::to_string(position.value)},
+              {"why", batch ? "operations outside its ranges" : batch.error().text()}});
         stop_following(peer);
         return false;
     }
@@ -409,10 +462,12 @@ bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item)
         return store_.shard(range.shard).clock.contains({batch->writer, range.last});
     });
     const bool causal = std::ranges::all_of(batch->ranges, [&](const ShardRange& range) {
-        return store_.shard(range.shard).clock.contains({batch->writer, range.after}) || range.after.value == 0;
+        return store_.shard(range.shard).clock.contains({batch->writer, range.after}) ||
+               range.after.value == 0;
     });
     if (!causal) {
-        note(NoteLevel::warn, "stream_gap", {{"peer", peer.who.name}, {"position", std::to_string(position.value)}});
+        note(NoteLevel::warn, "stream_gap",
+             {{"peer", peer.who.name}, {"position", std::to_string(position.value)}});
         stop_following(peer);
         return false;
     }
@@ -445,14 +500,16 @@ void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, MonoTime now) {
     for (FetchedRecord& record : reply.records) {
         if (record.position <= peer.applied || peer.parked.contains(record.position)) continue;
         peer.parked_bytes += record.body.size();
-        peer.parked.emplace(record.position, Parked{record.previous, std::move(record.foreign), std::move(record.body),
-                                                    record.body_bytes});
+        peer.parked.emplace(record.position, Parked{record.previous, std::move(record.foreign),
+                                                    std::move(record.body), record.body_bytes});
     }
-    if (reply.records.empty() && !peer.parked.empty() && peer.parked.begin()->second.previous > peer.applied) {
+    if (reply.records.empty() && !peer.parked.empty() &&
+        peer.parked.begin()->second.previous > peer.applied) {
         stop_following(peer);
         return;
     }
-    if (reply.records.empty()) peer.announced = peer.applied;  // positions beyond hold nothing for others
+    if (reply.records.empty())
+        peer.announced = peer.applied;  // positions beyond hold nothing for others
     drain(peer, now);
 }
 
@@ -462,8 +519,8 @@ void Replication::on_body_reply(Peer& peer, BodyReply& reply, MonoTime now) {
     const auto found = peer.parked.find(reply.position);
     if (found == peer.parked.end()) return;
     Parked& item = found->second;
-    if (reply.status != BodyStatus::ok || reply.total_bytes != item.body_bytes || reply.offset != item.body.size() ||
-        reply.part.empty()) {
+    if (reply.status != BodyStatus::ok || reply.total_bytes != item.body_bytes ||
+        reply.offset != item.body.size() || reply.part.empty()) {
         stop_following(peer);
         return;
     }

@@ -1,12 +1,17 @@
-// node/replication.hpp — one node among its peers: greets them, publishes, follows their streams, repairs what was missed.
+// node/replication.hpp — one node among its peers: greets them, publishes, follows their streams,
+// repairs what was missed.
 //
-// Stream   per peer the boot nonce and the last position applied. A message is applied, whole, iff it follows that position
-//          and every clock entry it was made under is covered (causal delivery); else it is parked, within bounds.
-// Hole     missing positions are fetched from the publisher's log; a new boot, a truncated log or a missing dependency
-//          that does not come by itself is pulled: leaves are staged as log records and join in one flip.
-// Third    a heartbeat that covers what is lacking here and does not come otherwise starts a pull from that peer.
-// Alarm    equal clocks with unequal digests: counted and noted, always.
-// Pure     frames in, frames out through Transport; time comes in.   Thread: core thread.
+// Stream   per peer the boot nonce and the last position applied. A message is applied, whole, iff
+// it follows that position
+//          and every clock entry it was made under is covered (causal delivery); else it is parked,
+//          within bounds.
+// Hole     missing positions are fetched from the publisher's log; a new boot, a truncated log or a
+// missing dependency
+//          that does not come by itself is pulled: leaves are staged as log records and join in one
+//          flip.
+// Third    a heartbeat that covers what is lacking here and does not come otherwise starts a pull
+// from that peer. Alarm    equal clocks with unequal digests: counted and noted, always. Pure
+// frames in, frames out through Transport; time comes in.   Thread: core thread.
 #pragma once
 
 #include <map>
@@ -28,7 +33,7 @@ struct ReplicationOptions {
     std::string cluster;
     std::string name;
     std::string region;
-    std::string gossip_address;   // as others reach it; empty: this node stands alone
+    std::string gossip_address;  // as others reach it; empty: this node stands alone
     std::string publish_address;
     std::string client_address;
     std::vector<std::string> seeds;  // gossip addresses to connect to
@@ -54,7 +59,7 @@ struct PeerStatus {
     ReplicaId writer;
     std::uint64_t lag_events = 0;  // written here or known here, and not durable there
     std::uint64_t parked_bytes = 0;
-    std::int64_t silent_ms = -1;   // since it was last heard; -1 = never
+    std::int64_t silent_ms = -1;  // since it was last heard; -1 = never
 };
 
 class Replication {
@@ -63,7 +68,8 @@ class Replication {
     static constexpr MonoTime kParkedMax{500};
     static constexpr MonoTime kHeartbeat{1000};
 
-    Replication(Store& store, Log& log, const Kv& kv, Transport& transport, ReplicationOptions options);
+    Replication(Store& store, Log& log, const Kv& kv, Transport& transport,
+                ReplicationOptions options);
 
     void start(MonoTime now);
     void receive(Incoming incoming, MonoTime now);
@@ -71,8 +77,9 @@ class Replication {
     void tick(MonoTime now);
     // The commit is durable: publishes its batches, and goes on with what waited for it.
     void committed(const Commit& commit, MonoTime now);
-    // A drill: from now on nothing from the peer is heard, and nothing is asked or answered. What it publishes and
-    // what is published here are not stopped on the wire: cut both ends. False: no peer of that name.
+    // A drill: from now on nothing from the peer is heard, and nothing is asked or answered. What
+    // it publishes and what is published here are not stopped on the wire: cut both ends. False: no
+    // peer of that name.
     bool set_cut(std::string_view name, bool cut);
     // Asks the peers to report their durable clocks now (WAIT).
     void ask_clocks();
@@ -109,9 +116,9 @@ class Replication {
         StreamPosition announced;  // the last position it has published, as far as heard
         std::map<StreamPosition, Parked> parked;
         std::size_t parked_bytes = 0;
-        std::optional<MonoTime> stuck_since;  // dependencies are missing
-        std::optional<MonoTime> behind_since; // it covers what is lacking here
-        std::uint64_t fetch_request = 0;      // in flight; 0 = none
+        std::optional<MonoTime> stuck_since;   // dependencies are missing
+        std::optional<MonoTime> behind_since;  // it covers what is lacking here
+        std::uint64_t fetch_request = 0;       // in flight; 0 = none
         std::uint64_t body_request = 0;
         MonoTime asked_at{};
         // What it reports.
@@ -124,11 +131,12 @@ class Replication {
         std::uint64_t nonce = 0;
         std::uint64_t request = 0;
         ShardClocks base;
+        ShardClocks target;       // what the pull is for: a checkpoint without it will not do
         ShardClocks pass_clocks;  // at the first chunk of this pass
         std::string cursor;
-        std::string part;         // of a leaf that comes in pieces
+        std::string part;  // of a leaf that comes in pieces
         MonoTime asked_at{};
-        LogPosition staged;       // goes on once this is durable
+        LogPosition staged;  // goes on once this is durable
         bool waiting_durable = false;
         std::optional<PullChunk> last;  // the final chunk, to flip to
     };
@@ -138,12 +146,15 @@ class Replication {
     [[nodiscard]] bool is_cut(std::string_view name) const;
     [[nodiscard]] Introduction introduction() const;
     void send(LinkId link, const Message& message);
-    void note(NoteLevel level, std::string event, std::vector<std::pair<std::string, std::string>> fields);
+    void note(NoteLevel level, std::string event,
+              std::vector<std::pair<std::string, std::string>> fields);
 
     void on_request(const ConnectionToken& from, const Message& message, MonoTime now);
     void on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now);
     [[nodiscard]] std::optional<Refuse> refusal(const Introduction& who) const;
     void on_pull_request(const ConnectionToken& from, const PullRequest& request);
+    [[nodiscard]] bool serves_target(const PullRequest& request,
+                                     const ShardClocks& checkpoint) const;
     void on_body_request(const ConnectionToken& from, const BodyRequest& request);
     void on_reply(Peer& peer, Message message, MonoTime now);
     void on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now);

@@ -26,6 +26,11 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
     pull_->session = random_();
     for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
         pull_->base.emplace_back(ShardId{i}, store_.shard(ShardId{i}).durable_clock);
+    std::map<ShardId, VersionVector> target(peer.durable.begin(), peer.durable.end());
+    if (!peer.parked.empty())
+        for (const auto& [shard, clock] : peer.parked.begin()->second.foreign)
+            target[shard].join(clock);
+    pull_->target.assign(target.begin(), target.end());
     ++counters_.pulls;
     note(NoteLevel::info, "pull_began", {{"peer", peer.who.name}, {"why", std::move(reason)}});
     ask_pull(now);
@@ -38,7 +43,7 @@ void Replication::ask_pull(MonoTime now) {
                                   .session = pull_->session,
                                   .nonce = pull_->nonce,
                                   .base = pull_->base,
-                                  .target = {},
+                                  .target = pull_->target,
                                   .cursor = pull_->cursor,
                                   .credit_bytes = kCreditBytes});
 }
@@ -50,7 +55,9 @@ void Replication::end_pull(std::string_view why) {
 }
 
 void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
-    if (!pull_ || pull_->link != peer.link || chunk.request != pull_->request || pull_->waiting_durable) return;
+    if (!pull_ || pull_->link != peer.link || chunk.request != pull_->request ||
+        pull_->waiting_durable)
+        return;
     if (chunk.status == PullStatus::refused) {
         pull_->request = 0;  // tick() asks again
         pull_->asked_at = now;
@@ -64,10 +71,12 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
     if (begins) pull_->pass_clocks = chunk.clocks;
     pull_->cursor = chunk.cursor;
     Stage stage{.session = pull_->session, .clocks = chunk.clocks, .leaves = {}, .cursor = {}};
-    for (PulledLeaf& leaf : chunk.leaves) stage.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
+    for (PulledLeaf& leaf : chunk.leaves)
+        stage.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
     if (chunk.part) {
         if (chunk.part->offset == 0) pull_->part.clear();
-        if (chunk.part->offset != pull_->part.size() || chunk.part->total_bytes > 2 * kValueBytesMax)
+        if (chunk.part->offset != pull_->part.size() ||
+            chunk.part->total_bytes > 2 * kValueBytesMax)
             return end_pull("a leaf's pieces do not fit");
         pull_->part += chunk.part->bytes;
         if (pull_->part.size() == chunk.part->total_bytes) {
@@ -117,10 +126,12 @@ void Replication::flip(MonoTime now) {
     ++counters_.flips;
     Peer* peer = peer_of(session.link);
     if (peer == nullptr) return;
-    note(NoteLevel::info, "pull_flipped", {{"peer", peer->who.name}, {"leaves", std::to_string(counters_.pulled_leaves)}});
+    note(NoteLevel::info, "pull_flipped",
+         {{"peer", peer->who.name}, {"leaves", std::to_string(counters_.pulled_leaves)}});
     peer->behind_since.reset();
     // Everything up to its checkpoint is here now: follow its log from there.
-    if (!peer->following || peer->nonce != session.nonce || peer->applied.value < session.last->position.value) {
+    if (!peer->following || peer->nonce != session.nonce ||
+        peer->applied.value < session.last->position.value) {
         const StreamPosition announced = peer->announced;
         if (!peer->following || peer->nonce != session.nonce) stop_following(*peer);
         peer->nonce = session.nonce;
@@ -136,16 +147,21 @@ void Replication::flip(MonoTime now) {
 
 void Replication::committed(const Commit& commit, MonoTime now) {
     for (const Published& published : commit.published) {
-        const std::string_view body = std::string_view(commit.frames).substr(published.body_at, published.body_bytes);
+        const std::string_view body =
+            std::string_view(commit.frames).substr(published.body_at, published.body_bytes);
         ++counters_.published;
         if (options_.gossip_address.empty()) continue;
         const StreamPosition position{published.position.value};
         const StreamPosition previous{published.previous.value};
         if (body.size() <= kPublishedBodyBytesMax) {
-            BatchMessage message{store_.self(), store_.options().nonce, position, previous, published.foreign, std::string(body)};
-            transport_.publish(encode(message, body.size() > 4096 ? Compression::where_it_helps : Compression::never));
+            BatchMessage message{store_.self(), store_.options().nonce, position,
+                                 previous,      published.foreign,      std::string(body)};
+            transport_.publish(encode(
+                message, body.size() > 4096 ? Compression::where_it_helps : Compression::never));
         } else {
-            Announce message{store_.self(), store_.options().nonce, position, previous, published.foreign, {}, body.size()};
+            Announce message{store_.self(), store_.options().nonce, position,
+                             previous,      published.foreign,      {},
+                             body.size()};
             transport_.publish(encode(message));
         }
     }
@@ -163,7 +179,8 @@ void Replication::publish_heartbeat(MonoTime now) {
     // Published are the durable positions; what is sealed beyond them comes with its own message.
     heartbeat.last = StreamPosition{std::min(store_.last_published(), store_.durable()).value};
     for (const auto& [shard, clock] : heartbeat.durable)
-        if (store_.shard(shard).clock == clock) heartbeat.digests.emplace_back(shard, store_.shard(shard).digest);
+        if (store_.shard(shard).clock == clock)
+            heartbeat.digests.emplace_back(shard, store_.shard(shard).digest);
     heartbeat.wall_ms = static_cast<std::uint64_t>(store_.now().count());
     transport_.publish(encode(heartbeat, Compression::where_it_helps));
 }
@@ -178,7 +195,8 @@ void Replication::ask_clocks() {
 void Replication::tick(MonoTime now) {
     if (now >= heartbeat_at_ + kHeartbeat) publish_heartbeat(now);
     for (auto& [link, peer] : peers_) {
-        const MonoTime every = peer.greeted && now < peer.heard_at + kSilentMax ? kGreetEvery : kHelloEvery;
+        const MonoTime every =
+            peer.greeted && now < peer.heard_at + kSilentMax ? kGreetEvery : kHelloEvery;
         if (peer.up && now >= peer.hello_at + every) {
             peer.hello_at = now;
             send(link, Hello{introduction()});
@@ -187,20 +205,22 @@ void Replication::tick(MonoTime now) {
         if (unanswered) peer.fetch_request = peer.body_request = 0;
         if (peer.stuck_since && now >= *peer.stuck_since + kParkedMax && !pull_) {
             peer.stuck_since = now;
-            if (store_.covers(peer.parked.empty() ? ShardClocks{} : peer.parked.begin()->second.foreign))
+            if (store_.covers(peer.parked.empty() ? ShardClocks{}
+                                                  : peer.parked.begin()->second.foreign))
                 drain(peer, now);
             else
                 start_pull(peer, "dependencies that do not come", now);
         }
         if (peer.behind_since && store_.covers(peer.durable)) peer.behind_since.reset();
-        if (peer.behind_since && now >= *peer.behind_since + kBehindMax && !pull_ && now < peer.heard_at + kSilentMax &&
-            peer.fetch_request == 0 && peer.body_request == 0) {
+        if (peer.behind_since && now >= *peer.behind_since + kBehindMax && !pull_ &&
+            now < peer.heard_at + kSilentMax && peer.fetch_request == 0 && peer.body_request == 0) {
             peer.behind_since = now;
             start_pull(peer, "it knows what does not come otherwise", now);
         }
     }
     if (!pull_ || pull_->waiting_durable) return;
-    if (pull_->request == 0 ? now >= pull_->asked_at + kAskAgain : now >= pull_->asked_at + kAnswerWithin) {
+    if (pull_->request == 0 ? now >= pull_->asked_at + kAskAgain
+                            : now >= pull_->asked_at + kAnswerWithin) {
         const Peer* peer = peer_of(pull_->link);
         if (peer == nullptr || now > peer->heard_at + 4 * kSilentMax)
             end_pull("the peer is silent");
@@ -245,14 +265,19 @@ std::vector<PeerStatus> Replication::peers(MonoTime now) const {
         row.client_address = peer.who.client_address;
         row.writer = peer.who.writer;
         row.link = !peer.up || now > peer.heard_at + kSilentMax ? "down" : "up";
-        row.phase = pull_ && pull_->link == link ? "pulling" : peer.following ? "following" : peer.greeted ? "greeted" : "calling";
+        row.phase = pull_ && pull_->link == link ? "pulling"
+                    : peer.following             ? "following"
+                    : peer.greeted               ? "greeted"
+                                                 : "calling";
         row.silent_ms = peer.heard_at < MonoTime(0) ? -1 : (now - peer.heard_at).count();
         row.parked_bytes = peer.parked_bytes;
         const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
         for (const auto& [shard, clock] : store_.durable_clocks()) {
             const auto found = theirs.find(shard);
             const VersionVector none;
-            row.lag_events += clock.event_count() - clock.meet(found == theirs.end() ? none : found->second).event_count();
+            row.lag_events +=
+                clock.event_count() -
+                clock.meet(found == theirs.end() ? none : found->second).event_count();
         }
     }
     return rows;

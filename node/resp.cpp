@@ -45,17 +45,30 @@ void append_escaped(std::string_view& rest, std::string& out) {
         return;
     }
     switch (rest[0]) {
-        case 'n': out.push_back('\n'); break;
-        case 'r': out.push_back('\r'); break;
-        case 't': out.push_back('\t'); break;
-        case 'b': out.push_back('\b'); break;
-        case 'a': out.push_back('\a'); break;
-        default: out.push_back(rest[0]); break;
+        case 'n':
+            out.push_back('\n');
+            break;
+        case 'r':
+            out.push_back('\r');
+            break;
+        case 't':
+            out.push_back('\t');
+            break;
+        case 'b':
+            out.push_back('\b');
+            break;
+        case 'a':
+            out.push_back('\a');
+            break;
+        default:
+            out.push_back(rest[0]);
+            break;
     }
     rest.remove_prefix(1);
 }
 
-// Appends one argument of a line and removes it. Errors: false = its quotes do not close, or something touches them.
+// Appends one argument of a line and removes it. Errors: false = its quotes do not close, or
+// something touches them.
 [[nodiscard]] bool append_argument(std::string_view& rest, std::string& out) {
     char quote = 0;
     while (!rest.empty()) {
@@ -121,7 +134,8 @@ RequestParser::Header RequestParser::read_header(std::string_view input, const c
     }
     if (end + 2 > line.size()) return Header{Outcome::incomplete, std::nullopt};
     offset_ += end + 2;
-    return Header{Outcome::request, end == 0 ? std::nullopt : strict_number(line.substr(1, end - 1))};
+    return Header{Outcome::request,
+                  end == 0 ? std::nullopt : strict_number(line.substr(1, end - 1))};
 }
 
 RequestParser::Outcome RequestParser::read_count(std::string_view input) {
@@ -131,7 +145,8 @@ RequestParser::Outcome RequestParser::read_count(std::string_view input) {
         return reject("invalid multibulk length");
     }
     const std::size_t count = static_cast<std::size_t>(std::max<std::int64_t>(*header.number, 0));
-    if (!trusted_ && count > kArgumentsBeforeAuthMax) return reject("unauthenticated multibulk length");
+    if (!trusted_ && count > kArgumentsBeforeAuthMax)
+        return reject("unauthenticated multibulk length");
     arguments_missing_ = count;
     return Outcome::request;
 }
@@ -143,11 +158,13 @@ RequestParser::Outcome RequestParser::read_bulk(std::string_view input) {
         if (begin >= input.size()) return Outcome::incomplete;
         const Header header = read_header(input, "too big bulk count string");
         if (header.outcome != Outcome::request) return header.outcome;
-        if (input[begin] != '$') return reject(std::string("expected '$', got '") + input[begin] + "'");
+        if (input[begin] != '$')
+            return reject(std::string("expected '$', got '") + input[begin] + "'");
         if (!header.number || *header.number < 0) return reject("invalid bulk length");
         const auto bytes = static_cast<std::size_t>(*header.number);
         if (bytes > kBulkBytesMax) return reject("invalid bulk length");
-        if (!trusted_ && bytes > kBulkBytesBeforeAuthMax) return reject("unauthenticated bulk length");
+        if (!trusted_ && bytes > kBulkBytesBeforeAuthMax)
+            return reject("unauthenticated bulk length");
         bulk_bytes_ = bytes;
     }
     const std::size_t wanted = *bulk_bytes_ + 2;
@@ -236,8 +253,9 @@ void ReplyWriter::error(std::string_view text) {
     out_.push_back('-');
     const std::size_t begin = out_.size();
     out_.append(text);
-    std::replace_if(out_.begin() + static_cast<std::ptrdiff_t>(begin), out_.end(),
-                    [](char c) { return c == '\r' || c == '\n'; }, ' ');
+    std::replace_if(
+        out_.begin() + static_cast<std::ptrdiff_t>(begin), out_.end(),
+        [](char c) { return c == '\r' || c == '\n'; }, ' ');
     out_.append("\r\n");
 }
 

@@ -1,11 +1,15 @@
-// node/resp.hpp — the Redis protocol on both sides: requests out of a byte stream, replies into one.
+// node/resp.hpp — the Redis protocol on both sides: requests out of a byte stream, replies into
+// one.
 //
-// Requests  multibulk (`*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`) and inline (`GET k\r\n`, with quotes and escapes), as Redis parses
-//           them, its error texts included. Arguments are views into the input; only inline ones with quotes are copied.
-// Replies   RESP2 or RESP3: the caller says what it means (map, null, real) and the protocol decides how it looks.
-// Limits    checked before memory is taken; a count announced by the peer reserves nothing.
-// Source    https://redis.io/docs/reference/protocol-spec; networking.c and sds.c of Redis 7.0.
-// Differs   at most 1,048,576 arguments (Redis 7: INT_MAX) of at most kBulkBytesMax (Redis: 512 MiB, configurable).
+// Requests  multibulk (`*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`) and inline (`GET k\r\n`, with quotes and
+// escapes), as Redis parses
+//           them, its error texts included. Arguments are views into the input; only inline ones
+//           with quotes are copied.
+// Replies   RESP2 or RESP3: the caller says what it means (map, null, real) and the protocol
+// decides how it looks. Limits    checked before memory is taken; a count announced by the peer
+// reserves nothing. Source    https://redis.io/docs/reference/protocol-spec; networking.c and sds.c
+// of Redis 7.0. Differs   at most 1,048,576 arguments (Redis 7: INT_MAX) of at most kBulkBytesMax
+// (Redis: 512 MiB, configurable).
 #pragma once
 
 #include <cstdint>
@@ -22,7 +26,8 @@ namespace skerry {
 inline constexpr std::size_t kBulkBytesMax = kValueBytesMax + 64 * 1024;
 inline constexpr std::size_t kArgumentsMax = 1024 * 1024;
 inline constexpr std::size_t kInlineBytesMax = 64 * 1024;
-// What a connection may have sent of commands that are not executed yet; the largest possible request.
+// What a connection may have sent of commands that are not executed yet; the largest possible
+// request.
 inline constexpr std::size_t kQueryBytesMax = 256 * 1024 * 1024;
 // Before a client has authenticated, where a password is asked for.
 inline constexpr std::size_t kArgumentsBeforeAuthMax = 10;
@@ -32,9 +37,10 @@ class RequestParser {
   public:
     enum class Outcome : std::uint8_t { request, incomplete, error };
 
-    // Parses one request off the front of `input` and removes its bytes from it. `incomplete` removes nothing of a
-    // begun request: call again with the same bytes, wherever they now are, and more behind them; what was parsed is
-    // remembered. Requests without arguments (an empty line, `*0`) are skipped. An error is final.
+    // Parses one request off the front of `input` and removes its bytes from it. `incomplete`
+    // removes nothing of a begun request: call again with the same bytes, wherever they now are,
+    // and more behind them; what was parsed is remembered. Requests without arguments (an empty
+    // line, `*0`) are skipped. An error is final.
     [[nodiscard]] Outcome next(std::string_view& input);
 
     // Lifetime: of the input that next() saw, and until the next call of it.
@@ -67,9 +73,9 @@ class RequestParser {
 
     std::vector<Slice> slices_;  // of the request so far, from the first byte of the request
     std::vector<std::string_view> arguments_;
-    std::string unquoted_;       // arguments of an inline request
+    std::string unquoted_;  // arguments of an inline request
     std::string error_;
-    std::size_t offset_ = 0;     // how far the request at the front of the input is parsed
+    std::size_t offset_ = 0;  // how far the request at the front of the input is parsed
     std::size_t arguments_missing_ = 0;
     std::optional<std::size_t> bulk_bytes_;  // of the argument whose header has been read
     std::size_t bytes_missing_ = 0;

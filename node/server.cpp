@@ -29,7 +29,9 @@ struct Server::Watched {
 
 struct Server::Client final : Watched, ConnectionDriver {
     Client(Server& owner, Fd socket, ConnectionInfo info)
-        : Watched{Kind::client, std::move(socket)}, server(owner), connection(std::move(info), this) {}
+        : Watched{Kind::client, std::move(socket)},
+          server(owner),
+          connection(std::move(info), this) {}
     void needs_attention() override { server.attended_.push_back(this); }
 
     Server& server;
@@ -38,10 +40,12 @@ struct Server::Client final : Watched, ConnectionDriver {
     bool closed = false;
 };
 
-Result<std::unique_ptr<Server>> Server::create(ServerOptions options, CommandSink& sink, NoteTaker note) {
+Result<std::unique_ptr<Server>> Server::create(ServerOptions options, CommandSink& sink,
+                                               NoteTaker note) {
     Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
     Fd wakeup(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    if (!epoll.valid() || !wakeup.valid()) return fail(Code::io_failed, "epoll: " + system_error_text(errno));
+    if (!epoll.valid() || !wakeup.valid())
+        return fail(Code::io_failed, "epoll: " + system_error_text(errno));
     // Edge-triggered: every write to it is an event, and it need never be read.
     epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.ptr = nullptr}};
     if (::epoll_ctl(epoll.number(), EPOLL_CTL_ADD, wakeup.number(), &event) != 0) {
@@ -51,7 +55,8 @@ Result<std::unique_ptr<Server>> Server::create(ServerOptions options, CommandSin
     constexpr std::size_t kOtherDescriptors = 256;
     const std::size_t descriptors = raise_descriptor_limit(options.clients_max + kOtherDescriptors);
     if (descriptors < options.clients_max + kOtherDescriptors && note) {
-        note(Note{NoteLevel::warn, "descriptors_limited",
+        note(Note{NoteLevel::warn,
+                  "descriptors_limited",
                   {{"allowed", std::to_string(descriptors)},
                    {"wanted", std::to_string(options.clients_max + kOtherDescriptors)}}});
     }
@@ -74,7 +79,8 @@ Server::~Server() = default;
 
 void Server::update_clock() {
     const auto since = Clock::now().time_since_epoch();
-    mono_ms_ = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(since).count());
+    mono_ms_ = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(since).count());
 }
 
 Result<std::uint16_t> Server::listen(const std::string& host, std::uint16_t port) {
@@ -83,7 +89,8 @@ Result<std::uint16_t> Server::listen(const std::string& host, std::uint16_t port
     ASSERT(!sockets->empty());
     const std::uint16_t bound = local_port(sockets->front());
     for (Fd& socket : *sockets) {
-        auto listener = std::make_unique<Watched>(Watched{Watched::Kind::listener, std::move(socket)});
+        auto listener =
+            std::make_unique<Watched>(Watched{Watched::Kind::listener, std::move(socket)});
         epoll_event event{.events = EPOLLIN, .data = {.ptr = listener.get()}};
         if (::epoll_ctl(epoll_.number(), EPOLL_CTL_ADD, listener->fd.number(), &event) != 0) {
             return fail(Code::io_failed, "epoll: " + system_error_text(errno));
@@ -171,7 +178,8 @@ void Server::run() {
 
 void Server::round(int timeout_ms) {
     std::array<epoll_event, kEventsMax> events;
-    const int count = ::epoll_wait(epoll_.number(), events.data(), static_cast<int>(events.size()), timeout_ms);
+    const int count =
+        ::epoll_wait(epoll_.number(), events.data(), static_cast<int>(events.size()), timeout_ms);
     ASSERT(count >= 0 || errno == EINTR);
     ++counters_.rounds;
     update_clock();
@@ -247,11 +255,13 @@ void Server::admit(Accepted accepted) {
 void Server::read_client(Client& client) {
     Connection& connection = client.connection;
     if (!connection.wants_input()) return connection.attend();
-    const std::size_t room = connection.input_bytes_missing() > kReadBytes ? kReadBulkBytes : kReadBytes;
+    const std::size_t room =
+        connection.input_bytes_missing() > kReadBytes ? kReadBulkBytes : kReadBytes;
     const ssize_t count = ::recv(client.fd.number(), scratch_.get(), room, 0);
     if (count > 0) {
         counters_.input_bytes += static_cast<std::uint64_t>(count);
-        connection.receive(std::string_view(scratch_.get(), static_cast<std::size_t>(count)), mono_ms_, sink_);
+        connection.receive(std::string_view(scratch_.get(), static_cast<std::size_t>(count)),
+                           mono_ms_, sink_);
     } else if (count == 0) {
         connection.receive_end();
     } else if (errno != EAGAIN && errno != EINTR) {
@@ -280,7 +290,8 @@ void Server::settle(Client& client) {
     if (connection.has_held()) (void)connection.release(released_);
     write_client(client);
     connection.end_round();
-    if (connection.unsent_bytes() > options_.output_bytes_max) connection.close_now("output buffer limit");
+    if (connection.unsent_bytes() > options_.output_bytes_max)
+        connection.close_now("output buffer limit");
     if (connection.finished()) return close_client(client);
     if (connection.has_held()) {
         holding_.emplace(connection.id(), &client);
@@ -324,7 +335,8 @@ void Server::close_client(Client& client) {
     client.closed = true;
     if (!connection.close_reason().empty()) {
         ++counters_.connections_cut;
-        note_(Note{NoteLevel::warn, "client_cut_off",
+        note_(Note{NoteLevel::warn,
+                   "client_cut_off",
                    {{"id", std::to_string(connection.id())},
                     {"peer", connection.info().peer},
                     {"why", std::string(connection.close_reason())}}});

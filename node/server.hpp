@@ -1,15 +1,22 @@
-// node/server.hpp — the client port: sockets, rounds, timers, and work handed over by other threads.
+// node/server.hpp — the client port: sockets, rounds, timers, and work handed over by other
+// threads.
 //
-// Round    wait -> posted work and due timers -> read every ready socket and execute its whole commands ->
-//          sink.end_of_round() -> write what may be sent. One read and one write per readable client; one epoll_wait
-//          and one end_of_round for all of them, so that many clients share one commit.
-// Fair     a client is read at most kReadBytes a round (kReadBulkBytes while a long argument arrives), and all that is
+// Round    wait -> posted work and due timers -> read every ready socket and execute its whole
+// commands ->
+//          sink.end_of_round() -> write what may be sent. One read and one write per readable
+//          client; one epoll_wait and one end_of_round for all of them, so that many clients share
+//          one commit.
+// Fair     a client is read at most kReadBytes a round (kReadBulkBytes while a long argument
+// arrives), and all that is
 //          whole in it is executed.
-// Bounded  clients, unsent output (a slow client is cut off with a note), unexecuted input; see ServerOptions.
-// Why not  Asio: measured on a par (GET, 50 clients: 0.53 us of CPU a command here, 0.57 there with pipelines of 16;
-//          without pipelines the difference is lost in the noise), but a wait through it costs one epoll_ctl more per
-//          request, and the end of a round, on which group commit rests, would have to be built around it.
-// Thread   everything on the thread that calls run(), before run() on the one that will; post() and stop() from any.
+// Bounded  clients, unsent output (a slow client is cut off with a note), unexecuted input; see
+// ServerOptions. Why not  Asio: measured on a par (GET, 50 clients: 0.53 us of CPU a command here,
+// 0.57 there with pipelines of 16;
+//          without pipelines the difference is lost in the noise), but a wait through it costs one
+//          epoll_ctl more per request, and the end of a round, on which group commit rests, would
+//          have to be built around it.
+// Thread   everything on the thread that calls run(), before run() on the one that will; post() and
+// stop() from any.
 #pragma once
 
 #include <atomic>
@@ -33,8 +40,8 @@ namespace skerry {
 struct ServerOptions {
     std::size_t clients_max = 10000;
     std::size_t output_bytes_max = 256 * 1024 * 1024;
-    std::chrono::seconds keepalive{300};    // 0 = none
-    std::chrono::seconds idle_timeout{0};   // 0 = none
+    std::chrono::seconds keepalive{300};   // 0 = none
+    std::chrono::seconds idle_timeout{0};  // 0 = none
 };
 
 struct ServerCounters {
@@ -58,18 +65,20 @@ class Server final {
     };
 
     // Lifetime: `sink` outlives the server.   Errors: io_failed.
-    [[nodiscard]] static Result<std::unique_ptr<Server>> create(ServerOptions options, CommandSink& sink,
-                                                                NoteTaker note);
+    [[nodiscard]] static Result<std::unique_ptr<Server>> create(ServerOptions options,
+                                                                CommandSink& sink, NoteTaker note);
     ~Server();
 
-    // Starts listening on every address of `host`; port 0 = any free one. The port it has.   Errors: see listen_on().
+    // Starts listening on every address of `host`; port 0 = any free one. The port it has. Errors:
+    // see listen_on().
     [[nodiscard]] Result<std::uint16_t> listen(const std::string& host, std::uint16_t port);
 
     // Until stop(). Then every connection is sent what may be sent, and closed.
     void run();
     // Also from a signal handler.
     void stop() noexcept;
-    // Has `task` executed at the start of a round. A task posted after run() has returned is never executed.
+    // Has `task` executed at the start of a round. A task posted after run() has returned is never
+    // executed.
     void post(Task task);
 
     TimerId call_at(Clock::time_point due, Task task);
@@ -79,7 +88,8 @@ class Server final {
 
     // Everything up to `position` is durable: replies that wait for it go out this round.
     void release(LogPosition position);
-    // Nothing from `position` on will become durable: who waits for it gets the error and is disconnected.
+    // Nothing from `position` on will become durable: who waits for it gets the error and is
+    // disconnected.
     void fail_held_from(LogPosition position, std::string_view error);
 
     // Lifetime: until closed() is called with it.
@@ -126,10 +136,11 @@ class Server final {
     Fd wakeup_;
     std::vector<std::unique_ptr<Watched>> listeners_;
     std::map<std::uint64_t, std::unique_ptr<Client>> clients_;
-    std::vector<Client*> attended_;    // have something to do at the end of this round
-    std::vector<Client*> resumable_;   // have whole commands left over for the next round
-    std::vector<std::unique_ptr<Client>> closed_;  // until the end of the round, since the lists may name them
-    std::map<std::uint64_t, Client*> holding_;     // have replies that wait for release()
+    std::vector<Client*> attended_;   // have something to do at the end of this round
+    std::vector<Client*> resumable_;  // have whole commands left over for the next round
+    std::vector<std::unique_ptr<Client>>
+        closed_;  // until the end of the round, since the lists may name them
+    std::map<std::uint64_t, Client*> holding_;  // have replies that wait for release()
     std::map<TimerId, Task> timers_;
     std::uint64_t timers_made_ = 0;
     std::uint64_t clients_made_ = 0;

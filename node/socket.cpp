@@ -50,7 +50,8 @@ void set_option(int socket, int level, int name, int value) {
     if (!fd.valid()) return fail(code_of(errno), text + ": " + system_error_text(errno));
     set_option(fd.number(), SOL_SOCKET, SO_REUSEADDR, 1);
     if (info.ai_family == AF_INET6) set_option(fd.number(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
-    if (::bind(fd.number(), info.ai_addr, info.ai_addrlen) != 0 || ::listen(fd.number(), kBacklog) != 0) {
+    if (::bind(fd.number(), info.ai_addr, info.ai_addrlen) != 0 ||
+        ::listen(fd.number(), kBacklog) != 0) {
         return fail(code_of(errno), "cannot listen on " + text + ": " + system_error_text(errno));
     }
     return fd;
@@ -76,9 +77,10 @@ Result<std::vector<Fd>> listen_on(const std::string& host, std::uint16_t port) {
     hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
     addrinfo* found = nullptr;
     const std::string text = host + ":" + std::to_string(port);
-    const int failure =
-        ::getaddrinfo(host.empty() ? nullptr : host.c_str(), std::to_string(port).c_str(), &hints, &found);
-    if (failure != 0) return fail(Code::malformed, "cannot listen on " + text + ": " + ::gai_strerror(failure));
+    const int failure = ::getaddrinfo(host.empty() ? nullptr : host.c_str(),
+                                      std::to_string(port).c_str(), &hints, &found);
+    if (failure != 0)
+        return fail(Code::malformed, "cannot listen on " + text + ": " + ::gai_strerror(failure));
     const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
     std::vector<Fd> listeners;
     for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
@@ -92,20 +94,25 @@ Result<std::vector<Fd>> listen_on(const std::string& host, std::uint16_t port) {
 std::uint16_t local_port(const Fd& socket) {
     sockaddr_storage address{};
     socklen_t bytes = sizeof address;
-    if (::getsockname(socket.number(), reinterpret_cast<sockaddr*>(&address), &bytes) != 0) return 0;
-    if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<sockaddr_in6&>(address).sin6_port);
+    if (::getsockname(socket.number(), reinterpret_cast<sockaddr*>(&address), &bytes) != 0)
+        return 0;
+    if (address.ss_family == AF_INET6)
+        return ntohs(reinterpret_cast<sockaddr_in6&>(address).sin6_port);
     return ntohs(reinterpret_cast<sockaddr_in&>(address).sin_port);
 }
 
 Result<std::optional<Accepted>> accept_one(const Fd& listener, std::chrono::seconds keepalive) {
     sockaddr_storage peer{};
     socklen_t bytes = sizeof peer;
-    Fd fd(::accept4(listener.number(), reinterpret_cast<sockaddr*>(&peer), &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    Fd fd(::accept4(listener.number(), reinterpret_cast<sockaddr*>(&peer), &bytes,
+                    SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd.valid()) {
         const int why = errno;
-        if (why == EAGAIN || why == ECONNABORTED || why == EINTR || why == EPROTO) return std::nullopt;
+        if (why == EAGAIN || why == ECONNABORTED || why == EINTR || why == EPROTO)
+            return std::nullopt;
         const bool full = why == EMFILE || why == ENFILE || why == ENOBUFS || why == ENOMEM;
-        return fail(full ? Code::out_of_space : Code::io_failed, "accept: " + system_error_text(why));
+        return fail(full ? Code::out_of_space : Code::io_failed,
+                    "accept: " + system_error_text(why));
     }
     set_option(fd.number(), IPPROTO_TCP, TCP_NODELAY, 1);
     if (keepalive.count() > 0) {

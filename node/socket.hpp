@@ -1,6 +1,7 @@
 // node/socket.hpp — the TCP sockets of the client port: listening, accepting, addresses as text.
 //
-// Options   SO_REUSEADDR; IPv6 sockets are v6 only, so that v4 and v6 of a port are two listeners; non-blocking;
+// Options   SO_REUSEADDR; IPv6 sockets are v6 only, so that v4 and v6 of a port are two listeners;
+// non-blocking;
 //           clients get TCP_NODELAY and keepalive.
 #pragma once
 
@@ -30,8 +31,9 @@ class Fd {
     int number_ = -1;
 };
 
-// Binds and listens on every address of `host`.   Errors: malformed (no such host), unsupported (this machine has no
-// such address family or address), refused (the port is taken or not allowed), io_failed.
+// Binds and listens on every address of `host`.   Errors: malformed (no such host), unsupported
+// (this machine has no such address family or address), refused (the port is taken or not allowed),
+// io_failed.
 [[nodiscard]] Result<std::vector<Fd>> listen_on(const std::string& host, std::uint16_t port);
 [[nodiscard]] std::uint16_t local_port(const Fd& socket);
 
@@ -40,8 +42,10 @@ struct Accepted {
     std::string peer;
     std::string local;
 };
-// The next waiting client; nothing when none is waiting.   Errors: out_of_space (no descriptors left), io_failed.
-[[nodiscard]] Result<std::optional<Accepted>> accept_one(const Fd& listener, std::chrono::seconds keepalive);
+// The next waiting client; nothing when none is waiting.   Errors: out_of_space (no descriptors
+// left), io_failed.
+[[nodiscard]] Result<std::optional<Accepted>> accept_one(const Fd& listener,
+                                                         std::chrono::seconds keepalive);
 
 // Lets the process have `wanted` descriptors if the system allows it; what it has then.
 std::size_t raise_descriptor_limit(std::size_t wanted);

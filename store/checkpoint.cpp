@@ -1,4 +1,5 @@
-// The part of store/store.hpp that moves the memtable into the ordered store, and drops what is there.
+// The part of store/store.hpp that moves the memtable into the ordered store, and drops what is
+// there.
 #include <algorithm>
 
 #include "store/store.hpp"
@@ -11,11 +12,14 @@ void put(KvBatch& batch, Table table, std::string key, std::string value) {
     batch.push_back({table, std::move(key), std::move(value)});
 }
 
-void remove(KvBatch& batch, Table table, std::string key) { batch.push_back({table, std::move(key), std::nullopt}); }
+void remove(KvBatch& batch, Table table, std::string key) {
+    batch.push_back({table, std::move(key), std::nullopt});
+}
 
 // Calls `visit` with every entry of a row: one leaf of an element, all key-level leaves of a key.
 template <class Visit>
-void for_each_entry(const KeyRecord& record, const std::optional<ElementOrder>& element, Visit&& visit) {
+void for_each_entry(const KeyRecord& record, const std::optional<ElementOrder>& element,
+                    Visit&& visit) {
     if (element) {
         for (const Entry& entry : record.extra->elements.at(*element).leaf) visit(entry);
         return;
@@ -30,7 +34,8 @@ void for_each_entry(const KeyRecord& record, const std::optional<ElementOrder>& 
 
 // ---- what the next image holds
 
-void Store::mark_dirty(KeyRecord& record, RowState& row, const std::optional<ElementOrder>& element) {
+void Store::mark_dirty(KeyRecord& record, RowState& row,
+                       const std::optional<ElementOrder>& element) {
     if (row.dirty == generation_) return;
     if (image_ && row.dirty == image_->generation_ && !row.saved) save_row(record, element);
     note_old_rows(record, element);
@@ -62,24 +67,28 @@ void Store::save_row(KeyRecord& record, const std::optional<ElementOrder>& eleme
     } else {
         row_key = key_row_key(record.address);
         put(changes, Table::rows, row_key, encode(row_of(record)));
-        if (expires_here(record)) put(changes, Table::deadlines, deadline_key(record.deadline, record.address), {});
+        if (expires_here(record))
+            put(changes, Table::deadlines, deadline_key(record.deadline, record.address), {});
         record.row.saved = true;
     }
     const VersionVector& floor = state(shard).ix_floor;
     for_each_entry(record, element, [&](const Entry& entry) {
-        if (!floor.contains(entry.dot())) put(changes, Table::ix, ix_key(shard, entry.dot()), row_key);
+        if (!floor.contains(entry.dot()))
+            put(changes, Table::ix, ix_key(shard, entry.dot()), row_key);
     });
 }
 
 // ---- the image
 
 bool Store::wants_checkpoint() const {
-    const std::size_t log_bytes_max = std::min(options_.checkpoint_log_bytes, options_.memory_bytes / 4);
-    return !image_ && !halted_ && stats_.log_bytes_since_checkpoint >= log_bytes_max;
+    const std::size_t log_bytes_max =
+        std::min(options_.checkpoint_log_bytes, options_.memory_bytes / 4);
+    const bool crowded = stats_.memory_bytes > options_.memory_bytes && !dirty_.empty();
+    return !image_ && !halted_ && (crowded || stats_.log_bytes_since_checkpoint >= log_bytes_max);
 }
 
 bool Store::overloaded() const {
-    return stats_.memory_bytes > options_.memory_bytes + options_.memory_bytes / 8 && image_ != nullptr;
+    return stats_.memory_bytes > options_.memory_bytes + options_.memory_bytes / 8;
 }
 
 StateMeta Store::state_meta() const {
@@ -107,7 +116,8 @@ void Store::freeze() {
         if (stable_cut_ && !shard.clock.empty()) {
             VersionVector floor = shard.ix_floor;
             floor.join(cut[ShardId{i}].meet(shard.clock));
-            if (floor != shard.ix_floor) image_->floors_.push_back({ShardId{i}, shard.ix_floor, floor});
+            if (floor != shard.ix_floor)
+                image_->floors_.push_back({ShardId{i}, shard.ix_floor, floor});
             shard.ix_floor = floor;
         }
         if (shard.clock.empty()) continue;
@@ -145,23 +155,27 @@ LogPosition Store::checkpointed() {
 
 Result<void> Checkpoint::write(Kv& kv) {
     if (!sorted_) {
-        // Index rows at or below a risen floor go; then, of what deletes and puts the same row, the put stands.
+        // Index rows at or below a risen floor go; then, of what deletes and puts the same row, the
+        // put stands.
         const auto opened = kv.reader();
         if (!opened) return std::unexpected(opened.error());
         for (const Floor& floor : floors_) {
             for (const auto& [writer, seq] : floor.after) {
                 const Dot first{writer, floor.before.at(writer).next()};
-                const auto scanned = (*opened)->scan(
-                    Table::ix, ix_key(floor.shard, first), ix_key(floor.shard, {writer, seq.next()}),
-                    [&](std::string_view key, std::string_view) {
-                        remove(changes_, Table::ix, std::string(key));
-                        return true;
-                    });
+                const auto scanned =
+                    (*opened)->scan(Table::ix, ix_key(floor.shard, first),
+                                    ix_key(floor.shard, {writer, seq.next()}),
+                                    [&](std::string_view key, std::string_view) {
+                                        remove(changes_, Table::ix, std::string(key));
+                                        return true;
+                                    });
                 if (!scanned) return scanned;
             }
         }
         floors_.clear();
-        const auto same_row = [](const KvChange& a, const KvChange& b) { return a.table == b.table && a.key == b.key; };
+        const auto same_row = [](const KvChange& a, const KvChange& b) {
+            return a.table == b.table && a.key == b.key;
+        };
         std::ranges::stable_sort(changes_, [](const KvChange& a, const KvChange& b) {
             return std::tuple(a.table, std::string_view(a.key), !a.value) <
                    std::tuple(b.table, std::string_view(b.key), !b.value);
@@ -204,11 +218,14 @@ bool Store::evict_record(ShardState& shard, Keys& keys, Keys::iterator place) {
 }
 
 void Store::evict(std::size_t row_count) {
-    for (std::size_t looked = 0; looked < row_count && stats_.memory_bytes > options_.memory_bytes;) {
+    for (std::size_t looked = 0;
+         looked < row_count && stats_.memory_bytes > options_.memory_bytes;) {
         ShardState& shard = state(hand_.shard);
         Keys& keys = shard.keys[hand_.database];
         auto next = keys.lower_bound(hand_.order);
-        for (; next != keys.end() && looked < row_count && stats_.memory_bytes > options_.memory_bytes; ++looked) {
+        for (; next != keys.end() && looked < row_count &&
+               stats_.memory_bytes > options_.memory_bytes;
+             ++looked) {
             KeyRecord& record = *next->second;
             const KeyOrder order = record.address.order;
             if (std::exchange(record.touched, false)) {
@@ -225,7 +242,8 @@ void Store::evict(std::size_t row_count) {
         hand_.order = {};
         if (++hand_.database < kDatabaseCount) continue;
         hand_.database = 0;
-        hand_.shard = ShardId{static_cast<std::uint16_t>((hand_.shard.value + 1) % options_.shard_count)};
+        hand_.shard =
+            ShardId{static_cast<std::uint16_t>((hand_.shard.value + 1) % options_.shard_count)};
     }
 }
 

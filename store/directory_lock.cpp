@@ -11,7 +11,8 @@ std::string holder_of(const PosixFile& file) {
     std::array<char, 20> text{};
     const auto count = file.read_at(text.data(), text.size(), 0);
     std::string holder;
-    for (std::size_t i = 0; count && i < *count && text[i] >= '0' && text[i] <= '9'; ++i) holder += text[i];
+    for (std::size_t i = 0; count && i < *count && text[i] >= '0' && text[i] <= '9'; ++i)
+        holder += text[i];
     return holder.empty() ? "another process" : "process " + holder;
 }
 
@@ -27,7 +28,8 @@ Result<DirectoryLock> DirectoryLock::take(const std::filesystem::path& directory
         return fail(Code::refused, directory.string() + " is in use by " + holder_of(*file) +
                                        ": stop it, or choose another data directory");
     }
-    // The text only serves the message above: a full disk must not keep the node from starting to read.
+    // The text only serves the message above: a full disk must not keep the node from starting to
+    // read.
     if (file->resize(0)) static_cast<void>(file->write_at(std::to_string(::getpid()) + "\n", 0));
     return DirectoryLock(std::move(*file));
 }

@@ -13,7 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-static_assert(std::endian::native == std::endian::little, "segment headers are copied as they lie in memory");
+static_assert(std::endian::native == std::endian::little,
+              "segment headers are copied as they lie in memory");
 
 constexpr std::string_view kMagic = "SKRYLOG1";
 constexpr std::size_t kNameDigits = 20;
@@ -30,7 +31,9 @@ struct Header {
 };
 static_assert(sizeof(Header) == kLogSegmentHeaderBytes);
 
-std::string_view bytes_of(const Header& header) { return {reinterpret_cast<const char*>(&header), sizeof header}; }
+std::string_view bytes_of(const Header& header) {
+    return {reinterpret_cast<const char*>(&header), sizeof header};
+}
 
 Header header_for(LogPosition first) {
     Header header{.magic = {}, .format = kLogFormat, .check = 0, .first = first.value};
@@ -47,22 +50,29 @@ std::string name_of_segment(LogPosition first) {
 Result<void> check_header(const fs::path& path, std::string_view bytes) {
     Header header{};
     if (bytes.size() < sizeof header || !bytes.starts_with(kMagic)) {
-        return fail(Code::unsupported, path.string() + ": not a log segment of Skerry, or its first bytes are damaged: "
-                                                       "move it away if it is another program's, else restore it");
+        return fail(Code::unsupported,
+                    path.string() +
+                        ": not a log segment of Skerry, or its first bytes are damaged: "
+                        "move it away if it is another program's, else restore it");
     }
     std::memcpy(&header, bytes.data(), sizeof header);
     if (header.format > kLogFormat) {
-        return fail(Code::unsupported, path.string() + ": written by a later version of Skerry (log format " +
-                                           std::to_string(header.format) + ", this one knows up to " +
-                                           std::to_string(kLogFormat) + "): start that version");
+        return fail(Code::unsupported,
+                    path.string() + ": written by a later version of Skerry (log format " +
+                        std::to_string(header.format) + ", this one knows up to " +
+                        std::to_string(kLogFormat) + "): start that version");
     }
     const LogPosition first{header.first};
-    if (first.value == 0 || std::memcmp(&header, bytes_of(header_for(first)).data(), sizeof header) != 0) {
-        return fail(Code::corrupt, path.string() + ": offset 0: the segment's header is damaged: restore the file");
+    if (first.value == 0 ||
+        std::memcmp(&header, bytes_of(header_for(first)).data(), sizeof header) != 0) {
+        return fail(
+            Code::corrupt,
+            path.string() + ": offset 0: the segment's header is damaged: restore the file");
     }
     if (path.filename() != name_of_segment(first)) {
-        return fail(Code::corrupt, path.string() + ": begins with record " + std::to_string(first.value) +
-                                       " and should be named " + name_of_segment(first) + ": rename it back");
+        return fail(Code::corrupt, path.string() + ": begins with record " +
+                                       std::to_string(first.value) + " and should be named " +
+                                       name_of_segment(first) + ": rename it back");
     }
     return {};
 }
@@ -75,7 +85,8 @@ struct Listing {
 Result<Listing> list_directory(const fs::path& directory) {
     Listing listing;
     std::error_code error;
-    for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    for (fs::directory_iterator it(directory, error), end; !error && it != end;
+         it.increment(error)) {
         if (it->path().extension() == kExtension) listing.segments.push_back(it->path());
         if (it->path().extension() == kUnfinished) listing.unfinished.push_back(it->path());
     }
@@ -88,7 +99,8 @@ Result<std::string> read_whole(const PosixFile& file) {
     const auto bytes = file.bytes();
     if (!bytes) return std::unexpected(bytes.error());
     if (*bytes > kLogSegmentBytesMax) {
-        return fail(Code::corrupt, file.path().string() + ": longer than any log segment: restore the file");
+        return fail(Code::corrupt,
+                    file.path().string() + ": longer than any log segment: restore the file");
     }
     std::string content(static_cast<std::size_t>(*bytes), '\0');
     const auto got = file.read_at(content.data(), content.size(), 0);
@@ -98,16 +110,18 @@ Result<std::string> read_whole(const PosixFile& file) {
 }
 
 std::unexpected<Error> damaged(const fs::path& path, std::uint64_t offset, LogPosition position) {
-    return fail(Code::corrupt, path.string() + ": offset " + std::to_string(offset) + ": record " +
-                                   std::to_string(position.value) +
-                                   " had been durable and is damaged or missing: restore the file from a copy, or "
-                                   "start this node empty and let it fetch its state from a peer");
+    return fail(Code::corrupt,
+                path.string() + ": offset " + std::to_string(offset) + ": record " +
+                    std::to_string(position.value) +
+                    " had been durable and is damaged or missing: restore the file from a copy, or "
+                    "start this node empty and let it fetch its state from a peer");
 }
 
 }  // namespace
 
 void FileLog::Segment::mark(LogPosition position, std::uint64_t offset) {
-    if (marks.empty() || offset >= marks.back().offset + kMarkBytes) marks.push_back({position, offset});
+    if (marks.empty() || offset >= marks.back().offset + kMarkBytes)
+        marks.push_back({position, offset});
 }
 
 Result<FileLog::Opened> FileLog::open_segment(const fs::path& path, LogPosition next_first) {
@@ -115,20 +129,25 @@ Result<FileLog::Opened> FileLog::open_segment(const fs::path& path, LogPosition 
     if (!file) return std::unexpected(file.error());
     const auto content = read_whole(*file);
     if (!content) return std::unexpected(content.error());
-    if (auto checked = check_header(path, *content); !checked) return std::unexpected(checked.error());
+    if (auto checked = check_header(path, *content); !checked)
+        return std::unexpected(checked.error());
     Header header{};
     std::memcpy(&header, content->data(), sizeof header);
     auto segment = std::make_shared<Segment>();
     segment->file = std::move(*file);
     segment->first = LogPosition{header.first};
     const LogPosition durable{next_first.value == 0 ? 0 : next_first.value - 1};
-    const auto scan = scan_frames(
-        std::string_view(*content).substr(kLogSegmentHeaderBytes), segment->first, durable,
-        [&](const LogFrame& frame, std::size_t offset) { segment->mark(frame.position, kLogSegmentHeaderBytes + offset); });
+    const auto scan =
+        scan_frames(std::string_view(*content).substr(kLogSegmentHeaderBytes), segment->first,
+                    durable, [&](const LogFrame& frame, std::size_t offset) {
+                        segment->mark(frame.position, kLogSegmentHeaderBytes + offset);
+                    });
     segment->bytes = kLogSegmentHeaderBytes + scan.good_bytes;
     if (scan.damaged) return damaged(path, segment->bytes, scan.last.next());
     if (next_first.value != 0 && scan.last.next() != next_first) {
-        return fail(Code::corrupt, path.string() + ": overlaps the segment behind it: restore the directory from a copy");
+        return fail(
+            Code::corrupt,
+            path.string() + ": overlaps the segment behind it: restore the directory from a copy");
     }
     return Opened{std::move(segment), scan.last};
 }
@@ -153,7 +172,8 @@ Result<std::unique_ptr<FileLog>> FileLog::open(const fs::path& directory, Option
     for (const auto& path : listing->unfinished) {
         if (auto removed = remove_file(path); !removed) return std::unexpected(removed.error());
     }
-    if (auto adopted = log->adopt(std::move(segments), last); !adopted) return std::unexpected(adopted.error());
+    if (auto adopted = log->adopt(std::move(segments), last); !adopted)
+        return std::unexpected(adopted.error());
     return log;
 }
 
@@ -201,15 +221,18 @@ std::uint64_t FileLog::bytes_kept() const {
     return bytes;
 }
 
-// The frames' positions and offsets among `frames`. Also asserts that these are whole frames for the next positions.
-std::vector<FileLog::Mark> FileLog::marks_of(std::string_view frames, LogPosition last_position) const {
+// The frames' positions and offsets among `frames`. Also asserts that these are whole frames for
+// the next positions.
+std::vector<FileLog::Mark> FileLog::marks_of(std::string_view frames,
+                                             LogPosition last_position) const {
     std::vector<Mark> marks;
     LogPosition next = last().next();
     for (std::uint64_t offset = 0; offset < frames.size();) {
         const auto header = peek_frame(frames.substr(offset));
         ASSERT(header.has_value());
         ASSERT(header->position == next);
-        if (marks.empty() || offset >= marks.back().offset + kMarkBytes) marks.push_back({next, offset});
+        if (marks.empty() || offset >= marks.back().offset + kMarkBytes)
+            marks.push_back({next, offset});
         offset += header->frame_bytes;
         ASSERT(offset <= frames.size());
         next = next.next();
@@ -220,12 +243,14 @@ std::vector<FileLog::Mark> FileLog::marks_of(std::string_view frames, LogPositio
 
 Result<void> FileLog::append(std::string_view frames, LogPosition last_position) {
     ASSERT(!tail_undefined_);
-    if (frames.size() > kLogAppendBytesMax) return fail(Code::too_large, "log: one append is at most 1 GiB");
+    if (frames.size() > kLogAppendBytesMax)
+        return fail(Code::too_large, "log: one append is at most 1 GiB");
     const auto marks = marks_of(frames, last_position);
     if (marks.empty()) return {};
     tail_undefined_ = true;
     const auto& front = segments_.back();
-    if (front->bytes > kLogSegmentHeaderBytes && front->bytes + frames.size() > options_.segment_bytes) {
+    if (front->bytes > kLogSegmentHeaderBytes &&
+        front->bytes + frames.size() > options_.segment_bytes) {
         if (auto begun = begin_next_segment(); !begun) return begun;
     }
     const SegmentPointer segment = segments_.back();
@@ -276,7 +301,8 @@ Result<void> FileLog::truncate_to_durable() {
         const std::scoped_lock lock(mutex_);
         ++epoch_;
         segment->bytes = durable_bytes_;
-        std::erase_if(segment->marks, [&](const Mark& mark) { return mark.offset >= durable_bytes_; });
+        std::erase_if(segment->marks,
+                      [&](const Mark& mark) { return mark.offset >= durable_bytes_; });
         last_.store(durable().value, std::memory_order_release);
     }
     // Cut physically, and durably: an old frame must never be found behind a new one.
@@ -293,11 +319,13 @@ Result<void> FileLog::truncate_to_durable() {
 Result<std::optional<FileLog::Window>> FileLog::locate(LogPosition position) const {
     const std::scoped_lock lock(mutex_);
     if (position < segments_.front()->first) {
-        return fail(Code::truncated, "log: record " + std::to_string(position.value) + " is no longer kept, the first is " +
+        return fail(Code::truncated, "log: record " + std::to_string(position.value) +
+                                         " is no longer kept, the first is " +
                                          std::to_string(segments_.front()->first.value));
     }
     if (position > last()) return std::nullopt;
-    auto found = std::ranges::upper_bound(segments_, position, {}, [](const auto& segment) { return segment->first; });
+    auto found = std::ranges::upper_bound(segments_, position, {},
+                                          [](const auto& segment) { return segment->first; });
     const auto& segment = *std::prev(found);
     const auto mark = std::ranges::upper_bound(segment->marks, position, {}, &Mark::position);
     ASSERT(mark != segment->marks.begin());
@@ -326,7 +354,8 @@ Result<void> FileLog::read_window(const Window& window, Progress& progress, Visi
         const std::size_t wanted = header ? header->frame_bytes : kLogFrameHeaderBytes;
         if (rest.size() < wanted && wanted <= window.to - offset) {
             const std::uint64_t left = window.to - offset;
-            buffer.resize(static_cast<std::size_t>(std::min<std::uint64_t>(left, std::max(wanted, kReadBytes))));
+            buffer.resize(static_cast<std::size_t>(
+                std::min<std::uint64_t>(left, std::max(wanted, kReadBytes))));
             const auto got = file.read_at(buffer.data(), buffer.size(), offset);
             if (!got) return std::unexpected(got.error());
             buffer.resize(*got);
@@ -337,7 +366,8 @@ Result<void> FileLog::read_window(const Window& window, Progress& progress, Visi
         const auto frame = parse_frame(rest);
         if (!frame || frame->position > progress.next || frame->frame_bytes > window.to - offset) {
             const std::scoped_lock lock(mutex_);
-            if (epoch_ != window.epoch) return {};  // truncated below us: look again from the same position
+            if (epoch_ != window.epoch)
+                return {};  // truncated below us: look again from the same position
             return damaged(file.path(), offset, progress.next);
         }
         at += frame->frame_bytes;

@@ -1,17 +1,22 @@
 // store/file_log.hpp — the log in segment files of a directory: the real backend of store/log.hpp.
 //
-// Segment  00000000000000000001.log, named by its first position; 64 MiB, preallocated; whole appends only, so that one
-//          which fits in no segment makes a longer one. What lies before the current segment is durable: a segment is
-//          cut to its frames and synced before the next one begins.
+// Segment  00000000000000000001.log, named by its first position; 64 MiB, preallocated; whole
+// appends only, so that one
+//          which fits in no segment makes a longer one. What lies before the current segment is
+//          durable: a segment is cut to its frames and synced before the next one begins.
 //
 //          0           8        12       16               24
-//          | SKRYLOG1  | format | check  | first position | frames (store/log_frame.hpp) ... | zeros
+//          | SKRYLOG1  | format | check  | first position | frames (store/log_frame.hpp) ... |
+//          zeros
 //
-//          check: the low 32 bits of XXH3-64 over the other fields. Integers little-endian. A segment comes into being
-//          under the name .new, whole, and is renamed.
-// Open     every frame is checked. A torn tail is cut; damage to what had been durable is reported with file and offset,
-//          and nothing is changed. The exclusive use of the directory is the caller's (store/directory_lock.hpp).
-// Cost     read(from) seeks by a sparse index, a mark each 64 KiB; memory: 1 MiB a read, or the longest frame met.
+//          check: the low 32 bits of XXH3-64 over the other fields. Integers little-endian. A
+//          segment comes into being under the name .new, whole, and is renamed.
+// Open     every frame is checked. A torn tail is cut; damage to what had been durable is reported
+// with file and offset,
+//          and nothing is changed. The exclusive use of the directory is the caller's
+//          (store/directory_lock.hpp).
+// Cost     read(from) seeks by a sparse index, a mark each 64 KiB; memory: 1 MiB a read, or the
+// longest frame met.
 #pragma once
 
 #include <atomic>
@@ -36,17 +41,25 @@ class FileLog final : public Log {
   public:
     struct Options {
         std::uint64_t segment_bytes = std::uint64_t{64} << 20;  // at most kLogSegmentBytesMax / 2
-        bool sync = true;       // false: sync() only says that it did, and a power cut may be reported as damage
-        LogPosition first{1};   // of a log that begins here
+        bool sync =
+            true;  // false: sync() only says that it did, and a power cut may be reported as damage
+        LogPosition first{1};  // of a log that begins here
     };
 
     // Makes the directory and an empty log when there is none.
     // Errors: corrupt, unsupported (foreign, or of a later version), io_failed, out_of_space.
-    [[nodiscard]] static Result<std::unique_ptr<FileLog>> open(const std::filesystem::path& directory, Options options);
+    [[nodiscard]] static Result<std::unique_ptr<FileLog>> open(
+        const std::filesystem::path& directory, Options options);
 
-    [[nodiscard]] LogPosition first() const override { return LogPosition{first_.load(std::memory_order_acquire)}; }
-    [[nodiscard]] LogPosition last() const override { return LogPosition{last_.load(std::memory_order_acquire)}; }
-    [[nodiscard]] LogPosition durable() const override { return LogPosition{durable_.load(std::memory_order_acquire)}; }
+    [[nodiscard]] LogPosition first() const override {
+        return LogPosition{first_.load(std::memory_order_acquire)};
+    }
+    [[nodiscard]] LogPosition last() const override {
+        return LogPosition{last_.load(std::memory_order_acquire)};
+    }
+    [[nodiscard]] LogPosition durable() const override {
+        return LogPosition{durable_.load(std::memory_order_acquire)};
+    }
     [[nodiscard]] std::uint64_t bytes_kept() const override;
     // Also too_large: beyond kLogAppendBytesMax at once (nothing is changed).
     [[nodiscard]] Result<void> append(std::string_view frames, LogPosition last_position) override;
@@ -85,24 +98,28 @@ class FileLog final : public Log {
         LogPosition last;
     };
 
-    FileLog(std::filesystem::path directory, Options options) : directory_(std::move(directory)), options_(options) {}
-    [[nodiscard]] static Result<Opened> open_segment(const std::filesystem::path& path, LogPosition next_first);
+    FileLog(std::filesystem::path directory, Options options)
+        : directory_(std::move(directory)), options_(options) {}
+    [[nodiscard]] static Result<Opened> open_segment(const std::filesystem::path& path,
+                                                     LogPosition next_first);
     [[nodiscard]] Result<void> adopt(std::deque<SegmentPointer> segments, LogPosition last);
     [[nodiscard]] Result<SegmentPointer> make_segment(LogPosition first) const;
     [[nodiscard]] Result<void> begin_next_segment();
-    [[nodiscard]] std::vector<Mark> marks_of(std::string_view frames, LogPosition last_position) const;
+    [[nodiscard]] std::vector<Mark> marks_of(std::string_view frames,
+                                             LogPosition last_position) const;
     [[nodiscard]] Result<std::optional<Window>> locate(LogPosition position) const;
-    [[nodiscard]] Result<void> read_window(const Window& window, Progress& progress, Visit visit) const;
+    [[nodiscard]] Result<void> read_window(const Window& window, Progress& progress,
+                                           Visit visit) const;
 
     const std::filesystem::path directory_;
     const Options options_;
     std::atomic<std::uint64_t> first_{1}, last_{0}, durable_{0};
-    mutable std::mutex mutex_;              // guards the list, its segments' bytes and marks, and epoch_
-    std::deque<SegmentPointer> segments_;   // never empty; the last one is appended to
-    std::uint64_t epoch_ = 0;               // counts truncations: bytes below a reader may have changed
-    std::mutex drop_mutex_;                 // one drop at a time
-    std::uint64_t durable_bytes_ = 0;       // of the current segment; the appending thread's
-    bool tail_undefined_ = false;           // the appending thread's
+    mutable std::mutex mutex_;  // guards the list, its segments' bytes and marks, and epoch_
+    std::deque<SegmentPointer> segments_;  // never empty; the last one is appended to
+    std::uint64_t epoch_ = 0;          // counts truncations: bytes below a reader may have changed
+    std::mutex drop_mutex_;            // one drop at a time
+    std::uint64_t durable_bytes_ = 0;  // of the current segment; the appending thread's
+    bool tail_undefined_ = false;      // the appending thread's
 };
 
 }  // namespace skerry

@@ -1,8 +1,10 @@
-// store/kv.hpp — the ordered key-value store that checkpoints are written to: the interface, and nothing else.
+// store/kv.hpp — the ordered key-value store that checkpoints are written to: the interface, and
+// nothing else.
 //
-// Shape    four tables of byte strings in lexicographic order; a batch is one atomic, durable transaction.
-// Backends store/lmdb_kv.hpp (real), sim/sim_kv.hpp (simulated, with faults); both pass tests/store/kv_conformance.hpp.
-// Thread   one writer at a time, from any thread; any number of readers beside it, each on one thread.
+// Shape    four tables of byte strings in lexicographic order; a batch is one atomic, durable
+// transaction. Backends store/lmdb_kv.hpp (real), sim/sim_kv.hpp (simulated, with faults); both
+// pass tests/store/kv_conformance.hpp. Thread   one writer at a time, from any thread; any number
+// of readers beside it, each on one thread.
 #pragma once
 
 #include <absl/functional/function_ref.h>
@@ -20,9 +22,9 @@ namespace skerry {
 
 // The numbers are on disk: never reuse one.
 enum class Table : std::uint8_t {
-    meta = 0,  // format version, clocks, log position: store/rows.hpp
-    rows = 1,  // keys with their key-level leaves, and elements
-    ix = 2,    // dot -> row key and kind, for live dots above the ix floor
+    meta = 0,       // format version, clocks, log position: store/rows.hpp
+    rows = 1,       // keys with their key-level leaves, and elements
+    ix = 2,         // dot -> row key and kind, for live dots above the ix floor
     deadlines = 3,  // deadline -> row key
 };
 inline constexpr std::size_t kTableCount = 4;
@@ -40,18 +42,20 @@ class KvReader {
     virtual ~KvReader() = default;
 
     // Lifetime of the view: until the next call on this reader.   Errors: io_failed, corrupt.
-    [[nodiscard]] virtual Result<std::optional<std::string_view>> get(Table table, std::string_view key) = 0;
+    [[nodiscard]] virtual Result<std::optional<std::string_view>> get(Table table,
+                                                                      std::string_view key) = 0;
 
-    // Visits rows with from <= key < to in order, until `visit` returns false. An empty `to` has no upper end.
-    // Requires: `visit` does not use this reader.   Errors: io_failed, corrupt.
+    // Visits rows with from <= key < to in order, until `visit` returns false. An empty `to` has no
+    // upper end. Requires: `visit` does not use this reader.   Errors: io_failed, corrupt.
     using Visit = absl::FunctionRef<bool(std::string_view key, std::string_view value)>;
-    [[nodiscard]] virtual Result<void> scan(Table table, std::string_view from, std::string_view to, Visit visit) = 0;
+    [[nodiscard]] virtual Result<void> scan(Table table, std::string_view from, std::string_view to,
+                                            Visit visit) = 0;
 };
 
 struct KvStats {
-    std::uint64_t bytes_used = 0;      // in pages that hold data
+    std::uint64_t bytes_used = 0;  // in pages that hold data
     std::uint64_t bytes_on_disk = 0;
-    std::uint64_t bytes_max = 0;       // where writes begin to fail; 0 = no limit
+    std::uint64_t bytes_max = 0;  // where writes begin to fail; 0 = no limit
 };
 
 class Kv {
@@ -60,8 +64,9 @@ class Kv {
 
     [[nodiscard]] virtual Result<std::unique_ptr<KvReader>> reader() const = 0;
 
-    // All of it, durably, or nothing. Quicker when sorted by table and key. Keys <= 511 bytes, values <= 512 MiB.
-    // Errors: out_of_space (nothing changed; reads go on, and deletes still work from the reserve), io_failed.
+    // All of it, durably, or nothing. Quicker when sorted by table and key. Keys <= 511 bytes,
+    // values <= 512 MiB. Errors: out_of_space (nothing changed; reads go on, and deletes still work
+    // from the reserve), io_failed.
     [[nodiscard]] virtual Result<void> write(const KvBatch& batch) = 0;
 
     [[nodiscard]] virtual KvStats stats() const = 0;

@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kChunkBytes = 65520;
 constexpr std::size_t kChunks = kTableCount;  // the index of the database of chunks
-constexpr std::array<const char*, kTableCount + 1> kNames{"meta", "rows", "ix", "deadlines", "chunks"};
+constexpr std::array<const char*, kTableCount + 1> kNames{"meta", "rows", "ix", "deadlines",
+                                                          "chunks"};
 constexpr std::string_view kMarkKey = "skerry.format";
 constexpr std::string_view kMark = "skerry state 1";
 constexpr std::string_view kNextChunkKey = "skerry.next-chunk";
@@ -32,19 +33,25 @@ constexpr char kInChunks = 1;
 constexpr std::size_t kReferenceBytes = 25;
 
 MDB_val val_of(std::string_view bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
-std::string_view view_of(const MDB_val& val) { return {static_cast<const char*>(val.mv_data), val.mv_size}; }
+std::string_view view_of(const MDB_val& val) {
+    return {static_cast<const char*>(val.mv_data), val.mv_size};
+}
 
 std::unexpected<Error> lmdb_failure(int code, const fs::path& path, std::string_view action) {
     if (code > 0) return system_failure(code, path, action);
     Code kind = Code::io_failed;
     if (code == MDB_MAP_FULL) kind = Code::out_of_space;
     if (code == MDB_TXN_FULL) kind = Code::too_large;
-    if (code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND || code == MDB_INVALID) kind = Code::corrupt;
+    if (code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND || code == MDB_INVALID)
+        kind = Code::corrupt;
     if (code == MDB_VERSION_MISMATCH) kind = Code::unsupported;
-    return fail(kind, path.string() + ": cannot " + std::string(action) + ": " + ::mdb_strerror(code));
+    return fail(kind,
+                path.string() + ": cannot " + std::string(action) + ": " + ::mdb_strerror(code));
 }
 
-std::uint64_t number_at(std::string_view bytes, std::size_t offset) { return read_u64(bytes.substr(offset, 8)); }
+std::uint64_t number_at(std::string_view bytes, std::size_t offset) {
+    return read_u64(bytes.substr(offset, 8));
+}
 
 std::string chunk_key(std::size_t table, std::uint64_t id, std::uint32_t index) {
     std::string key(1, static_cast<char>(table));
@@ -81,7 +88,9 @@ class Transaction {
         if (txn_ != nullptr) ::mdb_txn_abort(txn_);
     }
     int begin(MDB_env* env, unsigned flags) { return ::mdb_txn_begin(env, nullptr, flags, &txn_); }
-    int commit() { return ::mdb_txn_commit(std::exchange(txn_, nullptr)); }  // frees it, whatever it returns
+    int commit() {
+        return ::mdb_txn_commit(std::exchange(txn_, nullptr));
+    }  // frees it, whatever it returns
     [[nodiscard]] MDB_txn* get() const { return txn_; }
 
   private:
@@ -179,7 +188,8 @@ int BatchWriter::put(std::size_t table, std::string_view key, char tag, std::str
     const bool tagged = table != kChunks;
     MDB_val at = val_of(key);
     MDB_val room{bytes.size() + (tagged ? 1 : 0), nullptr};
-    const int code = ::mdb_put(txn_, tables_[table], &at, &room, MDB_RESERVE | (above ? MDB_APPEND : 0U));
+    const int code =
+        ::mdb_put(txn_, tables_[table], &at, &room, MDB_RESERVE | (above ? MDB_APPEND : 0U));
     if (code != 0) return code;
     auto* out = static_cast<char*>(room.mv_data);
     if (tagged) *out++ = tag;
@@ -193,7 +203,8 @@ int BatchWriter::put_chunks(std::size_t table, std::string_view key, std::string
     added_chunks_ = true;
     has_chunks_ = true;
     for (std::uint32_t i = 0; i * kChunkBytes < value.size(); ++i) {
-        const int code = put(kChunks, chunk_key(table, id, i), 0, value.substr(i * kChunkBytes, kChunkBytes));
+        const int code =
+            put(kChunks, chunk_key(table, id, i), 0, value.substr(i * kChunkBytes, kChunkBytes));
         if (code != 0) return code;
     }
     std::string reference;
@@ -227,7 +238,8 @@ int BatchWriter::apply(const KvChange& change) {
         const int code = ::mdb_del(txn_, tables_[table], &at, nullptr);
         return code == MDB_NOTFOUND ? 0 : code;
     }
-    if (change.value->size() > LmdbKv::kInlineBytesMax) return put_chunks(table, change.key, *change.value);
+    if (change.value->size() > LmdbKv::kInlineBytesMax)
+        return put_chunks(table, change.key, *change.value);
     return put(table, change.key, kInline, *change.value);
 }
 
@@ -244,10 +256,12 @@ Result<void> check_limits(const KvBatch& batch) {
     for (const KvChange& change : batch) {
         ASSERT(static_cast<std::size_t>(change.table) < kTableCount);
         if (change.key.empty() || change.key.size() > LmdbKv::kKeyBytesMax) {
-            return fail(Code::too_large, "a key of " + std::to_string(change.key.size()) + " bytes: 1 to 511 fit");
+            return fail(Code::too_large,
+                        "a key of " + std::to_string(change.key.size()) + " bytes: 1 to 511 fit");
         }
         if (change.value && change.value->size() > LmdbKv::kValueBytesMax) {
-            return fail(Code::too_large, "a value of " + std::to_string(change.value->size()) + " bytes");
+            return fail(Code::too_large,
+                        "a value of " + std::to_string(change.value->size()) + " bytes");
         }
     }
     return {};
@@ -307,19 +321,23 @@ Result<void> LmdbKv::State::open_env() {
     if (code == 0) code = ::mdb_env_set_maxreaders(env, kReadersMax);
     if (code == 0) code = ::mdb_env_set_mapsize(env, map_bytes);
     // Neither WRITEMAP (a stray write would reach the disk) nor NOSYNC (a power cut would).
-    if (code == 0) code = ::mdb_env_open(env, path.c_str(), MDB_NOSUBDIR | MDB_NORDAHEAD | MDB_NOTLS, 0640);
+    if (code == 0)
+        code = ::mdb_env_open(env, path.c_str(), MDB_NOSUBDIR | MDB_NORDAHEAD | MDB_NOTLS, 0640);
     if (code == 0) {
         int dead = 0;
         code = ::mdb_reader_check(env, &dead);
     }
     if (code == 0) return {};
-    if (is_new) static_cast<void>(remove_file(path));  // not half a header, which no later start could open
+    if (is_new)
+        static_cast<void>(remove_file(path));  // not half a header, which no later start could open
     if (code != MDB_INVALID) return lmdb_failure(code, path, "open");
-    return fail(Code::corrupt, path.string() + " is no state file, or its first pages are damaged: "
-                                               "restore it, or choose another data directory");
+    return fail(Code::corrupt, path.string() +
+                                   " is no state file, or its first pages are damaged: "
+                                   "restore it, or choose another data directory");
 }
 
-// Pages that are freed by the transaction which took them may never be written: only then is a short file sound.
+// Pages that are freed by the transaction which took them may never be written: only then is a
+// short file sound.
 Result<bool> LmdbKv::State::unwritten_pages_are_free(std::uint64_t first) {
     const std::uint64_t end = bytes_in_use() / page_bytes();
     Transaction txn;
@@ -331,7 +349,8 @@ Result<bool> LmdbKv::State::unwritten_pages_are_free(std::uint64_t first) {
     MDB_val key{};
     MDB_val value{};
     while ((code = ::mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        for (std::size_t at = sizeof(std::size_t); at + sizeof(std::size_t) <= value.mv_size; at += sizeof(std::size_t)) {
+        for (std::size_t at = sizeof(std::size_t); at + sizeof(std::size_t) <= value.mv_size;
+             at += sizeof(std::size_t)) {
             std::size_t page = 0;
             std::memcpy(&page, static_cast<const char*>(value.mv_data) + at, sizeof page);
             if (page >= first && page < end) ++free_count;
@@ -354,8 +373,9 @@ Result<void> LmdbKv::State::check_length() {
     if (sound && *sound) return {};
     static_cast<void>(file->resize(*bytes));
     if (!sound) return std::unexpected(sound.error());
-    return fail(Code::corrupt, path.string() + " ends after " + std::to_string(*bytes) + " bytes of " +
-                                   std::to_string(needed) + ": it was cut; restore it");
+    return fail(Code::corrupt, path.string() + " ends after " + std::to_string(*bytes) +
+                                   " bytes of " + std::to_string(needed) +
+                                   ": it was cut; restore it");
 }
 
 // False: the file is new.
@@ -371,8 +391,9 @@ Result<bool> LmdbKv::State::find_tables() {
     if (code == 0 && stat.ms_entries == 0) return false;
     if (code == 0) code = ::mdb_get(txn.get(), unnamed, &key, &mark);
     if (code == MDB_NOTFOUND || (code == 0 && view_of(mark) != kMark)) {
-        return fail(Code::unsupported, path.string() + " was written by another program or a newer version: "
-                                                       "start that one, or choose another data directory");
+        return fail(Code::unsupported, path.string() +
+                                           " was written by another program or a newer version: "
+                                           "start that one, or choose another data directory");
     }
     for (std::size_t i = 0; code == 0 && i < kNames.size(); ++i) {
         code = ::mdb_dbi_open(txn.get(), kNames[i], 0, &tables[i]);
@@ -387,7 +408,8 @@ Result<void> LmdbKv::State::make_tables() {
     Transaction txn;
     int code = txn.begin(env, 0);
     const std::string zero(8, '\0');
-    for (const auto& [name, bytes] : {std::pair{kMarkKey, kMark}, std::pair{kNextChunkKey, std::string_view(zero)}}) {
+    for (const auto& [name, bytes] :
+         {std::pair{kMarkKey, kMark}, std::pair{kNextChunkKey, std::string_view(zero)}}) {
         MDB_val key = val_of(name);
         MDB_val value = val_of(bytes);
         if (code == 0) code = ::mdb_put(txn.get(), unnamed, &key, &value, 0);
@@ -405,7 +427,8 @@ int LmdbKv::State::write_once(const KvBatch& batch) {
     if (const int code = txn.begin(env, 0); code != 0) return code;
     BatchWriter writer(txn.get(), unnamed, tables);
     int code = writer.start();
-    for (auto change = batch.begin(); code == 0 && change != batch.end(); ++change) code = writer.apply(*change);
+    for (auto change = batch.begin(); code == 0 && change != batch.end(); ++change)
+        code = writer.apply(*change);
     if (code == 0) code = writer.finish();
     if (code != 0) return code;
     code = txn.commit();
@@ -416,7 +439,8 @@ int LmdbKv::State::write_once(const KvBatch& batch) {
     return !error && space.available < kReserveBytes ? ENOSPC : code;
 }
 
-// An empty transaction with a number of its own: pages that the one before freed can be taken after it.
+// An empty transaction with a number of its own: pages that the one before freed can be taken after
+// it.
 int LmdbKv::State::advance() {
     Transaction txn;
     if (const int code = txn.begin(env, 0); code != 0) return code;
@@ -442,7 +466,8 @@ class LmdbReader final : public KvReader {
         if (key.empty()) return std::nullopt;
         MDB_val at = val_of(key);
         MDB_val stored{};
-        const int code = ::mdb_get(txn_, state_.tables[static_cast<std::size_t>(table)], &at, &stored);
+        const int code =
+            ::mdb_get(txn_, state_.tables[static_cast<std::size_t>(table)], &at, &stored);
         if (code == MDB_NOTFOUND) return std::nullopt;
         if (code != 0) return lmdb_failure(code, state_.path, "read");
         auto value = value_of(table, view_of(stored));
@@ -450,7 +475,8 @@ class LmdbReader final : public KvReader {
         return *value;
     }
 
-    Result<void> scan(Table table, std::string_view from, std::string_view to, Visit visit) override {
+    Result<void> scan(Table table, std::string_view from, std::string_view to,
+                      Visit visit) override {
         MDB_cursor* cursor = nullptr;
         int code = ::mdb_cursor_open(txn_, state_.tables[static_cast<std::size_t>(table)], &cursor);
         if (code != 0) return lmdb_failure(code, state_.path, "read");
@@ -508,7 +534,8 @@ Result<std::unique_ptr<LmdbKv>> LmdbKv::open(const fs::path& directory, Options 
     state->path = directory / "state.mdb";
     state->reserve_path = directory / "reserve";
     state->bytes_max = options.bytes_max;
-    state->map_bytes = options.bytes_max == 0 ? kMapBytes : std::max(options.bytes_max, kMapBytesMin);
+    state->map_bytes =
+        options.bytes_max == 0 ? kMapBytes : std::max(options.bytes_max, kMapBytesMin);
     state->map_bytes -= state->map_bytes % 65536;  // whole pages, whatever their length
     if (auto opened = state->open_env(); !opened) return std::unexpected(opened.error());
     if (auto sound = state->check_length(); !sound) return std::unexpected(sound.error());
@@ -523,7 +550,8 @@ Result<std::unique_ptr<LmdbKv>> LmdbKv::open(const fs::path& directory, Options 
 
 Result<std::unique_ptr<KvReader>> LmdbKv::reader() const {
     MDB_txn* txn = nullptr;
-    if (const int code = state_->begin_read(txn); code != 0) return lmdb_failure(code, state_->path, "read");
+    if (const int code = state_->begin_read(txn); code != 0)
+        return lmdb_failure(code, state_->path, "read");
     return std::make_unique<LmdbReader<State>>(*state_, txn);
 }
 
@@ -533,7 +561,8 @@ Result<void> LmdbKv::write(const KvBatch& batch) {
     if (state_->map_grown) state_->map_grown = !state_->set_map(state_->map_bytes);
     int code = state_->write_once(batch);
     const bool full = code == MDB_MAP_FULL || code == ENOSPC || code == EDQUOT || code == EFBIG;
-    if (full && std::none_of(batch.begin(), batch.end(), [](const KvChange& c) { return c.value.has_value(); })) {
+    if (full && std::none_of(batch.begin(), batch.end(),
+                             [](const KvChange& c) { return c.value.has_value(); })) {
         state_->make_room();
         code = state_->write_once(batch);
     } else if (full && state_->advance() == 0) {

@@ -40,8 +40,9 @@ std::size_t skip_zeros(std::string_view bytes, std::size_t at) {
     return at;
 }
 
-// True iff some whole frame behind `from` says that `expected` had been durable when it was written. Looks at every
-// offset, since a bad frame's length cannot be trusted; positions are so narrow a sieve that checksums are rare.
+// True iff some whole frame behind `from` says that `expected` had been durable when it was
+// written. Looks at every offset, since a bad frame's length cannot be trusted; positions are so
+// narrow a sieve that checksums are rare.
 bool was_durable(std::string_view bytes, std::size_t from, LogPosition expected) {
     for (std::size_t at = from; at + kLogFrameHeaderBytes <= bytes.size(); ++at) {
         if ((at - from) % 1024 == 0) at = skip_zeros(bytes, at);
@@ -56,14 +57,16 @@ bool was_durable(std::string_view bytes, std::size_t from, LogPosition expected)
 
 }  // namespace
 
-void append_frame(std::string& out, LogPosition position, LogPosition durable_before, std::string_view body) {
+void append_frame(std::string& out, LogPosition position, LogPosition durable_before,
+                  std::string_view body) {
     const std::size_t header_at = out.size();
     out.append(kLogFrameHeaderBytes, '\0');
     out.append(body);
     seal_frame(out, header_at, position, durable_before);
 }
 
-void seal_frame(std::string& out, std::size_t header_at, LogPosition position, LogPosition durable_before) {
+void seal_frame(std::string& out, std::size_t header_at, LogPosition position,
+                LogPosition durable_before) {
     ASSERT(out.size() >= header_at + kLogFrameHeaderBytes);
     const std::size_t body_bytes = out.size() - header_at - kLogFrameHeaderBytes;
     ASSERT(body_bytes <= kLogBodyBytesMax);
@@ -96,7 +99,8 @@ std::optional<LogFrame> parse_frame(std::string_view bytes) {
                     .frame_bytes = frame.size()};
 }
 
-LogScan scan_frames(std::string_view bytes, LogPosition first, LogPosition durable, LogFrameVisit visit) {
+LogScan scan_frames(std::string_view bytes, LogPosition first, LogPosition durable,
+                    LogFrameVisit visit) {
     ASSERT(first.value > 0);
     LogScan scan{.last = LogPosition{first.value - 1}};
     for (;;) {

@@ -10,7 +10,9 @@ namespace skerry {
 
 namespace {
 const Leaf kNoLeaf;
-constexpr auto kKindBefore = [](const std::pair<LeafKind, Leaf>& pair, LeafKind kind) { return pair.first < kind; };
+constexpr auto kKindBefore = [](const std::pair<LeafKind, Leaf>& pair, LeafKind kind) {
+    return pair.first < kind;
+};
 }  // namespace
 
 const Leaf& KeyRecord::leaf(LeafKind kind) const {
@@ -50,8 +52,10 @@ void derive(KeyRecord& record) {
         birth = born;
     };
     offer(string.exists, KeyType::string, string.birth);
-    offer(record.live(LeafKind::member) > 0, KeyType::set, presence::latest(record.leaf(LeafKind::set_birth)));
-    offer(record.live(LeafKind::field) > 0, KeyType::hash, presence::latest(record.leaf(LeafKind::hash_birth)));
+    offer(record.live(LeafKind::member) > 0, KeyType::set,
+          presence::latest(record.leaf(LeafKind::set_birth)));
+    offer(record.live(LeafKind::field) > 0, KeyType::hash,
+          presence::latest(record.leaf(LeafKind::hash_birth)));
     const auto winner = deadline::read(record.leaf(LeafKind::deadline), record.string);
     record.deadline = winner ? winner->at : value::kNoDeadline;
     record.deadline_writer = winner ? winner->replica : ReplicaId{};
@@ -71,15 +75,19 @@ std::size_t bytes_of(const Leaf& leaf) {
 
 std::size_t bytes_of(const Element& element) {
     constexpr std::size_t kSlot = (sizeof(ElementOrder) + sizeof(Element)) * 5 / 4;
-    return kSlot + bytes_of(element.leaf) + (element.sub.size() > 15 ? element.sub.capacity() + 16 : 0);
+    return kSlot + bytes_of(element.leaf) +
+           (element.sub.size() > 15 ? element.sub.capacity() + 16 : 0);
 }
 
 std::size_t bytes_of_key_row(const KeyRecord& record) {
-    constexpr std::size_t kSlot = sizeof(KeyRecord) + 16 + (sizeof(KeyOrder) + sizeof(void*)) * 5 / 4;
-    std::size_t bytes = kSlot + bytes_of(record.string) + (record.key.size() > 15 ? record.key.capacity() + 16 : 0);
+    constexpr std::size_t kSlot =
+        sizeof(KeyRecord) + 16 + (sizeof(KeyOrder) + sizeof(void*)) * 5 / 4;
+    std::size_t bytes =
+        kSlot + bytes_of(record.string) + (record.key.size() > 15 ? record.key.capacity() + 16 : 0);
     if (!record.extra) return bytes;
     bytes += sizeof(Extra) + 16;
-    for (const auto& [kind, leaf] : record.extra->leaves) bytes += sizeof(std::pair<LeafKind, Leaf>) + bytes_of(leaf);
+    for (const auto& [kind, leaf] : record.extra->leaves)
+        bytes += sizeof(std::pair<LeafKind, Leaf>) + bytes_of(leaf);
     return bytes;
 }
 
@@ -98,7 +106,8 @@ std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row) {
     record->address = address;
     record->key = std::move(row.key);
     for (auto& [kind, leaf] : row.leaves) record->leaf_to_change(kind) = std::move(leaf);
-    // The elements of a key whose row comes from the ordered store are there, too, even if none is live.
+    // The elements of a key whose row comes from the ordered store are there, too, even if none is
+    // live.
     Extra& extra = record->with_extra();
     extra.live = row.live;
     extra.complete = false;
@@ -107,19 +116,21 @@ std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row) {
     return record;
 }
 
-std::uint64_t digest_of(const RowAddress& address, LeafKind kind, const ElementOrder& element, const Leaf& leaf) {
+std::uint64_t digest_of(const RowAddress& address, LeafKind kind, const ElementOrder& element,
+                        const Leaf& leaf) {
     std::uint64_t digest = 0;
     for (const Entry& entry : leaf) {
         if (entry.removed) continue;
-        const std::array<std::uint64_t, 9> place{address.order.order,
-                                                 address.order.check,
-                                                 std::uint64_t{address.database} << 8 | static_cast<std::uint8_t>(kind),
-                                                 element.hash.high,
-                                                 element.hash.low,
-                                                 entry.replica.value,
-                                                 entry.seq.value,
-                                                 entry.hlc.packed,
-                                                 0};
+        const std::array<std::uint64_t, 9> place{
+            address.order.order,
+            address.order.check,
+            std::uint64_t{address.database} << 8 | static_cast<std::uint8_t>(kind),
+            element.hash.high,
+            element.hash.low,
+            entry.replica.value,
+            entry.seq.value,
+            entry.hlc.packed,
+            0};
         const std::string_view bytes(reinterpret_cast<const char*>(place.data()), sizeof place);
         digest += hash64(entry.payload, hash64(bytes));
     }

@@ -1,9 +1,10 @@
-// store/memtable.hpp — keys and their leaves in memory: what changed since the last checkpoint, and what was read.
+// store/memtable.hpp — keys and their leaves in memory: what changed since the last checkpoint, and
+// what was read.
 //
 // Shape    shard -> database -> keys by KeyOrder -> key-level leaves, and elements by ElementOrder.
-// Dirty    every row carries the generation (checkpoint) that its last change belongs to; 0 = as in the ordered store.
-// Cached   exists, type and deadline of a key are derived from its leaves at every change.
-// Thread   core thread.
+// Dirty    every row carries the generation (checkpoint) that its last change belongs to; 0 = as in
+// the ordered store. Cached   exists, type and deadline of a key are derived from its leaves at
+// every change. Thread   core thread.
 #pragma once
 
 #include <absl/container/btree_map.h>
@@ -18,7 +19,12 @@
 
 namespace skerry {
 
-enum class KeyType : std::uint8_t { none, string, set, hash };  // in order of rank: the later wins an equal birth
+enum class KeyType : std::uint8_t {
+    none,
+    string,
+    set,
+    hash
+};  // in order of rank: the later wins an equal birth
 
 using Generation = std::uint32_t;
 
@@ -46,18 +52,20 @@ struct KeyRecord {
     std::string key;
     Leaf string;
     std::unique_ptr<Extra> extra;
-    LogPosition changed;             // the record that last changed it: a reader waits until it is durable
+    LogPosition changed;  // the record that last changed it: a reader waits until it is durable
     WallTime deadline = value::kNoDeadline;
-    ReplicaId deadline_writer;       // who issues the removal at the deadline
-    RowState row;                    // of the key's own row
-    Generation dirty_elements = 0;   // the greatest generation among its elements
+    ReplicaId deadline_writer;      // who issues the removal at the deadline
+    RowState row;                   // of the key's own row
+    Generation dirty_elements = 0;  // the greatest generation among its elements
     KeyType type = KeyType::none;
-    bool touched = false;            // since the eviction hand last passed
+    bool touched = false;  // since the eviction hand last passed
 
     [[nodiscard]] bool exists() const { return type != KeyType::none; }
     [[nodiscard]] const Leaf& leaf(LeafKind kind) const;
     [[nodiscard]] Leaf& leaf_to_change(LeafKind kind);
-    [[nodiscard]] std::uint64_t live(LeafKind kind) const { return extra ? extra->live[element_index(kind)] : 0; }
+    [[nodiscard]] std::uint64_t live(LeafKind kind) const {
+        return extra ? extra->live[element_index(kind)] : 0;
+    }
     [[nodiscard]] Extra& with_extra();
 };
 
@@ -76,7 +84,8 @@ void derive(KeyRecord& record);
 [[nodiscard]] std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row);
 
 // The part of a shard's digest that one leaf makes: over its live entries. Zero when there is none.
-[[nodiscard]] std::uint64_t digest_of(const RowAddress& address, LeafKind kind, const ElementOrder& element, const Leaf& leaf);
+[[nodiscard]] std::uint64_t digest_of(const RowAddress& address, LeafKind kind,
+                                      const ElementOrder& element, const Leaf& leaf);
 
 using Keys = absl::btree_map<KeyOrder, std::unique_ptr<KeyRecord>>;
 
@@ -87,7 +96,7 @@ struct ShardState {
     std::uint64_t digest = 0;
     std::array<std::uint64_t, kDatabaseCount> key_counts{};
     std::array<Keys, kDatabaseCount> keys;
-    bool all_rows = true;         // nothing of it is in the ordered store alone
+    bool all_rows = true;  // nothing of it is in the ordered store alone
 };
 
 }  // namespace skerry

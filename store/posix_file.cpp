@@ -14,7 +14,8 @@ namespace {
 constexpr mode_t kPermissions = 0640;
 }  // namespace
 
-std::unexpected<Error> system_failure(int error_number, const std::filesystem::path& path, std::string_view action) {
+std::unexpected<Error> system_failure(int error_number, const std::filesystem::path& path,
+                                      std::string_view action) {
     const bool full = error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG;
     return fail(full ? Code::out_of_space : Code::io_failed,
                 path.string() + ": cannot " + std::string(action) + ": " +
@@ -48,7 +49,7 @@ Result<PosixFile> PosixFile::open(const std::filesystem::path& path, Mode mode) 
 }
 
 Result<std::uint64_t> PosixFile::bytes() const {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(descriptor_, &status) != 0) return system_failure(errno, path_, "stat");
     return static_cast<std::uint64_t>(status.st_size);
 }
@@ -56,7 +57,8 @@ Result<std::uint64_t> PosixFile::bytes() const {
 Result<std::size_t> PosixFile::read_at(char* out, std::size_t count, std::uint64_t offset) const {
     std::size_t done = 0;
     while (done < count) {
-        const ssize_t got = ::pread(descriptor_, out + done, count - done, static_cast<off_t>(offset + done));
+        const ssize_t got =
+            ::pread(descriptor_, out + done, count - done, static_cast<off_t>(offset + done));
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return system_failure(errno, path_, "read");
         if (got == 0) break;
@@ -67,7 +69,8 @@ Result<std::size_t> PosixFile::read_at(char* out, std::size_t count, std::uint64
 
 Result<void> PosixFile::write_at(std::string_view bytes, std::uint64_t offset) {
     while (!bytes.empty()) {
-        const ssize_t put = ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        const ssize_t put =
+            ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
         if (put < 0 && errno == EINTR) continue;
         if (put < 0) return system_failure(errno, path_, "write");
         bytes.remove_prefix(static_cast<std::size_t>(put));
@@ -77,7 +80,8 @@ Result<void> PosixFile::write_at(std::string_view bytes, std::uint64_t offset) {
 }
 
 Result<void> PosixFile::resize(std::uint64_t bytes) {
-    if (::ftruncate(descriptor_, static_cast<off_t>(bytes)) != 0) return system_failure(errno, path_, "resize");
+    if (::ftruncate(descriptor_, static_cast<off_t>(bytes)) != 0)
+        return system_failure(errno, path_, "resize");
     return {};
 }
 
@@ -135,7 +139,8 @@ Result<void> rename_file(const std::filesystem::path& from, const std::filesyste
 }
 
 Result<void> remove_file(const std::filesystem::path& path) {
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return system_failure(errno, path, "remove");
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+        return system_failure(errno, path, "remove");
     return {};
 }
 

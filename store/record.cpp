@@ -29,7 +29,9 @@ void check_payload(Unpacker& in, LeafKind kind, const Entry& entry) {
     }
 }
 
-ShardId read_shard(Unpacker& in) { return ShardId{static_cast<std::uint16_t>(in.number_up_to(kSlotCount - 1))}; }
+ShardId read_shard(Unpacker& in) {
+    return ShardId{static_cast<std::uint16_t>(in.number_up_to(kSlotCount - 1))};
+}
 
 Batch read_batch(Unpacker& in) {
     Batch batch;
@@ -43,7 +45,8 @@ Batch read_batch(Unpacker& in) {
         range.after = Seq{in.number()};
         range.last = Seq{in.number()};
         if (range.last <= range.after) in.reject("an empty range");
-        if (!batch.ranges.empty() && batch.ranges.back().shard >= range.shard) in.reject("ranges out of order");
+        if (!batch.ranges.empty() && batch.ranges.back().shard >= range.shard)
+            in.reject("ranges out of order");
         batch.ranges.push_back(range);
     }
     const std::size_t element_count = in.array();
@@ -116,8 +119,8 @@ Record read_record(Unpacker& in, RecordKind kind) {
 
 }  // namespace
 
-void BatchBuilder::add(std::uint8_t database, std::string_view key, LeafKind kind, std::string_view sub,
-                       const LeafDelta& delta) {
+void BatchBuilder::add(std::uint8_t database, std::string_view key, LeafKind kind,
+                       std::string_view sub, const LeafDelta& delta) {
     Packer packer(operations_, &writers_);
     if (operation_count_ != 0 && database == last_database_ && key == last_key_) {
         packer.nil();
@@ -135,7 +138,8 @@ void BatchBuilder::add(std::uint8_t database, std::string_view key, LeafKind kin
     operation_count_ += 3;
 }
 
-void BatchBuilder::finish(std::string& out, ReplicaId writer, const std::vector<ShardRange>& ranges) {
+void BatchBuilder::finish(std::string& out, ReplicaId writer,
+                          const std::vector<ShardRange>& ranges) {
     const std::size_t writer_index = writers_.index_of(writer);
     Packer packer(out);
     begin(packer, RecordKind::batch, 4);
@@ -169,7 +173,8 @@ Result<Record> decode_record(std::string_view bytes) {
     (void)in.array();
     const std::uint64_t kind = in.number();
     if (!in.failed() && (kind < 1 || kind > 5))
-        return fail(Code::unsupported, "a log record of kind " + std::to_string(kind) + ": a later version wrote it");
+        return fail(Code::unsupported,
+                    "a log record of kind " + std::to_string(kind) + ": a later version wrote it");
     Record record = read_record(in, static_cast<RecordKind>(kind));
     if (auto done = in.done("record"); !done) return std::unexpected(done.error());
     if (Remote* remote = std::get_if<Remote>(&record)) {

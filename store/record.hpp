@@ -1,13 +1,14 @@
 // store/record.hpp — what a log record says: one commit, of ours or of a peer, or a step of a pull.
 //
-// batch   [1, writers, ranges, operations]: the dots (a, b] of one writer in each shard touched, then the operations in
-//         the order applied. These very bytes are published. An operation: leaf key, delta; nil for the database and key
-//         of the operation before it.
+// batch   [1, writers, ranges, operations]: the dots (a, b] of one writer in each shard touched,
+// then the operations in
+//         the order applied. These very bytes are published. An operation: leaf key, delta; nil for
+//         the database and key of the operation before it.
 // remote  [2, source, batch]: a peer's batch, as received.
-// stage   [3, session, clocks, leaves, cursor]: leaf states of a pull's chunk, each at the clock of its shard then.
-// flip    [4, session, clocks]: what is staged under the session joins; the shards' clocks join `clocks`.
-// boot    [5, writer, nonce]: a process began to write here.
-// All MessagePack (crdt/codec.hpp). Kinds and forms are on disk and on the wire: docs/STORAGE.md, docs/PROTOCOL.md.
+// stage   [3, session, clocks, leaves, cursor]: leaf states of a pull's chunk, each at the clock of
+// its shard then. flip    [4, session, clocks]: what is staged under the session joins; the shards'
+// clocks join `clocks`. boot    [5, writer, nonce]: a process began to write here. All MessagePack
+// (crdt/codec.hpp). Kinds and forms are on disk and on the wire: docs/STORAGE.md, docs/PROTOCOL.md.
 #pragma once
 
 #include <string>
@@ -43,7 +44,8 @@ struct Batch {
 // Gathers operations as commands run, and becomes the bytes of a batch.
 class BatchBuilder {
   public:
-    void add(std::uint8_t database, std::string_view key, LeafKind kind, std::string_view sub, const LeafDelta& delta);
+    void add(std::uint8_t database, std::string_view key, LeafKind kind, std::string_view sub,
+             const LeafDelta& delta);
     [[nodiscard]] bool empty() const { return operation_count_ == 0; }
     [[nodiscard]] std::size_t bytes() const { return operations_.size(); }
     // Appends the batch to `out` and begins anew.
@@ -85,7 +87,8 @@ struct Remote {
 using Record = std::variant<Batch, Remote, Stage, Flip, Boot>;
 
 [[nodiscard]] Result<Batch> decode_batch(std::string_view bytes);
-// Lifetime: Remote::batch_bytes points into `bytes`.   Errors: malformed, unsupported (a kind of a later version).
+// Lifetime: Remote::batch_bytes points into `bytes`.   Errors: malformed, unsupported (a kind of a
+// later version).
 [[nodiscard]] Result<Record> decode_record(std::string_view bytes);
 
 void append_remote(std::string& out, std::string_view source, std::string_view batch_bytes);

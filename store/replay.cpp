@@ -1,11 +1,13 @@
-// The part of store/store.hpp that opens a directory, replays the log, and takes in what other replicas wrote.
+// The part of store/store.hpp that opens a directory, replays the log, and takes in what other
+// replicas wrote.
 #include <algorithm>
 
 #include "store/store.hpp"
 
 namespace skerry {
 
-Result<std::unique_ptr<Store>> Store::open(Log& log, const Kv& kv, const StoreOptions& options, WallTime now) {
+Result<std::unique_ptr<Store>> Store::open(Log& log, const Kv& kv, const StoreOptions& options,
+                                           WallTime now) {
     std::unique_ptr<Store> store(new Store(log, kv, options, now));
     const auto meta = store->load();
     if (!meta) return std::unexpected(meta.error());
@@ -13,8 +15,9 @@ Result<std::unique_ptr<Store>> Store::open(Log& log, const Kv& kv, const StoreOp
     if (*meta) {
         state = **meta;
         if (state.shard_count != options.shard_count)
-            return fail(Code::refused, "the data directory was made with " + std::to_string(state.shard_count) +
-                                           " shards, not " + std::to_string(options.shard_count) +
+            return fail(Code::refused, "the data directory was made with " +
+                                           std::to_string(state.shard_count) + " shards, not " +
+                                           std::to_string(options.shard_count) +
                                            ": the number is fixed when a cluster is made");
         if (state.hash_seed != options.hash_seed)
             return fail(Code::refused, "the data directory belongs to a cluster of another name");
@@ -54,11 +57,14 @@ Result<std::optional<StateMeta>> Store::load() {
 
 Result<void> Store::replay(const StateMeta& state) {
     stats_.covered = state.covered;
-    const LogPosition from = std::max(LogPosition{1}, std::min(state.replay_from, state.covered.next()));
+    const LogPosition from =
+        std::max(LogPosition{1}, std::min(state.replay_from, state.covered.next()));
     last_ = state.covered;
     if (log_.last() < state.covered)
-        return fail(Code::corrupt, "the log ends at " + std::to_string(log_.last().value) + " before the checkpoint at " +
-                                       std::to_string(state.covered.value) + ": segment files are missing");
+        return fail(Code::corrupt, "the log ends at " + std::to_string(log_.last().value) +
+                                       " before the checkpoint at " +
+                                       std::to_string(state.covered.value) +
+                                       ": segment files are missing");
     Result<void> outcome;
     const auto read = log_.read(from, [&](LogPosition position, std::string_view body) {
         outcome = replay_record(position, body, position <= state.covered);
@@ -80,7 +86,8 @@ Result<void> Store::replay_record(LogPosition position, std::string_view body, b
     if (!record)
         return fail(record.error().code == Code::unsupported ? Code::unsupported : Code::corrupt,
                     "log record " + std::to_string(position.value) + ": " + record.error().where);
-    if (const Stage* stage = std::get_if<Stage>(&*record)) sessions_[stage->session].push_back(position);
+    if (const Stage* stage = std::get_if<Stage>(&*record))
+        sessions_[stage->session].push_back(position);
     const Flip* flip = std::get_if<Flip>(&*record);
     if (!covered) {
         if (const Batch* batch = std::get_if<Batch>(&*record)) apply_operations(*batch);
@@ -118,13 +125,16 @@ void Store::apply_operations(const Batch& batch) {
         const LeafKey& key = operation.key;
         if (record == nullptr || record->address.database != key.database || record->key != key.key)
             record = &find_or_make(key.database, key.key);
-        // A pull may have brought some shards of the batch already: what is covered is applied or dead.
-        if (!state(record->address.shard).clock.contains(operation.delta.entry.dot())) apply_operation(*record, operation);
+        // A pull may have brought some shards of the batch already: what is covered is applied or
+        // dead.
+        if (!state(record->address.shard).clock.contains(operation.delta.entry.dot()))
+            apply_operation(*record, operation);
     }
     for (const ShardRange& range : batch.ranges) advance(range.shard, {batch.writer, range.last});
 }
 
-void Store::apply_remote(std::string_view source, std::string_view batch_bytes, const Batch& batch) {
+void Store::apply_remote(std::string_view source, std::string_view batch_bytes,
+                         const Batch& batch) {
     close_batch();
     apply_operations(batch);
     const std::size_t header_at = begin_record();
@@ -151,8 +161,8 @@ Result<void> Store::flip(const Flip& flip) {
     return {};
 }
 
-// All stages of a session come from one server, whose clocks only grow: so joining a leaf's later stage at V, not at
-// V with the earlier stage's clock, drops nothing and revives nothing.
+// All stages of a session come from one server, whose clocks only grow: so joining a leaf's later
+// stage at V, not at V with the earlier stage's clock, drops nothing and revives nothing.
 Result<void> Store::join_session(std::uint64_t session) {
     std::vector<Stage> stages;
     for (const LogPosition position : sessions_[session]) {

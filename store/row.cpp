@@ -8,7 +8,8 @@ void append_u16(std::string& out, std::uint16_t value) {
 }
 
 void append_u64(std::string& out, std::uint64_t value) {
-    for (int shift = 56; shift >= 0; shift -= 8) out.push_back(static_cast<char>(value >> shift & 0xff));
+    for (int shift = 56; shift >= 0; shift -= 8)
+        out.push_back(static_cast<char>(value >> shift & 0xff));
 }
 
 std::uint64_t read_u64(std::string_view bytes) {
@@ -78,17 +79,20 @@ std::string elements_end(const RowAddress& address, LeafKind kind) {
 
 Result<RowKey> parse_row_key(std::string_view bytes) {
     const bool is_element = bytes.size() == kElementRowKeyBytes;
-    if (!is_element && bytes.size() != kKeyRowKeyBytes) return fail(Code::corrupt, "row key: length");
+    if (!is_element && bytes.size() != kKeyRowKeyBytes)
+        return fail(Code::corrupt, "row key: length");
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
     RowKey key;
     key.address.shard = ShardId{static_cast<std::uint16_t>(byte(0) << 8 | byte(1))};
     key.address.database = byte(2);
     key.address.order = {read_u64(bytes.substr(3)), read_u64(bytes.substr(11))};
     const unsigned char kind = byte(19);
-    if (is_element != (kind != 0) || (is_element && (!is_known(kind) || is_key_level(static_cast<LeafKind>(kind)))))
+    if (is_element != (kind != 0) ||
+        (is_element && (!is_known(kind) || is_key_level(static_cast<LeafKind>(kind)))))
         return fail(Code::corrupt, "row key: kind");
     if (is_element)
-        key.element = ElementOrder{static_cast<LeafKind>(kind), {read_u64(bytes.substr(20)), read_u64(bytes.substr(28))}};
+        key.element = ElementOrder{static_cast<LeafKind>(kind),
+                                   {read_u64(bytes.substr(20)), read_u64(bytes.substr(28))}};
     return key;
 }
 
@@ -205,8 +209,9 @@ Result<StateMeta> decode_state_meta(std::string_view bytes) {
     (void)in.array();
     const std::uint64_t format = in.number();
     if (!in.failed() && format != kStoreFormat)
-        return fail(Code::unsupported, "the data directory has format " + std::to_string(format) + ", this build reads " +
-                                           std::to_string(kStoreFormat) + ": start the version that wrote it");
+        return fail(Code::unsupported, "the data directory has format " + std::to_string(format) +
+                                           ", this build reads " + std::to_string(kStoreFormat) +
+                                           ": start the version that wrote it");
     StateMeta meta;
     meta.covered = LogPosition{in.number()};
     meta.replay_from = LogPosition{in.number()};

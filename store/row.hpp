@@ -1,13 +1,17 @@
-// store/row.hpp — what lies in the tables of the ordered store: row keys and row values (drawn in docs/STORAGE.md).
+// store/row.hpp — what lies in the tables of the ordered store: row keys and row values (drawn in
+// docs/STORAGE.md).
 //
-// rows       shard 2 | database 1 | order 8 | check 8 | 0                      a key: its bytes, key-level leaves, counts
-//            shard 2 | database 1 | order 8 | check 8 | kind 1 | hash 16       an element: its sub-key and leaf
+// rows       shard 2 | database 1 | order 8 | check 8 | 0                      a key: its bytes,
+// key-level leaves, counts
+//            shard 2 | database 1 | order 8 | check 8 | kind 1 | hash 16       an element: its
+//            sub-key and leaf
 // ix         shard 2 | writer 8 | seq 8       -> row key
 // deadlines  deadline 8                       | row key -> nothing
 // meta       "format", "state", "clock" + shard 2
 //
-// order      slot 14 bits | hash 50 bits: a slot is a range, and a SCAN cursor is an order that survives restarts.
-// check      64 more bits of the same hash. Integers big-endian, so that byte order is numeric order.
+// order      slot 14 bits | hash 50 bits: a slot is a range, and a SCAN cursor is an order that
+// survives restarts. check      64 more bits of the same hash. Integers big-endian, so that byte
+// order is numeric order.
 #pragma once
 
 #include <array>
@@ -26,7 +30,8 @@ namespace skerry {
 
 inline constexpr std::uint8_t kStoreFormat = 1;
 
-// Where a key stands among the keys of its database. Equal for equal keys at every node of a cluster.
+// Where a key stands among the keys of its database. Equal for equal keys at every node of a
+// cluster.
 struct KeyOrder {
     std::uint64_t order = 0;
     std::uint64_t check = 0;
@@ -59,7 +64,8 @@ struct RowAddress {
 };
 [[nodiscard]] std::string key_row_key(const RowAddress& address);
 [[nodiscard]] std::string element_row_key(const RowAddress& address, const ElementOrder& element);
-// The first possible row key at or after `order` in a database of a shard; and the first beyond that database.
+// The first possible row key at or after `order` in a database of a shard; and the first beyond
+// that database.
 [[nodiscard]] std::string rows_from(ShardId shard, std::uint8_t database, std::uint64_t order);
 [[nodiscard]] std::string rows_end(ShardId shard, std::uint8_t database);
 // The bounds of one kind of element of a key, from a hash on.
@@ -100,9 +106,9 @@ struct ElementRow {
 
 // What the meta table holds.
 struct ShardMeta {
-    VersionVector clock;       // V at the checkpoint
-    VersionVector ix_floor;    // no dot at or below it has a row in ix
-    std::uint64_t digest = 0;  // of the live entries
+    VersionVector clock;                               // V at the checkpoint
+    VersionVector ix_floor;                            // no dot at or below it has a row in ix
+    std::uint64_t digest = 0;                          // of the live entries
     std::array<std::uint64_t, kDatabaseCount> keys{};  // existing keys by database
 };
 [[nodiscard]] std::string encode(const ShardMeta& meta);
@@ -110,11 +116,12 @@ struct ShardMeta {
 [[nodiscard]] std::string shard_meta_key(ShardId shard);
 
 struct StateMeta {
-    LogPosition covered;      // the log position whose state this is
-    LogPosition replay_from;  // records from here on may still be needed: staged rows of an open pull
+    LogPosition covered;  // the log position whose state this is
+    LogPosition
+        replay_from;  // records from here on may still be needed: staged rows of an open pull
     std::uint16_t shard_count = 0;
     std::uint64_t hash_seed = 0;
-    Hlc clock;                // no reading before this one was given later
+    Hlc clock;  // no reading before this one was given later
 };
 inline constexpr std::string_view kStateMetaKey = "state";
 [[nodiscard]] std::string encode(const StateMeta& meta);

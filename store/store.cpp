@@ -8,7 +8,8 @@ namespace skerry {
 
 namespace {
 constexpr std::size_t kRecordBytesAimed = std::size_t{1} << 20;
-// The upper half of an id names the replica for good, the lower one its incarnation (node/identity.hpp).
+// The upper half of an id names the replica for good, the lower one its incarnation
+// (node/identity.hpp).
 constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 32; }
 }  // namespace
 
@@ -134,16 +135,19 @@ void Store::for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, Vis
     const auto& elements = record.extra->elements;
     auto next = elements.lower_bound(ElementOrder{kind, from});
     bool more = true;
-    // Visits what is in memory before `end`; a stored row that is in memory too, and perhaps newer there, is passed by.
+    // Visits what is in memory before `end`; a stored row that is in memory too, and perhaps newer
+    // there, is passed by.
     const auto visit_before = [&](const ElementOrder* end) {
-        for (; more && next != elements.end() && next->first.kind == kind && (!end || next->first < *end); ++next)
+        for (; more && next != elements.end() && next->first.kind == kind &&
+               (!end || next->first < *end);
+             ++next)
             more = visit(next->first, next->second);
     };
     KvReader* stored = record.extra->complete ? nullptr : reader();
     if (stored != nullptr) {
         const auto scanned = stored->scan(
-            Table::rows, elements_from(record.address, kind, from), elements_end(record.address, kind),
-            [&](std::string_view key, std::string_view value) {
+            Table::rows, elements_from(record.address, kind, from),
+            elements_end(record.address, kind), [&](std::string_view key, std::string_view value) {
                 const Result<RowKey> place = parse_row_key(key);
                 Result<ElementRow> row = decode_element_row(value);
                 if (!place || !row) {
@@ -152,7 +156,8 @@ void Store::for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, Vis
                 }
                 visit_before(&*place->element);
                 if (more && (next == elements.end() || next->first != *place->element))
-                    more = visit(*place->element, Element{std::move(row->sub), std::move(row->leaf), {}});
+                    more = visit(*place->element,
+                                 Element{std::move(row->sub), std::move(row->leaf), {}});
                 return more;
             });
         if (!scanned) halt(scanned.error());
@@ -160,26 +165,29 @@ void Store::for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, Vis
     visit_before(nullptr);
 }
 
-void Store::visit_stored_keys(ShardId shard, std::uint8_t database, std::uint64_t from, VisitKey visit) {
+void Store::visit_stored_keys(ShardId shard, std::uint8_t database, std::uint64_t from,
+                              VisitKey visit) {
     KvReader* stored = reader();
     std::string at = rows_from(shard, database, from);
     const std::string end = rows_end(shard, database);
     bool again = stored != nullptr;
     while (again) {
         again = false;
-        const auto scanned = stored->scan(Table::rows, at, end, [&](std::string_view key, std::string_view value) {
-            Result<RowKey> place = parse_row_key(key);
-            Result<KeyRow> row = place && !place->element ? decode_key_row(value) : Result<KeyRow>(KeyRow{});
-            if (!place || !row) {
-                halt(place ? row.error() : place.error());
+        const auto scanned =
+            stored->scan(Table::rows, at, end, [&](std::string_view key, std::string_view value) {
+                Result<RowKey> place = parse_row_key(key);
+                Result<KeyRow> row =
+                    place && !place->element ? decode_key_row(value) : Result<KeyRow>(KeyRow{});
+                if (!place || !row) {
+                    halt(place ? row.error() : place.error());
+                    return false;
+                }
+                if (!place->element) return visit(*record_of(place->address, std::move(*row)));
+                // Elements follow their key: go on behind them, however many there are.
+                at = element_row_key(place->address, {static_cast<LeafKind>(0xff), {}});
+                again = true;
                 return false;
-            }
-            if (!place->element) return visit(*record_of(place->address, std::move(*row)));
-            // Elements follow their key: go on behind them, however many there are.
-            at = element_row_key(place->address, {static_cast<LeafKind>(0xff), {}});
-            again = true;
-            return false;
-        });
+            });
         if (!scanned) halt(scanned.error());
         again = again && scanned.has_value();
     }
@@ -192,12 +200,14 @@ void Store::for_each_key(std::uint8_t database, std::uint64_t from, VisitKey vis
         const Keys& keys = shards_[i].keys[database];
         auto next = keys.lower_bound(KeyOrder{from, 0});
         const auto visit_before = [&](const KeyOrder* end) {
-            for (; more && next != keys.end() && (!end || next->first < *end); ++next) more = visit(*next->second);
+            for (; more && next != keys.end() && (!end || next->first < *end); ++next)
+                more = visit(*next->second);
         };
         if (!shards_[i].all_rows)
             visit_stored_keys(ShardId{i}, database, from, [&](const KeyRecord& record) {
                 visit_before(&record.address.order);
-                if (more && (next == keys.end() || next->first != record.address.order)) more = visit(record);
+                if (more && (next == keys.end() || next->first != record.address.order))
+                    more = visit(record);
                 return more;
             });
         visit_before(nullptr);
@@ -234,7 +244,8 @@ std::vector<std::pair<std::uint8_t, std::string>> Store::expired(std::size_t cou
     }
     const bool all_here = std::ranges::all_of(shards_, &ShardState::all_rows);
     if (keys.size() >= count || all_here) return keys;
-    // Rows of what is done stay until a checkpoint: the cursor passes them by, and begins anew every minute.
+    // Rows of what is done stay until a checkpoint: the cursor passes them by, and begins anew
+    // every minute.
     constexpr std::chrono::minutes kWrap{1};
     if (now_ >= deadline_wrap_ + kWrap) {
         deadline_cursor_.clear();
@@ -242,12 +253,13 @@ std::vector<std::pair<std::uint8_t, std::string>> Store::expired(std::size_t cou
     }
     std::vector<std::string> rows;
     if (KvReader* stored = reader()) {
-        const auto scanned = stored->scan(Table::deadlines, deadline_cursor_, deadline_key(now_ + WallTime(1), {}),
-                                          [&](std::string_view key, std::string_view) {
-                                              rows.emplace_back(key.substr(8));
-                                              deadline_cursor_ = std::string(key) + '\0';
-                                              return keys.size() + rows.size() < count;
-                                          });
+        const auto scanned =
+            stored->scan(Table::deadlines, deadline_cursor_, deadline_key(now_ + WallTime(1), {}),
+                         [&](std::string_view key, std::string_view) {
+                             rows.emplace_back(key.substr(8));
+                             deadline_cursor_ = std::string(key) + '\0';
+                             return keys.size() + rows.size() < count;
+                         });
         if (!scanned) halt(scanned.error());
     }
     for (const std::string& row : rows) {
@@ -255,7 +267,8 @@ std::vector<std::pair<std::uint8_t, std::string>> Store::expired(std::size_t cou
         if (!place) continue;
         const Keys& here = state(place->address.shard).keys[place->address.database];
         if (here.contains(place->address.order)) continue;  // the set above knows better
-        if (const auto record = load_record(place->address)) keys.emplace_back(place->address.database, record->key);
+        if (const auto record = load_record(place->address))
+            keys.emplace_back(place->address.database, record->key);
     }
     return keys;
 }
@@ -281,7 +294,12 @@ void Store::advance(ShardId shard, const Dot& dot) {
 }
 
 Store::Change Store::begin_change(KeyRecord& record, LeafKind kind, std::string_view sub) {
-    Change change{.leaf = nullptr, .kind = kind, .order = {kind, {}}, .was_live = false, .old_digest = 0, .old_bytes = 0};
+    Change change{.leaf = nullptr,
+                  .kind = kind,
+                  .order = {kind, {}},
+                  .was_live = false,
+                  .old_digest = 0,
+                  .old_bytes = 0};
     if (is_key_level(kind)) {
         mark_dirty(record, record.row, std::nullopt);
         change.old_bytes = bytes_of_key_row(record);
@@ -356,7 +374,8 @@ void Store::close_batch() {
     std::vector<ShardRange> ranges;
     ranges.reserve(open_ranges_.size());
     for (const auto& [shard, before] : open_ranges_)
-        ranges.push_back({.shard = shard, .after = before, .last = state(shard).clock.at(options_.self)});
+        ranges.push_back(
+            {.shard = shard, .after = before, .last = state(shard).clock.at(options_.self)});
     open_ranges_.clear();
     const std::size_t header_at = begin_record();
     open_batch_.finish(commit_.frames, options_.self, ranges);
@@ -404,19 +423,22 @@ ShardClocks Store::clocks() const {
 ShardClocks Store::durable_clocks() const {
     ShardClocks clocks;
     for (std::uint16_t i = 0; i < options_.shard_count; ++i)
-        if (!shards_[i].durable_clock.empty()) clocks.emplace_back(ShardId{i}, shards_[i].durable_clock);
+        if (!shards_[i].durable_clock.empty())
+            clocks.emplace_back(ShardId{i}, shards_[i].durable_clock);
     return clocks;
 }
 
 bool Store::covers(const ShardClocks& clocks) const {
     return std::ranges::all_of(clocks, [&](const auto& pair) {
-        return pair.first.value < options_.shard_count && shards_[pair.first.value].clock.covers(pair.second);
+        return pair.first.value < options_.shard_count &&
+               shards_[pair.first.value].clock.covers(pair.second);
     });
 }
 
 bool Store::durably_covers(const ShardClocks& clocks) const {
     return std::ranges::all_of(clocks, [&](const auto& pair) {
-        return pair.first.value < options_.shard_count && shards_[pair.first.value].durable_clock.covers(pair.second);
+        return pair.first.value < options_.shard_count &&
+               shards_[pair.first.value].durable_clock.covers(pair.second);
     });
 }
 

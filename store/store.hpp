@@ -1,12 +1,17 @@
-// store/store.hpp — the storage engine: memtable, commits, replay, checkpoints, over a log and an ordered store.
+// store/store.hpp — the storage engine: memtable, commits, replay, checkpoints, over a log and an
+// ordered store.
 //
-// Round    commands and remote batches change the memtable and gather into an open commit; seal() closes it; the driver
-//          makes it durable and says so with committed(). Only then may replies go out and batches be published.
-// Reads    see what is applied, durable or not; KeyRecord::changed says which log position a reply must wait for.
-// Image    freeze() fixes the state at a position; save_some() serialises it in slices, and a row that changes before it
-//          is saved is saved first; the image is written in one transaction, once its position is durable.
-// Halt     an ordered store that cannot be read stops everything: halted() is set, nothing more is sealed.
-// Thread   core thread; Checkpoint::write runs on any one thread beside it.
+// Round    commands and remote batches change the memtable and gather into an open commit; seal()
+// closes it; the driver
+//          makes it durable and says so with committed(). Only then may replies go out and batches
+//          be published.
+// Reads    see what is applied, durable or not; KeyRecord::changed says which log position a reply
+// must wait for. Image    freeze() fixes the state at a position; save_some() serialises it in
+// slices, and a row that changes before it
+//          is saved is saved first; the image is written in one transaction, once its position is
+//          durable.
+// Halt     an ordered store that cannot be read stops everything: halted() is set, nothing more is
+// sealed. Thread   core thread; Checkpoint::write runs on any one thread beside it.
 #pragma once
 
 #include <absl/container/btree_set.h>
@@ -33,8 +38,9 @@ struct StoreOptions {
     WallTime drift_max = HlcClock::kDriftMax;
 };
 
-// A batch of ours as it stands in the stream: after `previous`, under `foreign`, the entries of other writers that the
-// clocks gained since `previous`. The first of a process carries the whole clock.
+// A batch of ours as it stands in the stream: after `previous`, under `foreign`, the entries of
+// other writers that the clocks gained since `previous`. The first of a process carries the whole
+// clock.
 struct Published {
     LogPosition position;
     LogPosition previous;
@@ -53,7 +59,8 @@ struct Commit {
 // One checkpoint on its way to the ordered store. Owns all it needs.
 class Checkpoint {
   public:
-    // All or nothing. May be called again after a failure.   Errors: those of Kv::write.   Thread: any one.
+    // All or nothing. May be called again after a failure.   Errors: those of Kv::write.   Thread:
+    // any one.
     [[nodiscard]] Result<void> write(Kv& kv);
     [[nodiscard]] LogPosition covered() const { return state_.covered; }
     [[nodiscard]] std::size_t row_count() const { return changes_.size(); }
@@ -85,8 +92,10 @@ struct StoreStats {
 class Store {
   public:
     // Reads the clocks, replays the log, and begins the stream of this process.
-    // Errors: corrupt, unsupported, io_failed; refused (another shard count or cluster than the directory was made with).
-    [[nodiscard]] static Result<std::unique_ptr<Store>> open(Log& log, const Kv& kv, const StoreOptions& options,
+    // Errors: corrupt, unsupported, io_failed; refused (another shard count or cluster than the
+    // directory was made with).
+    [[nodiscard]] static Result<std::unique_ptr<Store>> open(Log& log, const Kv& kv,
+                                                             const StoreOptions& options,
                                                              WallTime now);
 
     void set_now(WallTime now) { now_ = now; }
@@ -100,16 +109,19 @@ class Store {
     [[nodiscard]] KeyRecord& find_or_make(std::uint8_t database, std::string_view key);
     // The leaf of an element; an empty one if there is none.
     [[nodiscard]] const Leaf& element(KeyRecord& record, LeafKind kind, std::string_view sub);
-    // Elements of one kind with hash >= from, in order, removed ones too, until `visit` returns false.
+    // Elements of one kind with hash >= from, in order, removed ones too, until `visit` returns
+    // false.
     using VisitElement = absl::FunctionRef<bool(const ElementOrder& order, const Element& element)>;
     void for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, VisitElement visit);
-    // Keys of a database with order >= from, in order, removed ones too, until `visit` returns false.
+    // Keys of a database with order >= from, in order, removed ones too, until `visit` returns
+    // false.
     using VisitKey = absl::FunctionRef<bool(const KeyRecord& record)>;
     void for_each_key(std::uint8_t database, std::uint64_t from, VisitKey visit);
     [[nodiscard]] std::uint64_t key_count(std::uint8_t database) const;
     [[nodiscard]] ElementOrder order_of(LeafKind kind, std::string_view sub) const;
     [[nodiscard]] RowAddress address_of(std::uint8_t database, std::string_view key) const;
-    // Up to `count` keys whose deadline, written by this replica, has come. Each is offered until it goes away.
+    // Up to `count` keys whose deadline, written by this replica, has come. Each is offered until
+    // it goes away.
     [[nodiscard]] std::vector<std::pair<std::uint8_t, std::string>> expired(std::size_t count);
 
     // ---- changing. The mutator maps (leaf seen, dot, hlc) to a LeafDelta.
@@ -129,8 +141,8 @@ class Store {
     // Applies what of the batch is new. Requires: every dependency is covered.
     void apply_remote(std::string_view source, std::string_view batch_bytes, const Batch& batch);
     void stage(const Stage& stage);
-    // Joins all that is staged under the session, each leaf at its own clocks. Requires: the stages are durable.
-    // Errors: io_failed, corrupt: nothing has changed.
+    // Joins all that is staged under the session, each leaf at its own clocks. Requires: the stages
+    // are durable. Errors: io_failed, corrupt: nothing has changed.
     [[nodiscard]] Result<void> flip(const Flip& flip);
     void drop_session(std::uint64_t session) { sessions_.erase(session); }
 
@@ -169,7 +181,8 @@ class Store {
     LogPosition checkpointed();
     // Drops clean rows until memory is within its limit or `row_count` rows were looked at.
     void evict(std::size_t row_count);
-    // More in memory than may be, and nothing to drop: clients must wait for the checkpoint.
+    // More in memory than may be: clients must be slowed until a checkpoint and eviction have made
+    // room.
     [[nodiscard]] bool overloaded() const;
 
     [[nodiscard]] const std::optional<Error>& halted() const { return halted_; }
@@ -193,15 +206,18 @@ class Store {
     // What the meta table says; nullopt: a new directory.
     [[nodiscard]] Result<std::optional<StateMeta>> load();
     [[nodiscard]] Result<void> replay(const StateMeta& state);
-    [[nodiscard]] Result<void> replay_record(LogPosition position, std::string_view body, bool covered);
+    [[nodiscard]] Result<void> replay_record(LogPosition position, std::string_view body,
+                                             bool covered);
     void begin_stream();
 
     [[nodiscard]] ShardState& state(ShardId shard) { return shards_[shard.value]; }
     [[nodiscard]] KvReader* reader();
     [[nodiscard]] std::unique_ptr<KeyRecord> load_record(const RowAddress& address);
     // nullptr: there is none, in memory or beyond.
-    [[nodiscard]] Element* find_element(KeyRecord& record, const ElementOrder& order, std::string_view sub);
-    void visit_stored_keys(ShardId shard, std::uint8_t database, std::uint64_t from, VisitKey visit);
+    [[nodiscard]] Element* find_element(KeyRecord& record, const ElementOrder& order,
+                                        std::string_view sub);
+    void visit_stored_keys(ShardId shard, std::uint8_t database, std::uint64_t from,
+                           VisitKey visit);
     KeyRecord& insert(std::unique_ptr<KeyRecord> record);
     // Drops what is clean of the record; true: all of it, the record is gone.
     bool evict_record(ShardState& shard, Keys& keys, Keys::iterator place);
@@ -217,7 +233,8 @@ class Store {
     [[nodiscard]] Dot next_dot(ShardId shard);
 
     void close_batch();
-    // Room for a frame's header at the end of the commit; the body follows; end_record() numbers and seals it.
+    // Room for a frame's header at the end of the commit; the body follows; end_record() numbers
+    // and seals it.
     [[nodiscard]] std::size_t begin_record();
     void end_record(std::size_t header_at);
     void apply_operations(const Batch& batch);
@@ -246,7 +263,7 @@ class Store {
     std::vector<ShardId> commit_shards_;
     std::vector<bool> in_commit_;  // by shard
     bool replaying_ = false;
-    LogPosition last_;     // the last record closed
+    LogPosition last_;  // the last record closed
     LogPosition durable_;
     LogPosition last_published_;
     std::map<ShardId, VersionVector> foreign_;  // gained since the last published record
@@ -257,7 +274,7 @@ class Store {
     Generation generation_ = 1;
     Generation completed_ = 0;
     std::vector<DirtyRow> dirty_;
-    KvBatch old_rows_;     // index and deadline rows that the next image replaces
+    KvBatch old_rows_;  // index and deadline rows that the next image replaces
     std::vector<DirtyRow> frozen_;
     std::size_t saved_count_ = 0;
     std::shared_ptr<Checkpoint> image_;
@@ -265,7 +282,7 @@ class Store {
     std::optional<ShardClocks> stable_cut_;
 
     absl::btree_set<std::pair<WallTime, RowAddress>> deadlines_;  // of records in memory
-    std::string deadline_cursor_;   // in the table of deadlines
+    std::string deadline_cursor_;                                 // in the table of deadlines
     WallTime deadline_wrap_{};
     RowAddress hand_;  // where eviction goes on
 };

@@ -1,7 +1,9 @@
-// tests/seeds.hpp — random tests that can be played again: a seed a run, and the command that replays a failure.
+// tests/seeds.hpp — random tests that can be played again: a seed a run, and the command that
+// replays a failure.
 //
 // Shape    without SKERRY_SEED the seeds 1, 2, ... count are run; with it that one alone.
-// Source   the generator is SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
+// Source   the generator is SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
+// Generators", 2014.
 #pragma once
 
 #include <cerrno>
@@ -42,7 +44,8 @@ void for_each_seed(std::uint64_t count, Body body) {
     const std::string test = Catch::getResultCapture().getCurrentTestName();
     for (std::uint64_t seed = first; seed < first + count; ++seed) {
         // In two lines, because Catch2 breaks longer ones where a shell would not join them again.
-        INFO("replay: SKERRY_SEED=" << seed << ' ' << program_invocation_name << " \\\n'" << test << '\'');
+        INFO("replay: SKERRY_SEED=" << seed << ' ' << program_invocation_name << " \\\n'" << test
+                                    << '\'');
         Random random(seed);
         body(random);
     }

@@ -24,7 +24,8 @@ Result<Payload> decode(const Entry& entry) {
 std::optional<Winner> read(const Leaf& deadlines, const Leaf& string) {
     std::optional<Winner> winner;
     const auto offer = [&winner](WallTime at, ReplicaId replica) {
-        if (!winner || at > winner->at || (at == winner->at && replica > winner->replica)) winner = Winner{at, replica};
+        if (!winner || at > winner->at || (at == winner->at && replica > winner->replica))
+            winner = Winner{at, replica};
     };
     std::vector<Dot> covered;
     for (const Entry& entry : deadlines) {
@@ -60,7 +61,11 @@ LeafDelta set(const Leaf& seen, const Leaf& string_seen, const Dot& dot, Hlc now
 }
 
 LeafDelta remove(const Leaf& seen, const Dot& dot, Hlc now) {
-    return {.entry = {.replica = dot.replica, .seq = dot.seq, .hlc = now, .removed = true, .payload = {}},
+    return {.entry = {.replica = dot.replica,
+                      .seq = dot.seq,
+                      .hlc = now,
+                      .removed = true,
+                      .payload = {}},
             .superseded = seen.dots_of_others(dot.replica)};
 }
 

@@ -1,6 +1,7 @@
 // crdt/types/deadline.hpp — when a key expires: the longest time to live wins.
 //
-// Leaf     a live entry holds a wall time (value::kNoDeadline = PERSIST) and the epochs of the string bases that its
+// Leaf     a live entry holds a wall time (value::kNoDeadline = PERSIST) and the epochs of the
+// string bases that its
 //          EXPIRE had seen: their own deadlines (SET ... EX, or none) no longer count.
 // Wins     among what is left, the latest time; a SET without a time to live counts as infinite.
 // Cost     O(writers of that leaf + live bases of the key's string).
@@ -22,14 +23,16 @@ struct Payload {
 };
 [[nodiscard]] Result<Payload> decode(const Entry& entry);
 
-// When the key expires, and the replica that wrote that deadline and so issues the removal. nullopt: never.
+// When the key expires, and the replica that wrote that deadline and so issues the removal.
+// nullopt: never.
 struct Winner {
     WallTime at{};
     ReplicaId replica;
 };
 [[nodiscard]] std::optional<Winner> read(const Leaf& deadlines, const Leaf& string);
 
-[[nodiscard]] LeafDelta set(const Leaf& seen, const Leaf& string_seen, const Dot& dot, Hlc now, WallTime at);
+[[nodiscard]] LeafDelta set(const Leaf& seen, const Leaf& string_seen, const Dot& dot, Hlc now,
+                            WallTime at);
 [[nodiscard]] LeafDelta remove(const Leaf& seen, const Dot& dot, Hlc now);
 
 }  // namespace skerry::deadline

@@ -4,7 +4,11 @@ namespace skerry::disable_wins {
 
 namespace {
 LeafDelta write(const Leaf& seen, const Dot& dot, Hlc now, char mark) {
-    return {.entry = {.replica = dot.replica, .seq = dot.seq, .hlc = now, .removed = false, .payload = {mark}},
+    return {.entry = {.replica = dot.replica,
+                      .seq = dot.seq,
+                      .hlc = now,
+                      .removed = false,
+                      .payload = {mark}},
             .superseded = seen.dots_of_others(dot.replica)};
 }
 }  // namespace

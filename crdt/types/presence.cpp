@@ -10,7 +10,11 @@ Hlc latest(const Leaf& leaf) {
 }
 
 LeafDelta add(const Leaf& seen, const Dot& dot, Hlc now) {
-    return {.entry = {.replica = dot.replica, .seq = dot.seq, .hlc = now, .removed = false, .payload = {}},
+    return {.entry = {.replica = dot.replica,
+                      .seq = dot.seq,
+                      .hlc = now,
+                      .removed = false,
+                      .payload = {}},
             .superseded = seen.dots_of_others(dot.replica)};
 }
 

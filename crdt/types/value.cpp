@@ -14,10 +14,11 @@ namespace skerry::value {
 
 namespace {
 
-static_assert(std::numeric_limits<long double>::digits >= 64, "reals need 64 bits of mantissa to read alike everywhere");
+static_assert(std::numeric_limits<long double>::digits >= 64,
+              "reals need 64 bits of mantissa to read alike everywhere");
 
-// A payload is: a byte of flags; then, if any of kNumbers is set, one MessagePack array of the parts named, in this
-// order; then the base, raw, to the end.
+// A payload is: a byte of flags; then, if any of kNumbers is set, one MessagePack array of the
+// parts named, in this order; then the base, raw, to the end.
 enum Flag : unsigned char {
     kBase = 1,
     kDeadline = 2,
@@ -38,7 +39,8 @@ void pack_real(Packer& packer, const Amount& amount) {
     int exponent = 0;
     const long double fraction = std::frexp(std::fabs(amount.real), &exponent);
     packer.number(static_cast<std::uint64_t>(std::ldexp(fraction, 64)));
-    packer.number(static_cast<std::uint64_t>(exponent + 32768) << 1 | (std::signbit(amount.real) ? 1 : 0));
+    packer.number(static_cast<std::uint64_t>(exponent + 32768) << 1 |
+                  (std::signbit(amount.real) ? 1 : 0));
     packer.number(amount.real_count);
 }
 
@@ -50,7 +52,8 @@ Uint128 unpack128(Unpacker& in) {
 void unpack_real(Unpacker& in, Amount& amount) {
     const std::uint64_t mantissa = in.number();
     const std::uint64_t exponent_and_sign = in.number_up_to(0x1ffff);
-    amount.real = std::ldexp(static_cast<long double>(mantissa), static_cast<int>(exponent_and_sign >> 1) - 32768 - 64);
+    amount.real = std::ldexp(static_cast<long double>(mantissa),
+                             static_cast<int>(exponent_and_sign >> 1) - 32768 - 64);
     if (!std::isfinite(amount.real)) in.reject("a real is out of range");
     if (exponent_and_sign & 1) amount.real = -amount.real;
     amount.real_count = in.number();
@@ -67,24 +70,27 @@ void raise(std::vector<Cancel>& cancels, const Cancel& cancel) {
     }
 }
 
-// Our own log and checked peers wrote it: a payload that does not decode here is a broken invariant.
+// Our own log and checked peers wrote it: a payload that does not decode here is a broken
+// invariant.
 Payload decoded(const Entry& entry) {
     Result<Payload> payload = decode(entry);
     ASSERT(payload.has_value());
     return std::move(*payload);
 }
 
-// Every cancel that a write which has seen `seen` must carry: the ones held there, and of each other writer's live
-// entry all that it has added.
+// Every cancel that a write which has seen `seen` must carry: the ones held there, and of each
+// other writer's live entry all that it has added.
 std::vector<Cancel> cancels_of(const Leaf& seen, ReplicaId self) {
     std::vector<Cancel> cancels;
     for (const Entry& entry : seen) {
         if (entry.removed && entry.payload.empty()) continue;
         const Payload payload = decoded(entry);
         for (const Cancel& cancel : payload.cancels) raise(cancels, cancel);
-        if (entry.live() && entry.replica != self) raise(cancels, {entry.replica, payload.epoch, payload.added});
+        if (entry.live() && entry.replica != self)
+            raise(cancels, {entry.replica, payload.epoch, payload.added});
     }
-    // Its own epochs end with the entry that this write replaces; but a peer that has not seen it needs the others.
+    // Its own epochs end with the entry that this write replaces; but a peer that has not seen it
+    // needs the others.
     std::erase_if(cancels, [self](const Cancel& c) { return c.replica == self; });
     return cancels;
 }
@@ -164,7 +170,8 @@ std::string encode(const Payload& payload, Seq entry_seq) {
     if (parts != 0) {
         Packer packer(out);
         packer.array(parts);
-        if (flags & kDeadline) packer.number(static_cast<std::uint64_t>(payload.base->deadline.count()));
+        if (flags & kDeadline)
+            packer.number(static_cast<std::uint64_t>(payload.base->deadline.count()));
         if (flags & kEpoch) packer.number(payload.epoch.value);
         if (flags & kCounts) {
             pack(packer, payload.added.up);
@@ -214,7 +221,8 @@ Result<Payload> decode(const Entry& entry) {
                 cancel.amount.up = unpack128(in);
                 cancel.amount.down = unpack128(in);
                 unpack_real(in, cancel.amount);
-                if (!payload.cancels.empty() && payload.cancels.back().replica >= cancel.replica) in.reject("cancels");
+                if (!payload.cancels.empty() && payload.cancels.back().replica >= cancel.replica)
+                    in.reject("cancels");
                 payload.cancels.push_back(cancel);
             }
         }
@@ -247,9 +255,11 @@ Reading read(const Leaf& leaf) {
     const Entry* winner = nullptr;
     for (const auto& [entry, payload] : entries) {
         if (entry->removed) continue;
-        const auto cancel = std::ranges::find_if(
-            cancels, [&](const Cancel& c) { return c.replica == entry->replica && c.epoch == payload.epoch; });
-        const Amount rest = cancel == cancels.end() ? payload.added : less(payload.added, cancel->amount);
+        const auto cancel = std::ranges::find_if(cancels, [&](const Cancel& c) {
+            return c.replica == entry->replica && c.epoch == payload.epoch;
+        });
+        const Amount rest =
+            cancel == cancels.end() ? payload.added : less(payload.added, cancel->amount);
         const bool base_lives = payload.base && cancel == cancels.end();
         if (!base_lives && rest.zero()) continue;
         reading.exists = true;
@@ -271,7 +281,8 @@ std::optional<std::string> text(const Reading& reading) {
     if (!reading.exists) return std::nullopt;
     if (!reading.counted()) return std::string(reading.base.value_or("0"));
     if (reading.sum.real_count == 0) {
-        const auto base = reading.base ? parse_integer(*reading.base) : std::optional<std::int64_t>(0);
+        const auto base =
+            reading.base ? parse_integer(*reading.base) : std::optional<std::int64_t>(0);
         if (base) return format_integer(*base + reading.integers);
     }
     const auto base = reading.base ? parse_real(*reading.base) : std::optional<long double>(0);
@@ -282,10 +293,12 @@ std::optional<std::string> text(const Reading& reading) {
 Result<std::int64_t> integer(const Reading& reading) {
     if (!reading.exists) return 0;
     if (reading.sum.real_count == 0) {
-        const auto base = reading.base ? parse_integer(*reading.base) : std::optional<std::int64_t>(0);
+        const auto base =
+            reading.base ? parse_integer(*reading.base) : std::optional<std::int64_t>(0);
         if (!base) return fail(Code::not_a_number, "value is not an integer or out of range");
         const Int128 sum = *base + reading.integers;
-        if (sum < std::numeric_limits<std::int64_t>::min() || sum > std::numeric_limits<std::int64_t>::max())
+        if (sum < std::numeric_limits<std::int64_t>::min() ||
+            sum > std::numeric_limits<std::int64_t>::max())
             return fail(Code::out_of_range, "value is not an integer or out of range");
         return static_cast<std::int64_t>(sum);
     }
@@ -383,11 +396,13 @@ std::optional<std::int64_t> parse_integer(std::string_view text) {
 }
 
 std::optional<long double> parse_real(std::string_view text) {
-    if (text.empty() || text.size() > 5000 || std::isspace(static_cast<unsigned char>(text[0]))) return std::nullopt;
+    if (text.empty() || text.size() > 5000 || std::isspace(static_cast<unsigned char>(text[0])))
+        return std::nullopt;
     const std::string terminated(text);
     char* end = nullptr;
     const long double number = std::strtold(terminated.c_str(), &end);
-    if (end != terminated.c_str() + terminated.size() || std::isnan(number) || std::isinf(number)) return std::nullopt;
+    if (end != terminated.c_str() + terminated.size() || std::isnan(number) || std::isinf(number))
+        return std::nullopt;
     return number;
 }
 

@@ -1,16 +1,23 @@
-// crdt/types/value.hpp — the value of a string key or hash field: a last-writer-wins register that can count.
+// crdt/types/value.hpp — the value of a string key or hash field: a last-writer-wins register that
+// can count.
 //
-// Leaf     a live entry holds an optional base (the bytes of a SET, with the deadline that the SET gave), the epoch
-//          it belongs to, and what its writer has added since. Any entry, a REMOVED marker too, may hold cancels:
-//          (writer, epoch) -> the amount of that writer which SET, DEL or expiry had seen.
-// Value    the winning base + the sum over writers of (added - the greatest cancel any entry holds for that writer
-//          and epoch). A base whose epoch is cancelled is dead. Greatest HLC wins, then replica, then the bytes.
-// Epoch    the dot of the SET, or of the first increment after the writer's entry was superseded or removed. So a
+// Leaf     a live entry holds an optional base (the bytes of a SET, with the deadline that the SET
+// gave), the epoch
+//          it belongs to, and what its writer has added since. Any entry, a REMOVED marker too, may
+//          hold cancels: (writer, epoch) -> the amount of that writer which SET, DEL or expiry had
+//          seen.
+// Value    the winning base + the sum over writers of (added - the greatest cancel any entry holds
+// for that writer
+//          and epoch). A base whose epoch is cancelled is dead. Greatest HLC wins, then replica,
+//          then the bytes.
+// Epoch    the dot of the SET, or of the first increment after the writer's entry was superseded or
+// removed. So a
 //          base stands at the birth of its epoch, and whoever cancels the epoch has seen the base.
-// Exact    increments and decrements are held apart, in 128 bits; reals as 80-bit sums with their count.
-// Cost     O(writers of that leaf).
-// Source   observed-reset counters: Weidner, Almeida, "An Oblivious Observed-Reset Embeddable Replicated Counter",
-//          PaPoC 2022. Differs: the maximum of cancels belongs to the interpretation, not to the join.
+// Exact    increments and decrements are held apart, in 128 bits; reals as 80-bit sums with their
+// count. Cost     O(writers of that leaf). Source   observed-reset counters: Weidner, Almeida, "An
+// Oblivious Observed-Reset Embeddable Replicated Counter",
+//          PaPoC 2022. Differs: the maximum of cancels belongs to the interpretation, not to the
+//          join.
 #pragma once
 
 #include <optional>
@@ -29,7 +36,8 @@ __extension__ using Uint128 = unsigned __int128;
 // A deadline that never comes; SET without a time to live says so, as does PERSIST.
 inline constexpr WallTime kNoDeadline = WallTime::max();
 
-// What one writer has added in one epoch, or how much of it is cancelled. Every part only grows, `real` with its count.
+// What one writer has added in one epoch, or how much of it is cancelled. Every part only grows,
+// `real` with its count.
 struct Amount {
     Uint128 up = 0;
     Uint128 down = 0;
@@ -71,20 +79,23 @@ struct Reading {
     std::optional<std::string_view> base;  // of the winning entry
     Amount sum;                            // of all writers, what is cancelled taken off
     Int128 integers = 0;                   // sum.up - sum.down
-    Hlc birth;                             // the latest epoch's beginning: decides between types of one key
-    std::vector<Dot> base_epochs;          // (writer, epoch) of every live base, the winner's too
-    WallTime deadline = WallTime::min();   // the longest that a live base gave; min() if there is no base
+    Hlc birth;                     // the latest epoch's beginning: decides between types of one key
+    std::vector<Dot> base_epochs;  // (writer, epoch) of every live base, the winner's too
+    WallTime deadline =
+        WallTime::min();  // the longest that a live base gave; min() if there is no base
 
     [[nodiscard]] bool counted() const { return !sum.zero(); }
 };
 [[nodiscard]] Reading read(const Leaf& leaf);
 
-// The value as text, the increments added to the base. nullopt: absent. Increments on a base that is no number are hidden.
+// The value as text, the increments added to the base. nullopt: absent. Increments on a base that
+// is no number are hidden.
 [[nodiscard]] std::optional<std::string> text(const Reading& reading);
 // For the common case of one plain base: no copy. nullopt: use text(read(leaf)).
 [[nodiscard]] std::optional<std::string_view> plain(const Leaf& leaf);
 
-// The whole value as an integer of 64 bits. Errors: not_a_number (an absent value reads as 0), out_of_range.
+// The whole value as an integer of 64 bits. Errors: not_a_number (an absent value reads as 0),
+// out_of_range.
 [[nodiscard]] Result<std::int64_t> integer(const Reading& reading);
 [[nodiscard]] Result<long double> real(const Reading& reading);
 
@@ -98,7 +109,8 @@ struct Reading {
 [[nodiscard]] Amount amount_of(std::int64_t increment);
 [[nodiscard]] Amount amount_of_real(long double increment);
 
-// Redis's own forms: decimal without exponent, at most 17 digits behind the point, no trailing zeros.
+// Redis's own forms: decimal without exponent, at most 17 digits behind the point, no trailing
+// zeros.
 [[nodiscard]] std::string format_real(long double number);
 [[nodiscard]] std::optional<std::int64_t> parse_integer(std::string_view text);
 [[nodiscard]] std::optional<long double> parse_real(std::string_view text);

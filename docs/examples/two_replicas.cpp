@@ -1,4 +1,5 @@
-// docs/examples/two_replicas.cpp — two replicas in one program: both write while apart, exchange bytes, and agree.
+// docs/examples/two_replicas.cpp — two replicas in one program: both write while apart, exchange
+// bytes, and agree.
 #include <cstdlib>
 #include <iostream>
 #include <string>
@@ -11,8 +12,10 @@ namespace {
 template <class T>
 T must(skerry::Result<T> result) {
     if (result) {
-        if constexpr (!std::is_void_v<T>) return std::move(*result);
-        else return;
+        if constexpr (!std::is_void_v<T>)
+            return std::move(*result);
+        else
+            return;
     }
     std::cerr << result.error().text() << '\n';
     std::exit(1);
@@ -44,7 +47,7 @@ int main(int argc, char** argv) {
 
     must(phone.set_remove("cart", "bread"));  // apart: one removes it,
     must(phone.add("visits", 10));
-    must(laptop.set_add("cart", "bread"));    // the other adds it again
+    must(laptop.set_add("cart", "bread"));  // the other adds it again
     must(laptop.add("visits", 100));
     pull(phone, laptop);
     pull(laptop, phone);

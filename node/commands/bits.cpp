@@ -13,7 +13,8 @@ constexpr std::uint64_t kBitsMax = std::uint64_t{kValueBytesMax} * 8;
 constexpr std::string_view kBadOffset = "ERR bit offset is not an integer or out of range";
 
 [[nodiscard]] unsigned byte_at(std::string_view bytes, std::uint64_t index) {
-    return index < bytes.size() ? static_cast<unsigned char>(bytes[static_cast<std::size_t>(index)]) : 0U;
+    return index < bytes.size() ? static_cast<unsigned char>(bytes[static_cast<std::size_t>(index)])
+                                : 0U;
 }
 
 [[nodiscard]] unsigned bit_at(std::string_view bytes, std::uint64_t bit) {
@@ -30,7 +31,8 @@ void put_bit(std::string& bytes, std::uint64_t bit, unsigned value) {
 [[nodiscard]] std::optional<std::uint64_t> bit_offset(CommandContext& c, std::string_view text) {
     const auto offset = integer(c, text, kBadOffset);
     if (!offset) return std::nullopt;
-    if (*offset >= 0 && static_cast<std::uint64_t>(*offset) < kBitsMax) return static_cast<std::uint64_t>(*offset);
+    if (*offset >= 0 && static_cast<std::uint64_t>(*offset) < kBitsMax)
+        return static_cast<std::uint64_t>(*offset);
     c.reply.error(kBadOffset);
     return std::nullopt;
 }
@@ -49,7 +51,9 @@ struct RangeOptions {
 
     [[nodiscard]] BitRange over(std::size_t bytes) const {
         const auto total = static_cast<std::int64_t>(bytes) * (bits ? 8 : 1);
-        const auto from_end = [total](std::int64_t at) { return at < 0 ? std::max<std::int64_t>(at + total, 0) : at; };
+        const auto from_end = [total](std::int64_t at) {
+            return at < 0 ? std::max<std::int64_t>(at + total, 0) : at;
+        };
         if (first < 0 && last < 0 && first > last) return {};
         const std::int64_t begin = from_end(first);
         const std::int64_t end = std::min(from_end(last), total - 1);
@@ -99,7 +103,8 @@ struct RangeOptions {
     const unsigned skip = wanted != 0 ? 0x00U : 0xffU;
     std::int64_t bit = range.begin;
     while (bit <= range.end) {
-        if (bit % 8 == 0 && bit + 7 <= range.end && byte_at(bytes, static_cast<std::uint64_t>(bit / 8)) == skip) {
+        if (bit % 8 == 0 && bit + 7 <= range.end &&
+            byte_at(bytes, static_cast<std::uint64_t>(bit / 8)) == skip) {
             bit += 8;
         } else if (bit_at(bytes, static_cast<std::uint64_t>(bit)) == wanted) {
             return bit;
@@ -127,19 +132,23 @@ struct FieldOperation {
     const auto width = known ? value::parse_integer(text.substr(1)) : std::nullopt;
     operation.is_signed = known && text[0] == 'i';
     if (!width || *width < 1 || *width > (operation.is_signed ? 64 : 63)) {
-        c.reply.error("ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.");
+        c.reply.error(
+            "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported "
+            "but i64 is.");
         return false;
     }
     operation.width = static_cast<unsigned>(*width);
     return true;
 }
 
-[[nodiscard]] bool parse_offset(CommandContext& c, std::string_view text, FieldOperation& operation) {
+[[nodiscard]] bool parse_offset(CommandContext& c, std::string_view text,
+                                FieldOperation& operation) {
     const bool scaled = text.starts_with('#');
     const auto offset = integer(c, scaled ? text.substr(1) : text, kBadOffset);
     if (!offset) return false;
     std::int64_t at = *offset;
-    if (at < 0 || (scaled && __builtin_mul_overflow(at, static_cast<std::int64_t>(operation.width), &at)) ||
+    if (at < 0 ||
+        (scaled && __builtin_mul_overflow(at, static_cast<std::int64_t>(operation.width), &at)) ||
         static_cast<std::uint64_t>(at) + operation.width > kBitsMax) {
         c.reply.error(kBadOffset);
         return false;
@@ -148,7 +157,8 @@ struct FieldOperation {
     return true;
 }
 
-[[nodiscard]] std::optional<std::vector<FieldOperation>> field_operations(CommandContext& c, bool may_write) {
+[[nodiscard]] std::optional<std::vector<FieldOperation>> field_operations(CommandContext& c,
+                                                                          bool may_write) {
     std::vector<FieldOperation> operations;
     Overflow overflow = Overflow::wrap;
     for (std::size_t i = 2; i < c.count();) {
@@ -175,7 +185,8 @@ struct FieldOperation {
             return std::nullopt;
         }
         operation.action = reads ? Action::get : c.says(i, "SET") ? Action::set : Action::increment;
-        if (!parse_type(c, c.args[i + 1], operation) || !parse_offset(c, c.args[i + 2], operation)) return std::nullopt;
+        if (!parse_type(c, c.args[i + 1], operation) || !parse_offset(c, c.args[i + 2], operation))
+            return std::nullopt;
         if (!reads) {
             const auto argument = integer(c, c.args[i + 3]);
             if (!argument) return std::nullopt;
@@ -191,21 +202,25 @@ using Wide = value::Int128;
 
 [[nodiscard]] Wide read_field(std::string_view bytes, const FieldOperation& operation) {
     std::uint64_t bits = 0;
-    for (unsigned i = 0; i < operation.width; ++i) bits = bits << 1 | bit_at(bytes, operation.offset + i);
+    for (unsigned i = 0; i < operation.width; ++i)
+        bits = bits << 1 | bit_at(bytes, operation.offset + i);
     const bool negative = operation.is_signed && (bits >> (operation.width - 1) & 1U) != 0;
-    return negative ? static_cast<Wide>(bits) - (Wide{1} << operation.width) : static_cast<Wide>(bits);
+    return negative ? static_cast<Wide>(bits) - (Wide{1} << operation.width)
+                    : static_cast<Wide>(bits);
 }
 
 void write_field(std::string& bytes, const FieldOperation& operation, Wide number) {
     const auto bits = static_cast<std::uint64_t>(number);
     for (unsigned i = 0; i < operation.width; ++i)
-        put_bit(bytes, operation.offset + i, static_cast<unsigned>(bits >> (operation.width - 1 - i) & 1U));
+        put_bit(bytes, operation.offset + i,
+                static_cast<unsigned>(bits >> (operation.width - 1 - i) & 1U));
 }
 
 // Brings the number into the field's range as the operation says; nullopt: it fails.
 [[nodiscard]] std::optional<Wide> fitted(Wide number, const FieldOperation& operation) {
     const Wide least = operation.is_signed ? -(Wide{1} << (operation.width - 1)) : Wide{0};
-    const Wide most = (Wide{1} << (operation.is_signed ? operation.width - 1 : operation.width)) - 1;
+    const Wide most =
+        (Wide{1} << (operation.is_signed ? operation.width - 1 : operation.width)) - 1;
     if (number >= least && number <= most) return number;
     if (operation.overflow == Overflow::fail) return std::nullopt;
     if (operation.overflow == Overflow::saturate) return number < least ? least : most;
@@ -221,9 +236,9 @@ void write_field(std::string& bytes, const FieldOperation& operation, Wide numbe
     if (operation.action == Action::get) return old;
     // An unsigned field is set to a negative number's bits, as in Redis.
     const bool sets = operation.action == Action::set;
-    const Wide wanted = !sets                                              ? old + operation.argument
-                        : operation.is_signed || operation.argument >= 0 ? Wide{operation.argument}
-                                                                         : static_cast<Wide>(static_cast<std::uint64_t>(operation.argument));
+    Wide wanted = sets ? Wide{operation.argument} : old + operation.argument;
+    if (sets && !operation.is_signed)
+        wanted = static_cast<Wide>(static_cast<std::uint64_t>(operation.argument));
     const auto result = fitted(wanted, operation);
     if (!result) return std::nullopt;
     write_field(bytes, operation, *result);
@@ -236,7 +251,8 @@ void bitfield_generic(CommandContext& c, bool may_write) {
     std::string bytes = c.db.get(c.database(), c.args[1]).value_or(std::string());
     std::uint64_t bits_needed = 0;
     for (const FieldOperation& operation : *operations)
-        if (operation.action != Action::get) bits_needed = std::max(bits_needed, operation.offset + operation.width);
+        if (operation.action != Action::get)
+            bits_needed = std::max(bits_needed, operation.offset + operation.width);
     const std::size_t bytes_needed = static_cast<std::size_t>((bits_needed + 7) / 8);
     if (bytes.size() < bytes_needed) bytes.resize(bytes_needed, '\0');
     c.reply.array(operations->size());
@@ -257,7 +273,8 @@ enum class BitOperation : std::uint8_t { all, any, odd, inverse };
     return std::nullopt;
 }
 
-[[nodiscard]] std::string combined(const std::vector<std::string>& sources, BitOperation operation) {
+[[nodiscard]] std::string combined(const std::vector<std::string>& sources,
+                                   BitOperation operation) {
     std::size_t longest = 0;
     for (const std::string& source : sources) longest = std::max(longest, source.size());
     std::string result(longest, '\0');
@@ -288,7 +305,8 @@ void getbit(CommandContext& c) {
 void setbit(CommandContext& c) {
     const auto offset = bit_offset(c, c.args[2]);
     if (!offset) return;
-    if (c.args[3] != "0" && c.args[3] != "1") return c.reply.error("ERR bit is not an integer or out of range");
+    if (c.args[3] != "0" && c.args[3] != "1")
+        return c.reply.error("ERR bit is not an integer or out of range");
     if (!typed(c, c.args[1], KeyType::string)) return;
     std::string bytes = c.db.get(c.database(), c.args[1]).value_or(std::string());
     const auto bytes_needed = static_cast<std::size_t>(*offset / 8 + 1);

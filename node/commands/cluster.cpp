@@ -1,7 +1,8 @@
 // node/commands/cluster.cpp — the cluster as a Redis Cluster client wants to see it.
 //
-// Every node of a region holds every slot and takes writes. A cluster client wants one master for each slot: it is
-// told that the node it asks is the master of all and that the others of the region are its replicas.
+// Every node of a region holds every slot and takes writes. A cluster client wants one master for
+// each slot: it is told that the node it asks is the master of all and that the others of the
+// region are its replicas.
 #include <algorithm>
 #include <array>
 
@@ -16,9 +17,11 @@ constexpr std::int64_t kLastSlot = kSlotCount - 1;
 void cluster_info(CommandContext& c) {
     const std::string nodes = std::to_string(c.node.nodes(c.connection).size());
     c.reply.verbatim("txt",
-                     "cluster_enabled:1\r\ncluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_slots_ok:16384\r\n"
+                     "cluster_enabled:1\r\ncluster_state:ok\r\ncluster_slots_assigned:"
+                     "16384\r\ncluster_slots_ok:16384\r\n"
                      "cluster_slots_pfail:0\r\ncluster_slots_fail:0\r\ncluster_known_nodes:" +
-                         nodes + "\r\ncluster_size:1\r\ncluster_current_epoch:1\r\ncluster_my_epoch:1\r\n");
+                         nodes +
+                         "\r\ncluster_size:1\r\ncluster_current_epoch:1\r\ncluster_my_epoch:1\r\n");
 }
 
 void cluster_my_id(CommandContext& c) {
@@ -87,9 +90,11 @@ void cluster_nodes(CommandContext& c) {
 
 void cluster_replicas(CommandContext& c) {
     const auto nodes = c.node.nodes(c.connection);
-    const bool known = std::ranges::any_of(nodes, [&](const NodeAddress& node) { return node.id == c.args[2]; });
+    const bool known =
+        std::ranges::any_of(nodes, [&](const NodeAddress& node) { return node.id == c.args[2]; });
     if (!known) return c.reply.error("ERR Unknown node " + std::string(c.args[2]));
-    if (nodes.front().id != c.args[2]) return c.reply.error("ERR The specified node is not a master");
+    if (nodes.front().id != c.args[2])
+        return c.reply.error("ERR The specified node is not a master");
     c.reply.array(nodes.size() - 1);
     for (std::size_t i = 1; i < nodes.size(); ++i) c.reply.bulk(line_of(nodes[i], nodes.front()));
 }
@@ -105,7 +110,8 @@ void cluster_key_slot(CommandContext& c) { c.reply.integer(slot_of(c.args[2])); 
 }
 
 // The keys of a slot in database 0, at most `limit`.
-[[nodiscard]] std::vector<std::string> keys_in_slot(CommandContext& c, std::uint16_t slot, std::uint64_t limit) {
+[[nodiscard]] std::vector<std::string> keys_in_slot(CommandContext& c, std::uint16_t slot,
+                                                    std::uint64_t limit) {
     std::vector<std::string> keys;
     if (limit == 0) return keys;
     c.db.for_each_key(0, std::uint64_t{slot} << 50, [&](const KeyRecord& record) {
@@ -133,15 +139,24 @@ void cluster_get_keys(CommandContext& c) {
 
 void cluster_help(CommandContext& c) {
     static constexpr auto kLines = std::to_array<std::string_view>({
-        "COUNTKEYSINSLOT <slot>", "    Return the number of keys in <slot>.",
-        "GETKEYSINSLOT <slot> <count>", "    Return key names stored by current node in a slot.",
-        "INFO", "    Return information about the cluster.",
-        "KEYSLOT <key>", "    Return the hash slot for <key>.",
-        "MYID", "    Return the node id.",
-        "NODES", "    Return the nodes of this region, one a line.",
-        "REPLICAS <node-id>", "    Return the other nodes of this region.",
-        "SHARDS", "    Return information about slot range mappings and the nodes associated with them.",
-        "SLOTS", "    Return information about slots range mappings.",
+        "COUNTKEYSINSLOT <slot>",
+        "    Return the number of keys in <slot>.",
+        "GETKEYSINSLOT <slot> <count>",
+        "    Return key names stored by current node in a slot.",
+        "INFO",
+        "    Return information about the cluster.",
+        "KEYSLOT <key>",
+        "    Return the hash slot for <key>.",
+        "MYID",
+        "    Return the node id.",
+        "NODES",
+        "    Return the nodes of this region, one a line.",
+        "REPLICAS <node-id>",
+        "    Return the other nodes of this region.",
+        "SHARDS",
+        "    Return information about slot range mappings and the nodes associated with them.",
+        "SLOTS",
+        "    Return information about slots range mappings.",
     });
     help(c, kLines);
 }
@@ -153,10 +168,17 @@ struct Subcommand {
 };
 
 constexpr auto kSubcommands = std::to_array<Subcommand>({
-    {"COUNTKEYSINSLOT", 3, cluster_count_keys}, {"GETKEYSINSLOT", 4, cluster_get_keys}, {"HELP", 2, cluster_help},
-    {"INFO", 2, cluster_info}, {"KEYSLOT", 3, cluster_key_slot}, {"MYID", 2, cluster_my_id},
-    {"NODES", 2, cluster_nodes}, {"REPLICAS", 3, cluster_replicas}, {"SHARDS", 2, cluster_shards},
-    {"SLAVES", 3, cluster_replicas}, {"SLOTS", 2, cluster_slots},
+    {"COUNTKEYSINSLOT", 3, cluster_count_keys},
+    {"GETKEYSINSLOT", 4, cluster_get_keys},
+    {"HELP", 2, cluster_help},
+    {"INFO", 2, cluster_info},
+    {"KEYSLOT", 3, cluster_key_slot},
+    {"MYID", 2, cluster_my_id},
+    {"NODES", 2, cluster_nodes},
+    {"REPLICAS", 3, cluster_replicas},
+    {"SHARDS", 2, cluster_shards},
+    {"SLAVES", 3, cluster_replicas},
+    {"SLOTS", 2, cluster_slots},
 });
 
 }  // namespace
@@ -164,12 +186,14 @@ constexpr auto kSubcommands = std::to_array<Subcommand>({
 void cluster(CommandContext& c) {
     for (const Subcommand& subcommand : kSubcommands) {
         if (!c.says(1, subcommand.name)) continue;
-        return c.count() == subcommand.argument_count ? subcommand.handler(c) : wrong_arity(c, c.args[1]);
+        return c.count() == subcommand.argument_count ? subcommand.handler(c)
+                                                      : wrong_arity(c, c.args[1]);
     }
     unknown_subcommand(c);
 }
 
-// READONLY, READWRITE and ASKING: every node takes reads and writes for every slot, so there is nothing to switch.
+// READONLY, READWRITE and ASKING: every node takes reads and writes for every slot, so there is
+// nothing to switch.
 void cluster_mode(CommandContext& c) { c.reply.ok(); }
 
 }  // namespace skerry::commands

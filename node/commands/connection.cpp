@@ -1,6 +1,6 @@
 // node/commands/connection.cpp — PING, AUTH, HELLO, SELECT, CLIENT and the like.
-#include <array>
 #include <algorithm>
+#include <array>
 
 #include "node/commands/context.hpp"
 #include "node/commands/handlers.hpp"
@@ -8,7 +8,8 @@
 namespace skerry::commands {
 namespace {
 
-constexpr std::string_view kWrongPassword = "WRONGPASS invalid username-password pair or user is disabled.";
+constexpr std::string_view kWrongPassword =
+    "WRONGPASS invalid username-password pair or user is disabled.";
 
 // Takes as long whatever the first difference is.
 [[nodiscard]] bool same_secret(std::string_view given, std::string_view wanted) {
@@ -47,16 +48,21 @@ constexpr std::string_view kWrongPassword = "WRONGPASS invalid username-password
 
 [[nodiscard]] std::string describe(CommandContext& c, const Connection& connection) {
     const std::uint64_t now_ms = c.node.mono_us() / 1000;
-    const auto seconds = [now_ms](std::uint64_t since) { return std::to_string((std::max(now_ms, since) - since) / 1000); };
+    const auto seconds = [now_ms](std::uint64_t since) {
+        return std::to_string((std::max(now_ms, since) - since) / 1000);
+    };
     const ConnectionInfo& info = connection.info();
     const ClientFields& client = connection.client();
-    std::string text = "id=" + std::to_string(info.id) + " addr=" + info.peer + " laddr=" + info.local +
-                       " fd=-1 name=" + client.name + " age=" + seconds(info.created_mono_ms) +
+    std::string text = "id=" + std::to_string(info.id) + " addr=" + info.peer +
+                       " laddr=" + info.local + " fd=-1 name=" + client.name +
+                       " age=" + seconds(info.created_mono_ms) +
                        " idle=" + seconds(connection.last_command_mono_ms());
     text += connection.blocked() ? " flags=b" : " flags=N";
     text += " db=" + std::to_string(client.database) + " sub=0 psub=0 ssub=0 multi=-1";
-    text += " qbuf=" + std::to_string(connection.pending_bytes()) + " qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0";
-    text += " obl=" + std::to_string(connection.unsent_bytes()) + " oll=0 omem=0 tot-mem=0 events=r cmd=" +
+    text += " qbuf=" + std::to_string(connection.pending_bytes()) +
+            " qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0";
+    text += " obl=" + std::to_string(connection.unsent_bytes()) +
+            " oll=0 omem=0 tot-mem=0 events=r cmd=" +
             std::string(connection.last_command().empty() ? "NULL" : connection.last_command());
     const auto protocol = const_cast<Connection&>(connection).reply().protocol();
     return text + " user=default redir=-1 resp=" + std::to_string(static_cast<int>(protocol)) +
@@ -73,9 +79,10 @@ void client_list(CommandContext& c) {
             wanted.push_back(static_cast<std::uint64_t>(*id));
         }
     } else if (c.count() == 4 && c.says(2, "TYPE")) {
-        const bool known = c.says(3, "NORMAL") || c.says(3, "MASTER") || c.says(3, "REPLICA") || c.says(3, "SLAVE") ||
-                           c.says(3, "PUBSUB");
-        if (!known) return c.reply.error("ERR Unknown client type '" + std::string(c.args[3]) + "'");
+        const bool known = c.says(3, "NORMAL") || c.says(3, "MASTER") || c.says(3, "REPLICA") ||
+                           c.says(3, "SLAVE") || c.says(3, "PUBSUB");
+        if (!known)
+            return c.reply.error("ERR Unknown client type '" + std::string(c.args[3]) + "'");
         none = !c.says(3, "NORMAL");
     } else if (c.count() != 2) {
         return c.reply.error(kSyntaxError);
@@ -96,7 +103,8 @@ struct KillFilter {
     bool skip_self = true;
 
     [[nodiscard]] bool matches(const Connection& connection) const {
-        return !nobody && (!id || *id == connection.id()) && (!peer || *peer == connection.info().peer) &&
+        return !nobody && (!id || *id == connection.id()) &&
+               (!peer || *peer == connection.info().peer) &&
                (!local || *local == connection.info().local);
     }
 };
@@ -165,7 +173,8 @@ void client_reply(CommandContext& c) {
     } else if (c.says(2, "OFF")) {
         c.connection.set_reply_mode(ReplyMode::off);
     } else if (c.says(2, "SKIP")) {
-        if (c.connection.reply_mode() == ReplyMode::on) c.connection.set_reply_mode(ReplyMode::skip_next);
+        if (c.connection.reply_mode() == ReplyMode::on)
+            c.connection.set_reply_mode(ReplyMode::skip_next);
     } else {
         c.reply.error(kSyntaxError);
     }
@@ -177,7 +186,8 @@ void client_set_info(CommandContext& c) {
     if (!name && !c.says(2, "LIB-VER"))
         return c.reply.error("ERR Unrecognized option '" + std::string(c.args[2]) + "'");
     if (!plain_name(c.args[3]))
-        return c.reply.error("ERR " + lower(c.args[2]) + " cannot contain spaces, newlines or special characters.");
+        return c.reply.error("ERR " + lower(c.args[2]) +
+                             " cannot contain spaces, newlines or special characters.");
     (name ? client.library_name : client.library_version) = c.args[3];
     c.reply.ok();
 }
@@ -216,17 +226,28 @@ void client_tracking_info(CommandContext& c) {
 
 void client_help(CommandContext& c) {
     static constexpr auto kLines = std::to_array<std::string_view>({
-        "GETNAME", "    Return the name of the current connection.",
-        "GETREDIR", "    Return the client ID we are redirecting to when tracking is enabled.",
-        "ID", "    Return the ID of the current connection.",
-        "INFO", "    Return information about the current client connection.",
-        "KILL <ip:port>|<option> <value> [...]", "    Kill connections. Options: ADDR, LADDR, ID, TYPE, USER, SKIPME.",
-        "LIST [options ...]", "    Return information about client connections.",
-        "NO-EVICT (ON|OFF)", "    Accepted; clients are not evicted.",
-        "NO-TOUCH (ON|OFF)", "    Accepted; there is no access time.",
-        "REPLY (ON|OFF|SKIP)", "    Control the replies sent to the current connection.",
-        "SETINFO <option> <value>", "    Set LIB-NAME or LIB-VER.",
-        "SETNAME <name>", "    Assign the name <name> to the current connection.",
+        "GETNAME",
+        "    Return the name of the current connection.",
+        "GETREDIR",
+        "    Return the client ID we are redirecting to when tracking is enabled.",
+        "ID",
+        "    Return the ID of the current connection.",
+        "INFO",
+        "    Return information about the current client connection.",
+        "KILL <ip:port>|<option> <value> [...]",
+        "    Kill connections. Options: ADDR, LADDR, ID, TYPE, USER, SKIPME.",
+        "LIST [options ...]",
+        "    Return information about client connections.",
+        "NO-EVICT (ON|OFF)",
+        "    Accepted; clients are not evicted.",
+        "NO-TOUCH (ON|OFF)",
+        "    Accepted; there is no access time.",
+        "REPLY (ON|OFF|SKIP)",
+        "    Control the replies sent to the current connection.",
+        "SETINFO <option> <value>",
+        "    Set LIB-NAME or LIB-VER.",
+        "SETNAME <name>",
+        "    Assign the name <name> to the current connection.",
     });
     help(c, kLines);
 }
@@ -238,11 +259,21 @@ struct Subcommand {
 };
 
 constexpr auto kClientSubcommands = std::to_array<Subcommand>({
-    {"GETNAME", 2, client_get_name}, {"GETREDIR", 2, client_redirection}, {"HELP", 2, client_help},
-    {"ID", 2, client_id}, {"INFO", 2, client_info}, {"KILL", -3, client_kill}, {"LIST", -2, client_list},
-    {"NO-EVICT", 3, client_no_evict}, {"NO-TOUCH", 3, client_no_touch}, {"REPLY", 3, client_reply},
-    {"SETINFO", 4, client_set_info}, {"SETNAME", 3, client_set_name},
-    {"TRACKINGINFO", 2, client_tracking_info}, {"UNBLOCK", -3, client_unblock}, {"UNPAUSE", 2, client_unpause},
+    {"GETNAME", 2, client_get_name},
+    {"GETREDIR", 2, client_redirection},
+    {"HELP", 2, client_help},
+    {"ID", 2, client_id},
+    {"INFO", 2, client_info},
+    {"KILL", -3, client_kill},
+    {"LIST", -2, client_list},
+    {"NO-EVICT", 3, client_no_evict},
+    {"NO-TOUCH", 3, client_no_touch},
+    {"REPLY", 3, client_reply},
+    {"SETINFO", 4, client_set_info},
+    {"SETNAME", 3, client_set_name},
+    {"TRACKINGINFO", 2, client_tracking_info},
+    {"UNBLOCK", -3, client_unblock},
+    {"UNPAUSE", 2, client_unpause},
 });
 
 void reply_hello(CommandContext& c) {
@@ -269,7 +300,8 @@ void auth(CommandContext& c) {
     if (c.count() > 3) return c.reply.error(kSyntaxError);
     if (c.count() == 2 && !c.node.password()) {
         return c.reply.error(
-            "ERR AUTH <password> called without any password configured for the default user. Are you sure your "
+            "ERR AUTH <password> called without any password configured for the default user. Are "
+            "you sure your "
             "configuration is correct?");
     }
     if (log_in(c, c.count() == 3 ? c.args[1] : "default", c.args.back())) c.reply.ok();
@@ -279,7 +311,8 @@ void client(CommandContext& c) {
     for (const Subcommand& subcommand : kClientSubcommands) {
         if (!c.says(1, subcommand.name)) continue;
         const auto count = static_cast<std::int64_t>(c.count());
-        const bool fits = subcommand.arity >= 0 ? count == subcommand.arity : count >= -subcommand.arity;
+        const bool fits =
+            subcommand.arity >= 0 ? count == subcommand.arity : count >= -subcommand.arity;
         return fits ? subcommand.handler(c) : wrong_arity(c, c.args[1]);
     }
     unknown_subcommand(c);
@@ -290,9 +323,11 @@ void echo(CommandContext& c) { c.reply.bulk(c.args[1]); }
 void hello(CommandContext& c) {
     Protocol protocol = c.reply.protocol();
     if (c.count() > 1) {
-        const auto version = integer(c, c.args[1], "ERR Protocol version is not an integer or out of range");
+        const auto version =
+            integer(c, c.args[1], "ERR Protocol version is not an integer or out of range");
         if (!version) return;
-        if (*version != 2 && *version != 3) return c.reply.error("NOPROTO unsupported protocol version");
+        if (*version != 2 && *version != 3)
+            return c.reply.error("NOPROTO unsupported protocol version");
         protocol = *version == 3 ? Protocol::resp3 : Protocol::resp2;
     }
     std::optional<std::size_t> credentials;
@@ -304,14 +339,17 @@ void hello(CommandContext& c) {
         } else if (c.says(i, "SETNAME") && i + 1 < c.count()) {
             name = c.args[++i];
         } else {
-            return c.reply.error("ERR Syntax error in HELLO option '" + std::string(c.args[i]) + "'");
+            return c.reply.error("ERR Syntax error in HELLO option '" + std::string(c.args[i]) +
+                                 "'");
         }
     }
     if (credentials && !log_in(c, c.args[*credentials], c.args[*credentials + 1])) return;
     if (!Commands::session_of(c.connection).authenticated) {
         return c.reply.error(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> "
-            "<pass> option can be used to authenticate the client and select the RESP protocol version at the same time");
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
+            "HELLO <proto> AUTH <user> "
+            "<pass> option can be used to authenticate the client and select the RESP protocol "
+            "version at the same time");
     }
     if (name && !set_name(c, *name)) return;
     c.reply.set_protocol(protocol);
@@ -342,7 +380,8 @@ void reset(CommandContext& c) {
 void select(CommandContext& c) {
     const auto index = integer(c, c.args[1], "ERR invalid DB index");
     if (!index) return;
-    if (*index < 0 || *index >= kDatabaseCount) return c.reply.error("ERR DB index is out of range");
+    if (*index < 0 || *index >= kDatabaseCount)
+        return c.reply.error("ERR DB index is out of range");
     c.connection.client().database = static_cast<std::uint32_t>(*index);
     c.reply.ok();
 }

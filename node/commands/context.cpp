@@ -18,11 +18,16 @@ bool CommandContext::says(std::size_t index, std::string_view word) const {
 namespace commands {
 namespace {
 
-[[nodiscard]] char to_upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - ('a' - 'A')) : c; }
-[[nodiscard]] char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+[[nodiscard]] char to_upper(char c) {
+    return c >= 'a' && c <= 'z' ? static_cast<char>(c - ('a' - 'A')) : c;
+}
+[[nodiscard]] char to_lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
 
 [[nodiscard]] Picked picked(LeafKind kind, const Element& element) {
-    return Picked{.sub = element.sub, .value = kind == LeafKind::field ? Database::value_of(element) : std::string()};
+    return Picked{.sub = element.sub,
+                  .value = kind == LeafKind::field ? Database::value_of(element) : std::string()};
 }
 
 }  // namespace
@@ -50,14 +55,15 @@ std::optional<KeyType> typed(CommandContext& c, std::string_view key, KeyType wa
     return std::nullopt;
 }
 
-std::optional<std::int64_t> integer(CommandContext& c, std::string_view text, std::string_view error) {
+std::optional<std::int64_t> integer(CommandContext& c, std::string_view text,
+                                    std::string_view error) {
     const auto number = value::parse_integer(text);
     if (!number) c.reply.error(error);
     return number;
 }
 
-std::optional<std::int64_t> integer_from(CommandContext& c, std::string_view text, std::int64_t least,
-                                         std::string_view error) {
+std::optional<std::int64_t> integer_from(CommandContext& c, std::string_view text,
+                                         std::int64_t least, std::string_view error) {
     const auto number = value::parse_integer(text);
     if (number && *number >= least) return number;
     c.reply.error(error);
@@ -67,7 +73,8 @@ std::optional<std::int64_t> integer_from(CommandContext& c, std::string_view tex
 bool subs_fit(CommandContext& c, std::size_t first, std::size_t step, std::string_view what) {
     for (std::size_t i = first; i < c.count(); i += step) {
         if (c.args[i].size() <= kKeyBytesMax) continue;
-        c.reply.error("ERR " + std::string(what) + " exceeds " + std::to_string(kKeyBytesMax) + " bytes");
+        c.reply.error("ERR " + std::string(what) + " exceeds " + std::to_string(kKeyBytesMax) +
+                      " bytes");
         return false;
     }
     return true;
@@ -88,8 +95,8 @@ void reply_optional(ReplyWriter& reply, const std::optional<std::string>& value)
 }
 
 void unknown_subcommand(CommandContext& c) {
-    c.reply.error("ERR unknown subcommand '" + std::string(c.args[1].substr(0, 128)) + "'. Try " + upper(c.args[0]) +
-                  " HELP.");
+    c.reply.error("ERR unknown subcommand '" + std::string(c.args[1].substr(0, 128)) + "'. Try " +
+                  upper(c.args[0]) + " HELP.");
 }
 
 void wrong_arity(CommandContext& c, std::string_view subcommand) {
@@ -106,10 +113,12 @@ void help(CommandContext& c, std::span<const std::string_view> lines) {
     c.reply.simple("    Prints this help.");
 }
 
-std::optional<WallTime> moment(WallTime now, std::int64_t amount, TimeUnit unit, TimeOrigin origin) {
+std::optional<WallTime> moment(WallTime now, std::int64_t amount, TimeUnit unit,
+                               TimeOrigin origin) {
     std::int64_t at = amount;
     if (unit == TimeUnit::seconds && __builtin_mul_overflow(at, 1000, &at)) return std::nullopt;
-    if (origin == TimeOrigin::now && __builtin_add_overflow(at, now.count(), &at)) return std::nullopt;
+    if (origin == TimeOrigin::now && __builtin_add_overflow(at, now.count(), &at))
+        return std::nullopt;
     return std::min(WallTime(at), kNoDeadline - WallTime(1));
 }
 
@@ -117,7 +126,9 @@ std::string invalid_expire(const CommandContext& c) {
     return "ERR invalid expire time in '" + lower(c.args[0]) + "' command";
 }
 
-bool ScanOptions::matches(std::string_view text) const { return !pattern || glob_matches(*pattern, text); }
+bool ScanOptions::matches(std::string_view text) const {
+    return !pattern || glob_matches(*pattern, text);
+}
 
 std::optional<std::uint64_t> scan_cursor(CommandContext& c, std::string_view text) {
     std::uint64_t cursor = 0;
@@ -154,7 +165,8 @@ std::optional<ScanOptions> scan_options(CommandContext& c, std::size_t first, bo
     return options;
 }
 
-void scan_elements(CommandContext& c, LeafKind kind, std::uint64_t cursor, const ScanOptions& options) {
+void scan_elements(CommandContext& c, LeafKind kind, std::uint64_t cursor,
+                   const ScanOptions& options) {
     std::vector<Picked> found;
     std::uint64_t looked_at = 0;
     std::uint64_t last = 0;
@@ -179,7 +191,8 @@ void scan_elements(CommandContext& c, LeafKind kind, std::uint64_t cursor, const
     }
 }
 
-// The first element at or behind a random point of the hash space: nearly even, and O(log n) whatever the size.
+// The first element at or behind a random point of the hash space: nearly even, and O(log n)
+// whatever the size.
 std::optional<Picked> pick_one(CommandContext& c, std::string_view key, LeafKind kind) {
     std::optional<Picked> found;
     const auto take = [&](const ElementOrder&, const Element& element) {
@@ -191,7 +204,8 @@ std::optional<Picked> pick_one(CommandContext& c, std::string_view key, LeafKind
     return found;
 }
 
-std::vector<Picked> pick_distinct(CommandContext& c, std::string_view key, LeafKind kind, std::uint64_t count) {
+std::vector<Picked> pick_distinct(CommandContext& c, std::string_view key, LeafKind kind,
+                                  std::uint64_t count) {
     std::vector<Picked> result;
     const std::uint64_t total = c.db.count(c.database(), key, kind);
     if (count < total / 4) {  // few of many: draw again what has been drawn
@@ -205,14 +219,15 @@ std::vector<Picked> pick_distinct(CommandContext& c, std::string_view key, LeafK
     }
     std::uint64_t left = total;  // selection sampling: every subset is equally likely
     std::uint64_t wanted = std::min(count, total);
-    c.db.for_each(c.database(), key, kind, Hash128{}, [&](const ElementOrder&, const Element& element) {
-        if (wanted > 0 && c.random_below(left) < wanted) {
-            result.push_back(picked(kind, element));
-            --wanted;
-        }
-        --left;
-        return wanted > 0 && left > 0;
-    });
+    c.db.for_each(c.database(), key, kind, Hash128{},
+                  [&](const ElementOrder&, const Element& element) {
+                      if (wanted > 0 && c.random_below(left) < wanted) {
+                          result.push_back(picked(kind, element));
+                          --wanted;
+                      }
+                      --left;
+                      return wanted > 0 && left > 0;
+                  });
     return result;
 }
 

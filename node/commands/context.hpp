@@ -1,7 +1,8 @@
-// node/commands/context.hpp — what a handler is given, and the small checks and replies that all handlers share.
+// node/commands/context.hpp — what a handler is given, and the small checks and replies that all
+// handlers share.
 //
-// Form     a handler replies exactly once, or blocks the connection; a failed check has replied its error already.
-// Thread   core thread.
+// Form     a handler replies exactly once, or blocks the connection; a failed check has replied its
+// error already. Thread   core thread.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,9 @@ struct CommandContext {
     Commands& commands;
     std::span<const std::string_view> args;
 
-    [[nodiscard]] std::uint8_t database() const { return static_cast<std::uint8_t>(connection.client().database); }
+    [[nodiscard]] std::uint8_t database() const {
+        return static_cast<std::uint8_t>(connection.client().database);
+    }
     [[nodiscard]] WallTime now() const { return db.store().now(); }
     [[nodiscard]] std::size_t count() const { return args.size(); }
     // Does the argument say `word` (upper case), in letters of either case?
@@ -43,7 +46,8 @@ inline constexpr std::string_view kNotInteger = "ERR value is not an integer or 
 inline constexpr std::string_view kNotFloat = "ERR value is not a valid float";
 inline constexpr std::string_view kNoSuchKey = "ERR no such key";
 inline constexpr std::string_view kOutOfRange = "ERR value is out of range";
-inline constexpr std::string_view kTooLong = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+inline constexpr std::string_view kTooLong =
+    "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
 inline constexpr std::string_view kWrongType =
     "WRONGTYPE Operation against a key holding the wrong kind of value";
 
@@ -51,16 +55,19 @@ inline constexpr std::string_view kWrongType =
 [[nodiscard]] std::string lower(std::string_view text);
 [[nodiscard]] std::string upper(std::string_view text);
 
-// The type of the key, `wanted` or none. nullopt: it is another one, and WRONGTYPE has been replied.
+// The type of the key, `wanted` or none. nullopt: it is another one, and WRONGTYPE has been
+// replied.
 [[nodiscard]] std::optional<KeyType> typed(CommandContext& c, std::string_view key, KeyType wanted);
 // The argument as an integer; nullopt: `error` has been replied.
 [[nodiscard]] std::optional<std::int64_t> integer(CommandContext& c, std::string_view text,
                                                   std::string_view error = kNotInteger);
 // The argument as an integer from `least` on; nullopt: an error has been replied.
-[[nodiscard]] std::optional<std::int64_t> integer_from(CommandContext& c, std::string_view text, std::int64_t least,
-                                                       std::string_view error);
-// Are the sub-keys short enough to be members or fields? Every `step`-th from `first` on. False: replied.
-[[nodiscard]] bool subs_fit(CommandContext& c, std::size_t first, std::size_t step, std::string_view what);
+[[nodiscard]] std::optional<std::int64_t> integer_from(CommandContext& c, std::string_view text,
+                                                       std::int64_t least, std::string_view error);
+// Are the sub-keys short enough to be members or fields? Every `step`-th from `first` on. False:
+// replied.
+[[nodiscard]] bool subs_fit(CommandContext& c, std::size_t first, std::size_t step,
+                            std::string_view what);
 // Replies why nothing that needs room may be written, if so.
 [[nodiscard]] bool refuse_growth(CommandContext& c);
 
@@ -74,7 +81,8 @@ void help(CommandContext& c, std::span<const std::string_view> lines);
 enum class TimeUnit : std::uint8_t { seconds, milliseconds };
 enum class TimeOrigin : std::uint8_t { now, epoch };
 // The moment that `amount` means. nullopt: it does not fit.
-[[nodiscard]] std::optional<WallTime> moment(WallTime now, std::int64_t amount, TimeUnit unit, TimeOrigin origin);
+[[nodiscard]] std::optional<WallTime> moment(WallTime now, std::int64_t amount, TimeUnit unit,
+                                             TimeOrigin origin);
 [[nodiscard]] std::string invalid_expire(const CommandContext& c);
 
 // MATCH, COUNT and TYPE of the SCAN family, from args[first] on.
@@ -85,10 +93,12 @@ struct ScanOptions {
     [[nodiscard]] bool matches(std::string_view text) const;
 };
 [[nodiscard]] std::optional<std::uint64_t> scan_cursor(CommandContext& c, std::string_view text);
-[[nodiscard]] std::optional<ScanOptions> scan_options(CommandContext& c, std::size_t first, bool with_type);
+[[nodiscard]] std::optional<ScanOptions> scan_options(CommandContext& c, std::size_t first,
+                                                      bool with_type);
 
 // SSCAN and HSCAN of the key args[1]. The cursor is the upper half of an element's hash.
-void scan_elements(CommandContext& c, LeafKind kind, std::uint64_t cursor, const ScanOptions& options);
+void scan_elements(CommandContext& c, LeafKind kind, std::uint64_t cursor,
+                   const ScanOptions& options);
 
 // Members or fields chosen at random.
 struct Picked {
@@ -96,10 +106,11 @@ struct Picked {
     std::string value;  // of a field
 };
 // One of them. nullopt: there is none.
-[[nodiscard]] std::optional<Picked> pick_one(CommandContext& c, std::string_view key, LeafKind kind);
+[[nodiscard]] std::optional<Picked> pick_one(CommandContext& c, std::string_view key,
+                                             LeafKind kind);
 // `count` different ones, or all there are.
-[[nodiscard]] std::vector<Picked> pick_distinct(CommandContext& c, std::string_view key, LeafKind kind,
-                                                std::uint64_t count);
+[[nodiscard]] std::vector<Picked> pick_distinct(CommandContext& c, std::string_view key,
+                                                LeafKind kind, std::uint64_t count);
 
 }  // namespace commands
 }  // namespace skerry

@@ -1,4 +1,5 @@
-// node/commands/crdt.cpp — what Redis does not have: conflicts, clocks, peers, and waiting for them.
+// node/commands/crdt.cpp — what Redis does not have: conflicts, clocks, peers, and waiting for
+// them.
 #include <array>
 
 #include "node/clock_token.hpp"
@@ -13,9 +14,13 @@ struct KindName {
     std::string_view name;
 };
 constexpr auto kKeyLevelKinds = std::to_array<KindName>({
-    {LeafKind::string, "string"}, {LeafKind::deadline, "deadline"}, {LeafKind::set_birth, "set_birth"},
-    {LeafKind::hash_birth, "hash_birth"}, {LeafKind::multi_value, "multi_value"},
-    {LeafKind::enable_wins, "enable_wins"}, {LeafKind::disable_wins, "disable_wins"},
+    {LeafKind::string, "string"},
+    {LeafKind::deadline, "deadline"},
+    {LeafKind::set_birth, "set_birth"},
+    {LeafKind::hash_birth, "hash_birth"},
+    {LeafKind::multi_value, "multi_value"},
+    {LeafKind::enable_wins, "enable_wins"},
+    {LeafKind::disable_wins, "disable_wins"},
 });
 
 void reply_entry(ReplyWriter& reply, const Entry& entry) {
@@ -58,15 +63,18 @@ void reply_texts(ReplyWriter& reply, const std::vector<std::string_view>& texts)
 void wait(CommandContext& c) {
     const auto replicas = integer(c, c.args[1]);
     if (!replicas) return;
-    if (const auto timeout_ms = timeout(c, c.args[2])) c.node.wait(c.connection, *replicas, *timeout_ms);
+    if (const auto timeout_ms = timeout(c, c.args[2]))
+        c.node.wait(c.connection, *replicas, *timeout_ms);
 }
 
 void crdt_barrier(CommandContext& c) {
     if (!decode_clock_token(c.args[1])) return c.reply.error("ERR invalid clock token");
-    if (const auto timeout_ms = timeout(c, c.args[2])) c.node.barrier(c.connection, c.args[1], *timeout_ms);
+    if (const auto timeout_ms = timeout(c, c.args[2]))
+        c.node.barrier(c.connection, c.args[1], *timeout_ms);
 }
 
-// The token covers what this connection wrote before, even in the same round: it goes out when all of it is durable.
+// The token covers what this connection wrote before, even in the same round: it goes out when all
+// of it is durable.
 void crdt_clock(CommandContext& c) {
     const Store& store = c.db.store();
     c.reply.bulk(encode_clock_token(store.clocks()));
@@ -81,11 +89,14 @@ void crdt_conflicts(CommandContext& c) {
     }
     if (type != KeyType::hash) return c.reply.array(0);
     std::vector<std::pair<std::string, std::vector<std::string>>> found;
-    c.db.for_each(c.database(), c.args[1], LeafKind::field, {}, [&](const ElementOrder&, const Element& element) {
-        const auto losers = value::siblings(element.leaf);
-        if (!losers.empty()) found.emplace_back(element.sub, std::vector<std::string>(losers.begin(), losers.end()));
-        return true;
-    });
+    c.db.for_each(c.database(), c.args[1], LeafKind::field, {},
+                  [&](const ElementOrder&, const Element& element) {
+                      const auto losers = value::siblings(element.leaf);
+                      if (!losers.empty())
+                          found.emplace_back(
+                              element.sub, std::vector<std::string>(losers.begin(), losers.end()));
+                      return true;
+                  });
     c.reply.map(found.size());
     for (const auto& [field, losers] : found) {
         c.reply.bulk(field);
@@ -113,7 +124,8 @@ void crdt_info(CommandContext& c) {
     c.reply.integer(static_cast<std::int64_t>(record->live(LeafKind::field)));
     c.reply.bulk("leaves");
     c.reply.array(kinds.size());
-    for (const KindName* const kind : kinds) reply_leaf(c.reply, kind->name, record->leaf(kind->kind));
+    for (const KindName* const kind : kinds)
+        reply_leaf(c.reply, kind->name, record->leaf(kind->kind));
 }
 
 void crdt_peers(CommandContext& c) {

@@ -13,10 +13,11 @@ using Fields = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] std::optional<Fields> all_fields(CommandContext& c) {
     if (!typed(c, c.args[1], KeyType::hash)) return std::nullopt;
     Fields fields;
-    c.db.for_each(c.database(), c.args[1], LeafKind::field, {}, [&](const ElementOrder&, const Element& element) {
-        fields.emplace_back(element.sub, Database::value_of(element));
-        return true;
-    });
+    c.db.for_each(c.database(), c.args[1], LeafKind::field, {},
+                  [&](const ElementOrder&, const Element& element) {
+                      fields.emplace_back(element.sub, Database::value_of(element));
+                      return true;
+                  });
     return fields;
 }
 
@@ -62,7 +63,8 @@ void hget(CommandContext& c) {
 void hmget(CommandContext& c) {
     if (!typed(c, c.args[1], KeyType::hash)) return;
     c.reply.array(c.count() - 2);
-    for (const std::string_view field : c.args.subspan(2)) reply_optional(c.reply, field_of(c, field));
+    for (const std::string_view field : c.args.subspan(2))
+        reply_optional(c.reply, field_of(c, field));
 }
 
 void hgetall(CommandContext& c) {
@@ -91,7 +93,8 @@ void hvals(CommandContext& c) {
 
 void hlen(CommandContext& c) {
     if (!typed(c, c.args[1], KeyType::hash)) return;
-    c.reply.integer(static_cast<std::int64_t>(c.db.count(c.database(), c.args[1], LeafKind::field)));
+    c.reply.integer(
+        static_cast<std::int64_t>(c.db.count(c.database(), c.args[1], LeafKind::field)));
 }
 
 void hexists(CommandContext& c) {
@@ -120,8 +123,9 @@ void hincrby(CommandContext& c) {
     if (c.args[2].size() > kKeyBytesMax) return static_cast<void>(subs_fit(c, 2, 2, "field"));
     const auto sum = c.db.hash_add(c.database(), c.args[1], c.args[2], *increment);
     if (sum) return c.reply.integer(*sum);
-    c.reply.error(sum.error().code == Code::not_a_number ? "ERR hash value is not an integer"
-                                                         : "ERR increment or decrement would overflow");
+    c.reply.error(sum.error().code == Code::not_a_number
+                      ? "ERR hash value is not an integer"
+                      : "ERR increment or decrement would overflow");
 }
 
 void hincrbyfloat(CommandContext& c) {
@@ -131,8 +135,9 @@ void hincrbyfloat(CommandContext& c) {
     if (c.args[2].size() > kKeyBytesMax) return static_cast<void>(subs_fit(c, 2, 2, "field"));
     const auto sum = c.db.hash_add_real(c.database(), c.args[1], c.args[2], *increment);
     if (sum) return c.reply.bulk(*sum);
-    c.reply.error(sum.error().code == Code::not_a_number ? "ERR hash value is not a float"
-                                                         : "ERR increment would produce NaN or Infinity");
+    c.reply.error(sum.error().code == Code::not_a_number
+                      ? "ERR hash value is not a float"
+                      : "ERR increment would produce NaN or Infinity");
 }
 
 // The cursor is the upper half of the next field's hash; fields that share it go together.
@@ -145,7 +150,8 @@ void hscan(CommandContext& c) {
 }
 
 void hrandfield(CommandContext& c) {
-    if (c.count() > 4 || (c.count() == 4 && !c.says(3, "WITHVALUES"))) return c.reply.error(kSyntaxError);
+    if (c.count() > 4 || (c.count() == 4 && !c.says(3, "WITHVALUES")))
+        return c.reply.error(kSyntaxError);
     std::optional<std::int64_t> wanted;
     if (c.count() > 2) {
         wanted = integer(c, c.args[2]);
@@ -163,7 +169,8 @@ void hrandfield(CommandContext& c) {
         chosen = pick_distinct(c, c.args[1], LeafKind::field, static_cast<std::uint64_t>(*wanted));
     } else if (*type == KeyType::hash) {
         for (std::int64_t i = 0; i < -*wanted; ++i)
-            if (auto one = pick_one(c, c.args[1], LeafKind::field)) chosen.push_back(*std::move(one));
+            if (auto one = pick_one(c, c.args[1], LeafKind::field))
+                chosen.push_back(*std::move(one));
     }
     reply_picked(c, chosen, c.count() == 4);
 }

@@ -1,6 +1,6 @@
 // node/commands/keys.cpp — commands on keys of any type: removal, times to live, walking, copying.
-#include <array>
 #include <algorithm>
+#include <array>
 
 #include "node/commands/context.hpp"
 #include "node/commands/handlers.hpp"
@@ -11,10 +11,14 @@ namespace {
 
 [[nodiscard]] std::string_view name_of_type(KeyType type) {
     switch (type) {
-        case KeyType::none: return "none";
-        case KeyType::string: return "string";
-        case KeyType::set: return "set";
-        case KeyType::hash: return "hash";
+        case KeyType::none:
+            return "none";
+        case KeyType::string:
+            return "string";
+        case KeyType::set:
+            return "set";
+        case KeyType::hash:
+            return "hash";
     }
     return "none";
 }
@@ -76,7 +80,8 @@ void expire_generic(CommandContext& c, TimeUnit unit, TimeOrigin origin) {
     const auto at = moment(c.now(), *amount, unit, origin);
     if (!at) return c.reply.error(invalid_expire(c));
     const std::string_view key = c.args[1];
-    if (!c.db.exists(c.database(), key) || !conditions->allow(c.db.deadline(c.database(), key), *at))
+    if (!c.db.exists(c.database(), key) ||
+        !conditions->allow(c.db.deadline(c.database(), key), *at))
         return c.reply.integer(0);
     if (*at <= c.now()) {
         c.db.remove(c.database(), key);
@@ -92,7 +97,8 @@ void deadline_generic(CommandContext& c, TimeUnit unit, TimeOrigin origin) {
     if (!c.db.exists(c.database(), c.args[1])) return c.reply.integer(-2);
     const WallTime at = c.db.deadline(c.database(), c.args[1]);
     if (at == kNoDeadline) return c.reply.integer(-1);
-    const std::int64_t ms = origin == TimeOrigin::now ? std::max<std::int64_t>((at - c.now()).count(), 0) : at.count();
+    const std::int64_t ms =
+        origin == TimeOrigin::now ? std::max<std::int64_t>((at - c.now()).count(), 0) : at.count();
     if (unit == TimeUnit::milliseconds) return c.reply.integer(ms);
     c.reply.integer(origin == TimeOrigin::now ? ms / 1000 + (ms % 1000 >= 500 ? 1 : 0) : ms / 1000);
 }
@@ -146,11 +152,13 @@ struct CopyOptions {
     const LeafKind kind = type == KeyType::set ? LeafKind::member : LeafKind::field;
     bool compact = c.db.count(c.database(), key, kind) <= 512;
     if (compact) {
-        c.db.for_each(c.database(), key, kind, {}, [&](const ElementOrder&, const Element& element) {
-            compact = kind == LeafKind::member ? value::parse_integer(element.sub).has_value()
-                                               : element.sub.size() <= 64 && Database::value_of(element).size() <= 64;
-            return compact;
-        });
+        c.db.for_each(
+            c.database(), key, kind, {}, [&](const ElementOrder&, const Element& element) {
+                compact = kind == LeafKind::member ? value::parse_integer(element.sub).has_value()
+                                                   : element.sub.size() <= 64 &&
+                                                         Database::value_of(element).size() <= 64;
+                return compact;
+            });
     }
     if (!compact) return "hashtable";
     return type == KeyType::set ? "intset" : "listpack";
@@ -158,7 +166,8 @@ struct CopyOptions {
 
 // FLUSHDB and FLUSHALL take ASYNC or SYNC, which are the same here.
 [[nodiscard]] bool flush_options_fit(CommandContext& c) {
-    if (c.count() == 1 || (c.count() == 2 && (c.says(1, "ASYNC") || c.says(1, "SYNC")))) return true;
+    if (c.count() == 1 || (c.count() == 2 && (c.says(1, "ASYNC") || c.says(1, "SYNC"))))
+        return true;
     c.reply.error(kSyntaxError);
     return false;
 }
@@ -184,7 +193,9 @@ void pexpireat(CommandContext& c) { expire_generic(c, TimeUnit::milliseconds, Ti
 void ttl(CommandContext& c) { deadline_generic(c, TimeUnit::seconds, TimeOrigin::now); }
 void pttl(CommandContext& c) { deadline_generic(c, TimeUnit::milliseconds, TimeOrigin::now); }
 void expiretime(CommandContext& c) { deadline_generic(c, TimeUnit::seconds, TimeOrigin::epoch); }
-void pexpiretime(CommandContext& c) { deadline_generic(c, TimeUnit::milliseconds, TimeOrigin::epoch); }
+void pexpiretime(CommandContext& c) {
+    deadline_generic(c, TimeUnit::milliseconds, TimeOrigin::epoch);
+}
 
 void persist(CommandContext& c) {
     if (c.db.deadline(c.database(), c.args[1]) == kNoDeadline) return c.reply.integer(0);
@@ -263,13 +274,18 @@ void copy(CommandContext& c) {
 }
 
 void object(CommandContext& c) {
-    static constexpr auto kSubcommands = std::to_array<std::string_view>({"ENCODING", "FREQ", "IDLETIME", "REFCOUNT"});
+    static constexpr auto kSubcommands =
+        std::to_array<std::string_view>({"ENCODING", "FREQ", "IDLETIME", "REFCOUNT"});
     if (c.says(1, "HELP")) {
         static constexpr auto kLines = std::to_array<std::string_view>({
-            "ENCODING <key>", "    Return what Redis would keep the value of <key> in.",
-            "FREQ <key>", "    An error: access is not counted.",
-            "IDLETIME <key>", "    Return 0: there is no access time.",
-            "REFCOUNT <key>", "    Return 1.",
+            "ENCODING <key>",
+            "    Return what Redis would keep the value of <key> in.",
+            "FREQ <key>",
+            "    An error: access is not counted.",
+            "IDLETIME <key>",
+            "    Return 0: there is no access time.",
+            "REFCOUNT <key>",
+            "    Return 1.",
         });
         return help(c, kLines);
     }
@@ -281,7 +297,8 @@ void object(CommandContext& c) {
     if (c.says(1, "ENCODING")) return c.reply.bulk(encoding_of(c, c.args[2], found));
     if (c.says(1, "FREQ")) {
         return c.reply.error(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching "
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
+            "note that when switching "
             "between policies at runtime LRU and LFU data will take some time to adjust.");
     }
     c.reply.integer(c.says(1, "REFCOUNT") ? 1 : 0);

@@ -17,9 +17,15 @@ struct FlagName {
     std::string_view name;
 };
 constexpr auto kFlagNames = std::to_array<FlagName>({
-    {flag::kWrite, "write"}, {flag::kReadonly, "readonly"}, {flag::kGrows, "denyoom"}, {flag::kAdmin, "admin"},
-    {flag::kLoading, "loading"}, {flag::kNoAuth, "no_auth"}, {flag::kFast, "fast"},
-    {flag::kNumkeys, "movablekeys"}, {flag::kBlocking, "blocking"},
+    {flag::kWrite, "write"},
+    {flag::kReadonly, "readonly"},
+    {flag::kGrows, "denyoom"},
+    {flag::kAdmin, "admin"},
+    {flag::kLoading, "loading"},
+    {flag::kNoAuth, "no_auth"},
+    {flag::kFast, "fast"},
+    {flag::kNumkeys, "movablekeys"},
+    {flag::kBlocking, "blocking"},
 });
 
 void reply_flags(ReplyWriter& reply, const Command& command) {
@@ -37,7 +43,8 @@ void reply_categories(ReplyWriter& reply, const Command& command) {
     categories.emplace_back(command.has(flag::kFast) ? "@fast" : "@slow");
     const std::string group(command.group);
     if (group == "generic") categories.emplace_back("@keyspace");
-    if (group == "connection" || group == "string" || group == "bitmap" || group == "hash" || group == "set")
+    if (group == "connection" || group == "string" || group == "bitmap" || group == "hash" ||
+        group == "set")
         categories.push_back("@" + group);
     reply.set(categories.size());
     for (const std::string& category : categories) reply.simple(category);
@@ -81,7 +88,8 @@ void command_docs(CommandContext& c) {
         for (const Command& command : c.commands.table().all()) wanted.push_back(&command);
     } else {
         for (const std::string_view name : c.args.subspan(2))
-            if (const Command* const command = c.commands.table().find(name)) wanted.push_back(command);
+            if (const Command* const command = c.commands.table().find(name))
+                wanted.push_back(command);
     }
     c.reply.map(wanted.size());
     for (const Command* const command : wanted) {
@@ -100,14 +108,16 @@ void command_list(CommandContext& c) {
     std::string_view pattern = "*";
     if (c.count() == 5 && c.says(2, "FILTERBY") && c.says(3, "PATTERN")) {
         pattern = c.args[4];
-    } else if (c.count() == 5 && c.says(2, "FILTERBY") && (c.says(3, "ACLCAT") || c.says(3, "MODULE"))) {
+    } else if (c.count() == 5 && c.says(2, "FILTERBY") &&
+               (c.says(3, "ACLCAT") || c.says(3, "MODULE"))) {
         pattern = "";  // neither categories as a filter nor modules are kept
     } else if (c.count() != 2) {
         return c.reply.error(kSyntaxError);
     }
     std::vector<std::string_view> names;
     for (const Command& command : c.commands.table().all())
-        if (glob_matches(pattern, command.name, GlobCase::insensitive)) names.push_back(command.name);
+        if (glob_matches(pattern, command.name, GlobCase::insensitive))
+            names.push_back(command.name);
     c.reply.array(names.size());
     for (const std::string_view name : names) c.reply.bulk(name);
 }
@@ -121,7 +131,8 @@ void command_get_keys(CommandContext& c) {
     if (!command->takes(arguments.size()))
         return c.reply.error("ERR Invalid number of arguments specified for command");
     const KeyRange range = keys_of(*command, arguments);
-    if (range.begin >= range.end) return c.reply.error("ERR Invalid arguments specified for command");
+    if (range.begin >= range.end)
+        return c.reply.error("ERR Invalid arguments specified for command");
     c.reply.array((range.end - range.begin + range.step - 1) / range.step);
     for (std::size_t i = range.begin; i < range.end; i += range.step) c.reply.bulk(arguments[i]);
 }
@@ -144,9 +155,10 @@ void config_set(CommandContext& c) {
         if (done) continue;
         const std::string name(c.args[i]);
         if (done.error().code == Code::unsupported)
-            return c.reply.error("ERR Unknown option or number of arguments for CONFIG SET - '" + name + "'");
-        return c.reply.error("ERR CONFIG SET failed (possibly related to argument '" + name + "') - " +
-                             done.error().where);
+            return c.reply.error("ERR Unknown option or number of arguments for CONFIG SET - '" +
+                                 name + "'");
+        return c.reply.error("ERR CONFIG SET failed (possibly related to argument '" + name +
+                             "') - " + done.error().where);
     }
     c.reply.ok();
 }
@@ -156,7 +168,8 @@ void config_set(CommandContext& c) {
     for (std::uint8_t db = 0; db < kDatabaseCount; ++db) {
         const std::uint64_t keys = c.db.key_count(db);
         if (keys == 0) continue;
-        text += "db" + std::to_string(db) + ":keys=" + std::to_string(keys) + ",expires=0,avg_ttl=0\r\n";
+        text += "db" + std::to_string(db) + ":keys=" + std::to_string(keys) +
+                ",expires=0,avg_ttl=0\r\n";
     }
     return text;
 }
@@ -167,7 +180,8 @@ void config_set(CommandContext& c) {
     for (const Command& command : all) {
         const CommandStats& stats = c.commands.stats()[c.commands.table().index_of(command)];
         if (stats.calls == 0 && stats.rejected == 0) continue;
-        const double each = stats.calls == 0 ? 0 : static_cast<double>(stats.microseconds) / static_cast<double>(stats.calls);
+        const double calls = static_cast<double>(std::max<std::uint64_t>(stats.calls, 1));
+        const double each = static_cast<double>(stats.microseconds) / calls;
         char per_call[40];
         std::snprintf(per_call, sizeof per_call, "%.2f", each);
         text += "cmdstat_" + std::string(command.name) + ":calls=" + std::to_string(stats.calls) +
@@ -177,8 +191,9 @@ void config_set(CommandContext& c) {
     return text;
 }
 
-constexpr auto kDefaultSections = std::to_array<std::string_view>(
-    {"server", "clients", "memory", "persistence", "stats", "replication", "cpu", "crdt", "cluster", "keyspace"});
+constexpr auto kDefaultSections =
+    std::to_array<std::string_view>({"server", "clients", "memory", "persistence", "stats",
+                                     "replication", "cpu", "crdt", "cluster", "keyspace"});
 
 [[nodiscard]] std::string section_lines(CommandContext& c, std::string_view section) {
     if (section == "keyspace") return keyspace_lines(c);
@@ -201,15 +216,22 @@ void command(CommandContext& c) {
     if (c.says(1, "INFO")) return command_info(c);
     if (c.says(1, "DOCS")) return command_docs(c);
     if (c.says(1, "LIST")) return command_list(c);
-    if (c.says(1, "GETKEYS")) return c.count() < 3 ? wrong_arity(c, "getkeys") : command_get_keys(c);
+    if (c.says(1, "GETKEYS"))
+        return c.count() < 3 ? wrong_arity(c, "getkeys") : command_get_keys(c);
     if (c.says(1, "HELP")) {
         static constexpr auto kLines = std::to_array<std::string_view>({
-            "(no subcommand)", "    Return details about all commands.",
-            "COUNT", "    Return the total number of commands in this server.",
-            "DOCS [<command-name> ...]", "    Return documentation details about multiple commands.",
-            "GETKEYS <full-command>", "    Return the keys from a full command.",
-            "INFO [<command-name> ...]", "    Return details about multiple commands.",
-            "LIST [FILTERBY PATTERN <pattern>]", "    Return a list of all commands in this server.",
+            "(no subcommand)",
+            "    Return details about all commands.",
+            "COUNT",
+            "    Return the total number of commands in this server.",
+            "DOCS [<command-name> ...]",
+            "    Return documentation details about multiple commands.",
+            "GETKEYS <full-command>",
+            "    Return the keys from a full command.",
+            "INFO [<command-name> ...]",
+            "    Return details about multiple commands.",
+            "LIST [FILTERBY PATTERN <pattern>]",
+            "    Return a list of all commands in this server.",
         });
         return help(c, kLines);
     }
@@ -225,24 +247,31 @@ void config(CommandContext& c) {
         c.node.reset_stats();
         return c.reply.ok();
     }
-    if (c.says(1, "REWRITE")) return c.reply.error("ERR The server is running without a config file");
+    if (c.says(1, "REWRITE"))
+        return c.reply.error("ERR The server is running without a config file");
     if (c.says(1, "HELP")) {
         static constexpr auto kLines = std::to_array<std::string_view>({
-            "GET <pattern>", "    Return parameters matching the glob-like <pattern> and their values.",
-            "SET <directive> <value>", "    Set the configuration <directive> to <value>.",
-            "RESETSTAT", "    Reset statistics reported by the INFO command.",
+            "GET <pattern>",
+            "    Return parameters matching the glob-like <pattern> and their values.",
+            "SET <directive> <value>",
+            "    Set the configuration <directive> to <value>.",
+            "RESETSTAT",
+            "    Reset statistics reported by the INFO command.",
         });
         return help(c, kLines);
     }
     unknown_subcommand(c);
 }
 
-void dbsize(CommandContext& c) { c.reply.integer(static_cast<std::int64_t>(c.db.key_count(c.database()))); }
+void dbsize(CommandContext& c) {
+    c.reply.integer(static_cast<std::int64_t>(c.db.key_count(c.database())));
+}
 
 void info(CommandContext& c) {
     std::vector<std::string> sections;
     const auto add_default = [&] {
-        for (const std::string_view section : kDefaultSections) add_once(sections, std::string(section));
+        for (const std::string_view section : kDefaultSections)
+            add_once(sections, std::string(section));
     };
     if (c.count() == 1) add_default();
     for (const std::string_view argument : c.args.subspan(1)) {

@@ -15,32 +15,38 @@ constexpr std::int64_t kDrawsMax = 1024 * 1024;  // with repetition: more than a
 
 [[nodiscard]] Members members_of(CommandContext& c, std::string_view key) {
     Members members;
-    c.db.for_each(c.database(), key, LeafKind::member, {}, [&](const ElementOrder&, const Element& element) {
-        members.push_back(element.sub);
-        return true;
-    });
+    c.db.for_each(c.database(), key, LeafKind::member, {},
+                  [&](const ElementOrder&, const Element& element) {
+                      members.push_back(element.sub);
+                      return true;
+                  });
     return members;
 }
 
 [[nodiscard]] bool contains(CommandContext& c, std::string_view key, std::string_view member) {
-    return c.db.type(c.database(), key) == KeyType::set && c.db.set_contains(c.database(), key, member);
+    return c.db.type(c.database(), key) == KeyType::set &&
+           c.db.set_contains(c.database(), key, member);
 }
 
 using Keys = std::span<const std::string_view>;
 
 [[nodiscard]] bool all_sets(CommandContext& c, Keys keys) {
-    return std::ranges::all_of(keys, [&](std::string_view key) { return typed(c, key, KeyType::set).has_value(); });
+    return std::ranges::all_of(
+        keys, [&](std::string_view key) { return typed(c, key, KeyType::set).has_value(); });
 }
 
 // Walks the smallest set and asks the others; stops at `limit` members (0: none).
 [[nodiscard]] Members intersection(CommandContext& c, Keys keys, std::size_t limit) {
-    const auto count = [&](std::string_view key) { return c.db.count(c.database(), key, LeafKind::member); };
+    const auto count = [&](std::string_view key) {
+        return c.db.count(c.database(), key, LeafKind::member);
+    };
     const auto smallest = std::ranges::min_element(keys, {}, count);
     Members result;
     if (count(*smallest) == 0) return result;
     for (std::string& member : members_of(c, *smallest)) {
-        const bool everywhere = std::ranges::all_of(
-            keys, [&](std::string_view key) { return key == *smallest || contains(c, key, member); });
+        const bool everywhere = std::ranges::all_of(keys, [&](std::string_view key) {
+            return key == *smallest || contains(c, key, member);
+        });
         if (everywhere) result.push_back(std::move(member));
         if (limit != 0 && result.size() == limit) break;
     }
@@ -59,7 +65,8 @@ using Keys = std::span<const std::string_view>;
 [[nodiscard]] Members difference(CommandContext& c, Keys keys) {
     Members result = members_of(c, keys[0]);
     std::erase_if(result, [&](const std::string& member) {
-        return std::ranges::any_of(keys.subspan(1), [&](std::string_view key) { return contains(c, key, member); });
+        return std::ranges::any_of(keys.subspan(1),
+                                   [&](std::string_view key) { return contains(c, key, member); });
     });
     return result;
 }
@@ -81,7 +88,8 @@ void store_members(CommandContext& c, std::string_view destination, const Member
 void sadd(CommandContext& c) {
     if (!subs_fit(c, 2, 1, "member") || !typed(c, c.args[1], KeyType::set)) return;
     std::int64_t added = 0;
-    for (const std::string_view member : c.args.subspan(2)) added += c.db.set_add(c.database(), c.args[1], member) ? 1 : 0;
+    for (const std::string_view member : c.args.subspan(2))
+        added += c.db.set_add(c.database(), c.args[1], member) ? 1 : 0;
     c.reply.integer(added);
 }
 
@@ -101,17 +109,20 @@ void smembers(CommandContext& c) {
 
 void scard(CommandContext& c) {
     if (!typed(c, c.args[1], KeyType::set)) return;
-    c.reply.integer(static_cast<std::int64_t>(c.db.count(c.database(), c.args[1], LeafKind::member)));
+    c.reply.integer(
+        static_cast<std::int64_t>(c.db.count(c.database(), c.args[1], LeafKind::member)));
 }
 
 void sismember(CommandContext& c) {
-    if (typed(c, c.args[1], KeyType::set)) c.reply.integer(contains(c, c.args[1], c.args[2]) ? 1 : 0);
+    if (typed(c, c.args[1], KeyType::set))
+        c.reply.integer(contains(c, c.args[1], c.args[2]) ? 1 : 0);
 }
 
 void smismember(CommandContext& c) {
     if (!typed(c, c.args[1], KeyType::set)) return;
     c.reply.array(c.count() - 2);
-    for (const std::string_view member : c.args.subspan(2)) c.reply.integer(contains(c, c.args[1], member) ? 1 : 0);
+    for (const std::string_view member : c.args.subspan(2))
+        c.reply.integer(contains(c, c.args[1], member) ? 1 : 0);
 }
 
 void spop(CommandContext& c) {
@@ -129,7 +140,8 @@ void spop(CommandContext& c) {
         return c.reply.bulk(one->sub);
     }
     Members members;
-    for (Picked& one : pick_distinct(c, c.args[1], LeafKind::member, static_cast<std::uint64_t>(*wanted)))
+    for (Picked& one :
+         pick_distinct(c, c.args[1], LeafKind::member, static_cast<std::uint64_t>(*wanted)))
         members.push_back(std::move(one.sub));
     for (const std::string& member : members) c.db.set_remove(c.database(), c.args[1], member);
     reply_members(c, members);
@@ -154,7 +166,8 @@ void srandmember(CommandContext& c) {
         chosen = pick_distinct(c, c.args[1], LeafKind::member, static_cast<std::uint64_t>(*wanted));
     } else if (*type == KeyType::set) {
         for (std::int64_t i = 0; i < -*wanted; ++i)
-            if (auto one = pick_one(c, c.args[1], LeafKind::member)) chosen.push_back(*std::move(one));
+            if (auto one = pick_one(c, c.args[1], LeafKind::member))
+                chosen.push_back(*std::move(one));
     }
     c.reply.array(chosen.size());
     for (const Picked& one : chosen) c.reply.bulk(one.sub);
@@ -185,13 +198,15 @@ void sdiff(CommandContext& c) {
     if (all_sets(c, c.args.subspan(1))) reply_members(c, difference(c, c.args.subspan(1)));
 }
 void sinterstore(CommandContext& c) {
-    if (all_sets(c, c.args.subspan(2))) store_members(c, c.args[1], intersection(c, c.args.subspan(2), 0));
+    if (all_sets(c, c.args.subspan(2)))
+        store_members(c, c.args[1], intersection(c, c.args.subspan(2), 0));
 }
 void sunionstore(CommandContext& c) {
     if (all_sets(c, c.args.subspan(2))) store_members(c, c.args[1], union_of(c, c.args.subspan(2)));
 }
 void sdiffstore(CommandContext& c) {
-    if (all_sets(c, c.args.subspan(2))) store_members(c, c.args[1], difference(c, c.args.subspan(2)));
+    if (all_sets(c, c.args.subspan(2)))
+        store_members(c, c.args[1], difference(c, c.args.subspan(2)));
 }
 
 void sintercard(CommandContext& c) {

@@ -36,8 +36,8 @@ constexpr TimeOption kTimeOptions[] = {
 }
 
 // A time to live as SET and its kin take it: above zero. nullopt: an error has been replied.
-[[nodiscard]] std::optional<WallTime> deadline_from(CommandContext& c, std::string_view text, TimeUnit unit,
-                                                    TimeOrigin origin) {
+[[nodiscard]] std::optional<WallTime> deadline_from(CommandContext& c, std::string_view text,
+                                                    TimeUnit unit, TimeOrigin origin) {
     const auto amount = integer(c, text);
     if (!amount) return std::nullopt;
     const auto at = *amount > 0 ? moment(c.now(), *amount, unit, origin) : std::nullopt;
@@ -57,7 +57,8 @@ constexpr TimeOption kTimeOptions[] = {
             options.give_old = true;
         } else if (c.says(i, "KEEPTTL") && !options.deadline) {
             options.keep_deadline = true;
-        } else if (time != nullptr && !options.keep_deadline && !options.deadline && i + 1 < c.count()) {
+        } else if (time != nullptr && !options.keep_deadline && !options.deadline &&
+                   i + 1 < c.count()) {
             options.deadline = deadline_from(c, c.args[++i], time->unit, time->origin);
             if (!options.deadline) return std::nullopt;
         } else {
@@ -87,7 +88,9 @@ void add(CommandContext& c, std::int64_t increment) {
     if (!typed(c, c.args[1], KeyType::string)) return;
     const auto sum = c.db.add(c.database(), c.args[1], increment);
     if (sum) return c.reply.integer(*sum);
-    c.reply.error(sum.error().code == Code::not_a_number ? kNotInteger : "ERR increment or decrement would overflow");
+    c.reply.error(sum.error().code == Code::not_a_number
+                      ? kNotInteger
+                      : "ERR increment or decrement would overflow");
 }
 
 [[nodiscard]] bool values_follow_keys(CommandContext& c) {
@@ -151,9 +154,9 @@ constexpr std::size_t kLcsCellsMax = 16 * 1024 * 1024;
     std::vector<std::uint32_t> length((a.size() + 1) * width, 0);
     for (std::size_t i = 1; i <= a.size(); ++i) {
         for (std::size_t j = 1; j <= b.size(); ++j) {
-            length[i * width + j] = a[i - 1] == b[j - 1]
-                                        ? length[(i - 1) * width + j - 1] + 1
-                                        : std::max(length[(i - 1) * width + j], length[i * width + j - 1]);
+            length[i * width + j] = a[i - 1] == b[j - 1] ? length[(i - 1) * width + j - 1] + 1
+                                                         : std::max(length[(i - 1) * width + j],
+                                                                    length[i * width + j - 1]);
         }
     }
     LcsResult result;
@@ -167,8 +170,9 @@ constexpr std::size_t kLcsCellsMax = 16 * 1024 * 1024;
         --i;
         --j;
         result.text.push_back(a[i]);
-        if (!result.matches.empty() && result.matches.back().a_begin == i + 1 && result.matches.back().b_begin == j + 1) {
-            result.matches.back() = LcsMatch{i, j, result.matches.back().length + 1};
+        LcsMatch* const last = result.matches.empty() ? nullptr : &result.matches.back();
+        if (last != nullptr && last->a_begin == i + 1 && last->b_begin == j + 1) {
+            *last = LcsMatch{i, j, last->length + 1};
         } else {
             result.matches.push_back(LcsMatch{i, j, 1});
         }
@@ -184,7 +188,8 @@ void reply_range(ReplyWriter& reply, std::size_t begin, std::size_t length) {
 }
 
 void reply_matches(CommandContext& c, LcsResult result, const LcsOptions& options) {
-    std::erase_if(result.matches, [&](const LcsMatch& match) { return match.length < options.least; });
+    std::erase_if(result.matches,
+                  [&](const LcsMatch& match) { return match.length < options.least; });
     c.reply.map(2);
     c.reply.bulk("matches");
     c.reply.array(result.matches.size());
@@ -203,7 +208,8 @@ void reply_matches(CommandContext& c, LcsResult result, const LcsOptions& option
 void get(CommandContext& c) {
     if (!typed(c, c.args[1], KeyType::string)) return;
     std::string buffer;
-    if (const auto bytes = c.db.get_view(c.database(), c.args[1], buffer)) return c.reply.bulk(*bytes);
+    if (const auto bytes = c.db.get_view(c.database(), c.args[1], buffer))
+        return c.reply.bulk(*bytes);
     c.reply.null();
 }
 
@@ -335,7 +341,8 @@ void setrange(CommandContext& c) {
     const std::string_view patch = c.args[3];
     if (patch.empty()) return c.reply.integer(static_cast<std::int64_t>(bytes.size()));
     const auto begin = static_cast<std::size_t>(*offset);
-    if (begin > kValueBytesMax || begin + patch.size() > kValueBytesMax) return c.reply.error(kTooLong);
+    if (begin > kValueBytesMax || begin + patch.size() > kValueBytesMax)
+        return c.reply.error(kTooLong);
     if (bytes.size() < begin + patch.size()) bytes.resize(begin + patch.size(), '\0');
     std::ranges::copy(patch, bytes.begin() + static_cast<std::ptrdiff_t>(begin));
     c.db.set_keep_deadline(c.database(), c.args[1], bytes);
@@ -354,7 +361,8 @@ void getrange(CommandContext& c) {
     std::int64_t end = *last < 0 ? std::max<std::int64_t>(*last + size, 0) : *last;
     end = std::min(end, size - 1);
     if ((*first < 0 && *last < 0 && *first > *last) || begin > end) return c.reply.bulk("");
-    c.reply.bulk(bytes.substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin + 1)));
+    c.reply.bulk(
+        bytes.substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin + 1)));
 }
 
 void incr(CommandContext& c) { add(c, 1); }
@@ -365,7 +373,8 @@ void incrby(CommandContext& c) {
 void decrby(CommandContext& c) {
     const auto decrement = integer(c, c.args[2]);
     if (!decrement) return;
-    if (*decrement == std::numeric_limits<std::int64_t>::min()) return c.reply.error("ERR decrement would overflow");
+    if (*decrement == std::numeric_limits<std::int64_t>::min())
+        return c.reply.error("ERR decrement would overflow");
     add(c, -*decrement);
 }
 
@@ -375,7 +384,9 @@ void incrbyfloat(CommandContext& c) {
     if (!increment) return c.reply.error(kNotFloat);
     const auto sum = c.db.add_real(c.database(), c.args[1], *increment);
     if (sum) return c.reply.bulk(*sum);
-    c.reply.error(sum.error().code == Code::not_a_number ? kNotFloat : "ERR increment would produce NaN or Infinity");
+    c.reply.error(sum.error().code == Code::not_a_number
+                      ? kNotFloat
+                      : "ERR increment would produce NaN or Infinity");
 }
 
 void lcs(CommandContext& c) {
@@ -389,7 +400,8 @@ void lcs(CommandContext& c) {
     const std::string a = c.db.get(c.database(), c.args[1]).value_or(std::string());
     const std::string b = c.db.get(c.database(), c.args[2]).value_or(std::string());
     if ((a.size() + 1) > kLcsCellsMax / (b.size() + 1)) {
-        return c.reply.error("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
+        return c.reply.error(
+            "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
     }
     LcsResult result = longest_common(a, b);
     if (options->ranges) return reply_matches(c, std::move(result), *options);

@@ -1,8 +1,10 @@
-// tests/bench/zmq_ping.cpp — how long bare ZeroMQ and our transport take there and back on this machine.
+// tests/bench/zmq_ping.cpp — how long bare ZeroMQ and our transport take there and back on this
+// machine.
 //
 // Usage    zmq_ping [rounds] [bytes]     (2000 rounds of 200 bytes by default)
-// There    published, XPUB to SUB; back DEALER to ROUTER: the way of a write and of its acknowledgement.
-// Reads    the bare line is the floor; the transport's has four more thread changes (queue, wake, inbox, wakeup).
+// There    published, XPUB to SUB; back DEALER to ROUTER: the way of a write and of its
+// acknowledgement. Reads    the bare line is the floor; the transport's has four more thread
+// changes (queue, wake, inbox, wakeup).
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -26,23 +28,28 @@ void report(const char* name, std::vector<double> micros) {
         std::exit(1);
     }
     std::ranges::sort(micros);
-    const auto at = [&micros](std::size_t percent) { return micros[(micros.size() - 1) * percent / 100]; };
-    std::printf("%-10s rounds %zu  p50 %.0f us  p99 %.0f us  max %.0f us\n", name, micros.size(), at(50), at(99),
-                micros.back());
+    const auto at = [&micros](std::size_t percent) {
+        return micros[(micros.size() - 1) * percent / 100];
+    };
+    std::printf("%-10s rounds %zu  p50 %.0f us  p99 %.0f us  max %.0f us\n", name, micros.size(),
+                at(50), at(99), micros.back());
 }
 
 std::vector<double> timed(int rounds, const std::function<bool()>& round) {
     std::vector<double> micros;
     for (int i = 0; i < rounds; ++i) {
         const auto begin = Mono::now();
-        if (round()) micros.push_back(std::chrono::duration<double, std::micro>(Mono::now() - begin).count());
+        if (round())
+            micros.push_back(
+                std::chrono::duration<double, std::micro>(Mono::now() - begin).count());
     }
     return micros;
 }
 
 std::vector<double> bare(int rounds, const std::string& payload) {
     zmq::context_t context(1), other(1);
-    zmq::socket_t publisher(context, zmq::socket_type::xpub), router(context, zmq::socket_type::router);
+    zmq::socket_t publisher(context, zmq::socket_type::xpub),
+        router(context, zmq::socket_type::router);
     publisher.bind("tcp://127.0.0.1:*");
     router.bind("tcp://127.0.0.1:*");
     const std::string feed_at = publisher.get(zmq::sockopt::last_endpoint);
@@ -95,7 +102,8 @@ std::vector<double> ours(int rounds, const std::string& payload) {
     using skerry::IncomingKind;
     using skerry::LinkId;
     Bell here_bell, there_bell;
-    const skerry::ZmqTransportOptions options{.gossip_bind = "127.0.0.1:0", .publish_bind = "127.0.0.1:0"};
+    const skerry::ZmqTransportOptions options{.gossip_bind = "127.0.0.1:0",
+                                              .publish_bind = "127.0.0.1:0"};
     auto here = skerry::ZmqTransport::open(options, [&here_bell] { here_bell.ring(); });
     auto there = skerry::ZmqTransport::open(options, [&there_bell] { there_bell.ring(); });
     if (!here || !there) return {};
@@ -105,7 +113,8 @@ std::vector<double> ours(int rounds, const std::string& payload) {
         while (!stop.stop_requested()) {
             there_bell.wait(std::chrono::milliseconds(100));
             for (skerry::Incoming& incoming : (*there)->poll())
-                if (incoming.kind == IncomingKind::published) (*there)->send(LinkId{1}, std::move(incoming.bytes));
+                if (incoming.kind == IncomingKind::published)
+                    (*there)->send(LinkId{1}, std::move(incoming.bytes));
         }
     });
     const auto round = [&](std::chrono::milliseconds patience) {
@@ -125,7 +134,8 @@ std::vector<double> ours(int rounds, const std::string& payload) {
 
 int main(int argc, char** argv) {
     const int rounds = argc > 1 ? std::atoi(argv[1]) : 2000;
-    const std::string payload(argc > 2 ? static_cast<std::size_t>(std::max(1, std::atoi(argv[2]))) : 200, 'x');
+    const std::string payload(
+        argc > 2 ? static_cast<std::size_t>(std::max(1, std::atoi(argv[2]))) : 200, 'x');
     report("bare", bare(rounds, payload));
     report("transport", ours(rounds, payload));
     return 0;

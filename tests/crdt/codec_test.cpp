@@ -11,7 +11,8 @@ constexpr ReplicaId kA{1}, kB{0xfedcba9876543210};
 Leaf two_entries() {
     Leaf leaf;
     leaf.put({.replica = kA, .seq = Seq{7}, .hlc = Hlc{99}, .removed = false, .payload = "x"});
-    leaf.put({.replica = kB, .seq = Seq{300}, .hlc = Hlc{1ull << 60}, .removed = true, .payload = "y"});
+    leaf.put(
+        {.replica = kB, .seq = Seq{300}, .hlc = Hlc{1ull << 60}, .removed = true, .payload = "y"});
     return leaf;
 }
 }  // namespace
@@ -38,7 +39,8 @@ TEST_CASE("codec: a leaf comes back equal, with a writer table and without", "[c
     CHECK(with_table.done("leaf"));
 }
 
-TEST_CASE("codec: every truncation and every changed byte is an error or a value, never a crash", "[crdt][codec]") {
+TEST_CASE("codec: every truncation and every changed byte is an error or a value, never a crash",
+          "[crdt][codec]") {
     std::string bytes;
     Packer packer(bytes);
     packer.array(3);
@@ -54,7 +56,8 @@ TEST_CASE("codec: every truncation and every changed byte is an error or a value
         return in.done("test").has_value();
     };
     REQUIRE(read(bytes));
-    for (std::size_t cut = 0; cut < bytes.size(); ++cut) CHECK_FALSE(read(std::string_view(bytes).substr(0, cut)));
+    for (std::size_t cut = 0; cut < bytes.size(); ++cut)
+        CHECK_FALSE(read(std::string_view(bytes).substr(0, cut)));
     std::mt19937 rng(1);
     for (int round = 0; round < 20000; ++round) {
         std::string damaged = bytes;

@@ -1,13 +1,20 @@
-// tests/crdt/explorer.hpp — every history of a few operations on three replicas, and every order of delivering it.
+// tests/crdt/explorer.hpp — every history of a few operations on three replicas, and every order of
+// delivering it.
 //
-// History  operations in an order that causality allows; each has the set of operations that its replica had seen.
-// Orders   not enumerated but proved: for every causally closed set D of operations and every last operation m of D,
-//          state(D without m) + delta(m) is the same state(D). By induction all orders of delivery of D agree.
-// Joins    join(state(D), state(past of m with m)) = state(D with that past), which with associativity (laws_test)
-//          gives every join of two replicas; where the past is within D it is the delivery of a duplicate.
-// Spec     what the type reads in state(D) is what a function of the history says, written from docs/SEMANTICS.md.
-// Pruned   distinct clocks: replicas are numbered by first use, because ids decide nothing then. Tied clocks: of two
-//          neighbouring concurrent operations the one of the smaller replica stands first. Prefixes are shared.
+// History  operations in an order that causality allows; each has the set of operations that its
+// replica had seen. Orders   not enumerated but proved: for every causally closed set D of
+// operations and every last operation m of D,
+//          state(D without m) + delta(m) is the same state(D). By induction all orders of delivery
+//          of D agree.
+// Joins    join(state(D), state(past of m with m)) = state(D with that past), which with
+// associativity (laws_test)
+//          gives every join of two replicas; where the past is within D it is the delivery of a
+//          duplicate.
+// Spec     what the type reads in state(D) is what a function of the history says, written from
+// docs/SEMANTICS.md. Pruned   distinct clocks: replicas are numbered by first use, because ids
+// decide nothing then. Tied clocks: of two
+//          neighbouring concurrent operations the one of the smaller replica stands first. Prefixes
+//          are shared.
 #pragma once
 
 #include <algorithm>
@@ -43,15 +50,17 @@ class History {
         for (const Op& op : ops)
             if (visible >> op.index & 1) visible_[count_++] = op;
     }
-    // Those for which `wanted` holds and that no operation for which `undoes` holds has seen. Lifetime: into this.
+    // Those for which `wanted` holds and that no operation for which `undoes` holds has seen.
+    // Lifetime: into this.
     template <class Wanted, class Undoes>
     [[nodiscard]] std::vector<const Op*> surviving(Wanted wanted, Undoes undoes) const {
         std::vector<const Op*> left;
         for (std::size_t i = 0; i < count_; ++i) {
             const Op& op = visible_[i];
             if (!wanted(op)) continue;
-            const bool undone = std::any_of(visible_.begin(), visible_.begin() + count_,
-                                            [&](const Op& other) { return undoes(other) && other.saw(op); });
+            const bool undone =
+                std::any_of(visible_.begin(), visible_.begin() + count_,
+                            [&](const Op& other) { return undoes(other) && other.saw(op); });
             if (!undone) left.push_back(&op);
         }
         return left;
@@ -82,9 +91,9 @@ enum class Clocks { distinct, tied };
 
 // A type under test has: kCommands (their names), kLeaves, and the static functions
 //   bool allowed(const Leaves&, const Op&)                    may this command run here and now?
-//   Deltas run(const Leaves& seen, const Op&, const Dots&)    the mutators behind the command, one dot a leaf
-//   std::string observe(const Leaves&)                        what a reader sees, in words
-//   std::string spec(const History&)                          what he must see
+//   Deltas run(const Leaves& seen, const Op&, const Dots&)    the mutators behind the command, one
+//   dot a leaf std::string observe(const Leaves&)                        what a reader sees, in
+//   words std::string spec(const History&)                          what he must see
 template <class Type>
 class Explorer {
   public:
@@ -99,7 +108,8 @@ class Explorer {
         for (std::size_t i = 0; i < kOpsMax; ++i) ops_[i].index = i;
     }
 
-    // Returns how many histories were checked, those of fewer operations included. Fails the test at the first fault.
+    // Returns how many histories were checked, those of fewer operations included. Fails the test
+    // at the first fault.
     std::size_t run() {
         extend(0, 0);
         return history_count_;
@@ -114,13 +124,16 @@ class Explorer {
 
     void extend(std::size_t n, std::size_t replicas_used) {
         if (n == op_count_) return;
-        const std::size_t choices = clocks_ == Clocks::tied ? kReplicas : std::min(replicas_used + 1, kReplicas);
+        const std::size_t choices =
+            clocks_ == Clocks::tied ? kReplicas : std::min(replicas_used + 1, kReplicas);
         const OpSet all = (OpSet{1} << n) - 1;
         for (std::size_t replica = 0; replica < choices; ++replica) {
             const ReplicaId id{replica + 1};
             for (OpSet seen = 0; seen <= all; ++seen) {
                 if (!states_[seen].reachable || !sees_its_own(n, id, seen)) continue;
-                if (clocks_ == Clocks::tied && n > 0 && !(seen >> (n - 1) & 1) && id < ops_[n - 1].replica) continue;
+                if (clocks_ == Clocks::tied && n > 0 && !(seen >> (n - 1) & 1) &&
+                    id < ops_[n - 1].replica)
+                    continue;
                 for (std::size_t command = 0; command < Type::kCommands.size(); ++command) {
                     Op& op = ops_[n];
                     op.replica = id;
@@ -134,7 +147,8 @@ class Explorer {
                 }
             }
         }
-        for (OpSet set = all + 1; set < (OpSet{1} << (n + 1)); ++set) states_[set].reachable = false;
+        for (OpSet set = all + 1; set < (OpSet{1} << (n + 1)); ++set)
+            states_[set].reachable = false;
     }
 
     [[nodiscard]] bool sees_its_own(std::size_t n, ReplicaId id, OpSet seen) const {
@@ -193,7 +207,8 @@ class Explorer {
             State other = states_[set & ~(OpSet{1} << m)];
             deliver(other, m);
             if (other.leaves != states_[set].leaves || other.clock != states_[set].clock)
-                fail_with(set, "delivered last, operation " + std::to_string(m) + " leads to another state");
+                fail_with(set, "delivered last, operation " + std::to_string(m) +
+                                   " leads to another state");
         }
     }
 
@@ -203,7 +218,8 @@ class Explorer {
         return false;
     }
 
-    // With the past of each operation, in both directions; only pairs in which the last operation takes part.
+    // With the past of each operation, in both directions; only pairs in which the last operation
+    // takes part.
     void check_joins(OpSet set, std::size_t n) {
         for (std::size_t m = 0; m <= n; ++m) {
             const OpSet past = ops_[m].seen | OpSet{1} << m;
@@ -211,15 +227,19 @@ class Explorer {
             const State& expected = states_[set | past];
             const State& mine = states_[set];
             const State& theirs = states_[past];
-            if (!expected.reachable) fail_with(set | past, "the union of two closed sets was not built");
+            if (!expected.reachable)
+                fail_with(set | past, "the union of two closed sets was not built");
             for (std::size_t i = 0; i < kLeaves; ++i) {
                 LeafAtClock joined{mine.leaves[i], mine.clock};
                 const bool grew = joined.join({theirs.leaves[i], theirs.clock});
-                if (joined.leaf != expected.leaves[i] || joined.clock != expected.clock || grew != (set != (set | past)))
-                    fail_with(set | past, "join with the past of operation " + std::to_string(m) + " differs");
+                if (joined.leaf != expected.leaves[i] || joined.clock != expected.clock ||
+                    grew != (set != (set | past)))
+                    fail_with(set | past,
+                              "join with the past of operation " + std::to_string(m) + " differs");
                 joined = {theirs.leaves[i], theirs.clock};
                 joined.join({mine.leaves[i], mine.clock});
-                if (joined.leaf != expected.leaves[i]) fail_with(set | past, "the reverse join differs");
+                if (joined.leaf != expected.leaves[i])
+                    fail_with(set | past, "the reverse join differs");
             }
         }
     }
@@ -234,9 +254,10 @@ class Explorer {
         std::string text = why + "\nvisible history:";
         for (const Op& op : ops_) {
             if (!(visible >> op.index & 1)) continue;
-            text += "\n  operation " + std::to_string(op.index) + " at replica " + std::to_string(op.replica.value) +
-                    ", clock " + std::to_string(op.hlc.wall().count()) + ": " + std::string(Type::kCommands[op.command]) +
-                    ", had seen {";
+            text += "\n  operation " + std::to_string(op.index) + " at replica " +
+                    std::to_string(op.replica.value) + ", clock " +
+                    std::to_string(op.hlc.wall().count()) + ": " +
+                    std::string(Type::kCommands[op.command]) + ", had seen {";
             for (std::size_t i = 0; i < op.index; ++i)
                 if (op.seen >> i & 1) text += " " + std::to_string(i);
             text += " }";

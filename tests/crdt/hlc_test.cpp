@@ -1,4 +1,5 @@
-// tests/crdt/hlc_test.cpp — hybrid logical clocks: never backwards, never behind what was seen, never dragged along.
+// tests/crdt/hlc_test.cpp — hybrid logical clocks: never backwards, never behind what was seen,
+// never dragged along.
 #include "crdt/hlc.hpp"
 
 #include "tests/catch.hpp"
@@ -21,7 +22,8 @@ TEST_CASE("hlc: with the wall clock ahead it follows the wall clock", "[crdt][hl
     CHECK(clock.last() == Hlc::at(WallTime(250)));
 }
 
-TEST_CASE("hlc: with the wall clock standing or running back readings still increase", "[crdt][hlc]") {
+TEST_CASE("hlc: with the wall clock standing or running back readings still increase",
+          "[crdt][hlc]") {
     HlcClock clock;
     (void)clock.next(WallTime(100));
     CHECK(clock.next(WallTime(100)) == Hlc::at(WallTime(100), 1));
@@ -35,17 +37,20 @@ TEST_CASE("hlc: a full logical part carries into the milliseconds", "[crdt][hlc]
     CHECK(clock.next(WallTime(100)) == Hlc::at(WallTime(101), 0));
 }
 
-TEST_CASE("hlc: a write that has seen another one reads later, whatever the wall clocks say", "[crdt][hlc]") {
+TEST_CASE("hlc: a write that has seen another one reads later, whatever the wall clocks say",
+          "[crdt][hlc]") {
     HlcClock fast;
     HlcClock slow;
     const Hlc seen = fast.next(WallTime(90000));
     CHECK(slow.observe(seen, WallTime(1000)));
     CHECK(slow.next(WallTime(1001)) > seen);
-    CHECK(slow.observe(Hlc::at(WallTime(10)), WallTime(1002)));  // an old reading drags nothing back
+    CHECK(
+        slow.observe(Hlc::at(WallTime(10)), WallTime(1002)));  // an old reading drags nothing back
     CHECK(slow.last() > seen);
 }
 
-TEST_CASE("hlc: a reading further ahead than the drift allows is reported and not absorbed", "[crdt][hlc]") {
+TEST_CASE("hlc: a reading further ahead than the drift allows is reported and not absorbed",
+          "[crdt][hlc]") {
     HlcClock clock(WallTime(500));
     const Hlc own = clock.next(WallTime(1000));
     CHECK(clock.observe(Hlc::at(WallTime(1500)), WallTime(1000)));
@@ -53,7 +58,8 @@ TEST_CASE("hlc: a reading further ahead than the drift allows is reported and no
     CHECK_FALSE(clock.observe(Hlc::at(WallTime(1501)), WallTime(1000)));
     CHECK(clock.last() == Hlc::at(WallTime(1500)));
     CHECK(clock.next(WallTime(1000)) > own);
-    CHECK_FALSE(HlcClock().observe(Hlc::at(WallTime(300001)), WallTime(0)));  // five minutes unless told otherwise
+    CHECK_FALSE(HlcClock().observe(Hlc::at(WallTime(300001)),
+                                   WallTime(0)));  // five minutes unless told otherwise
     CHECK(HlcClock().observe(Hlc::at(WallTime(300000)), WallTime(0)));
 }
 
@@ -63,7 +69,8 @@ TEST_CASE("hlc: any interleaving of readings and observations increases strictly
         Hlc last;
         for (int step = 0; step < 200; ++step) {
             const WallTime now(10000 + static_cast<std::int64_t>(random.below(50)));
-            const Hlc seen = Hlc::at(WallTime(random.below(700000)), static_cast<std::uint16_t>(random.next()));
+            const Hlc seen =
+                Hlc::at(WallTime(random.below(700000)), static_cast<std::uint16_t>(random.next()));
             const bool absorbed = random.one_in(2) && clock.observe(seen, now);
             const Hlc next = clock.next(now);
             REQUIRE(next > last);

@@ -1,4 +1,5 @@
-// tests/crdt/laws_test.cpp — the laws that every lattice and every type obeys, on random reachable states.
+// tests/crdt/laws_test.cpp — the laws that every lattice and every type obeys, on random reachable
+// states.
 //
 // A new lattice or type is one more name in `Lattices` below, nothing else.
 #include <array>
@@ -33,7 +34,8 @@ std::string random_bytes(Random& random) {
 struct RegisterType {
     static LeafDelta mutate(Random& random, const Leaf& seen, Dot dot, Hlc now) {
         if (random.one_in(4)) return value::remove(seen, dot, now);
-        const WallTime deadline = random.one_in(3) ? WallTime(random.below(9000)) : value::kNoDeadline;
+        const WallTime deadline =
+            random.one_in(3) ? WallTime(random.below(9000)) : value::kNoDeadline;
         return value::set(seen, dot, now, {random_bytes(random), deadline});
     }
 };
@@ -41,13 +43,17 @@ struct CounterType {
     static LeafDelta mutate(Random& random, const Leaf& seen, Dot dot, Hlc now) {
         if (random.one_in(6)) return value::remove(seen, dot, now);
         const auto amount = static_cast<std::int64_t>(random.below(2000)) - 1000;
-        if (random.one_in(3)) return value::add(seen, dot, now, value::amount_of_real(static_cast<long double>(amount) / 7));
-        return value::add(seen, dot, now, value::amount_of(random.one_in(9) ? INT64_MIN + amount + 1000 : amount));
+        if (random.one_in(3))
+            return value::add(seen, dot, now,
+                              value::amount_of_real(static_cast<long double>(amount) / 7));
+        return value::add(seen, dot, now,
+                          value::amount_of(random.one_in(9) ? INT64_MIN + amount + 1000 : amount));
     }
 };
 struct ValueType {
     static LeafDelta mutate(Random& random, const Leaf& seen, Dot dot, Hlc now) {
-        return random.one_in(3) ? RegisterType::mutate(random, seen, dot, now) : CounterType::mutate(random, seen, dot, now);
+        return random.one_in(3) ? RegisterType::mutate(random, seen, dot, now)
+                                : CounterType::mutate(random, seen, dot, now);
     }
 };
 struct PresenceType {
@@ -61,9 +67,11 @@ struct DeadlineType {
         Leaf string;  // what the key holds where EXPIRE runs: some bases
         for (std::uint64_t writer = 1; writer <= random.below(3); ++writer) {
             Leaf elsewhere;
-            string.apply(value::set(elsewhere, {ReplicaId{writer}, Seq{1 + random.below(9)}}, now, {"v", {}}));
+            string.apply(value::set(elsewhere, {ReplicaId{writer}, Seq{1 + random.below(9)}}, now,
+                                    {"v", {}}));
         }
-        return deadline::set(seen, string, dot, now, random.one_in(3) ? value::kNoDeadline : WallTime(random.below(9000)));
+        return deadline::set(seen, string, dot, now,
+                             random.one_in(3) ? value::kNoDeadline : WallTime(random.below(9000)));
     }
 };
 struct MultiValueType {
@@ -74,7 +82,8 @@ struct MultiValueType {
 };
 struct DisableWinsType {
     static LeafDelta mutate(Random& random, const Leaf& seen, Dot dot, Hlc now) {
-        return random.one_in(2) ? disable_wins::enable(seen, dot, now) : disable_wins::disable(seen, dot, now);
+        return random.one_in(2) ? disable_wins::enable(seen, dot, now)
+                                : disable_wins::disable(seen, dot, now);
     }
 };
 
@@ -98,8 +107,8 @@ Unpacker open(const std::string& bytes, bool with_table, std::size_t parts) {
     return in;
 }
 
-// A lattice under test has: State; States states(Random&): reachable from one history, joined pairs among them;
-// encode and decode. Version vectors are one by themselves.
+// A lattice under test has: State; States states(Random&): reachable from one history, joined pairs
+// among them; encode and decode. Version vectors are one by themselves.
 struct VersionVectorLattice {
     using State = VersionVector;
     static std::vector<State> states(Random& random) {
@@ -123,8 +132,8 @@ struct VersionVectorLattice {
     }
 };
 
-// A type's leaf at its shard's clock, from a world of sites that write, tell each other of single operations in causal
-// order, or join whole states.
+// A type's leaf at its shard's clock, from a world of sites that write, tell each other of single
+// operations in causal order, or join whole states.
 template <class Type>
 struct LeafLattice {
     using State = LeafAtClock;
@@ -148,8 +157,10 @@ struct LeafLattice {
     static void write(World& world, Random& random, std::size_t at) {
         Site& site = world.sites[at];
         const ReplicaId id{at + 1};
-        const Hlc now = site.clock.next(WallTime(1000 + random.below(3)));  // clocks that tie, jump and run back
-        world.operations.push_back(Type::mutate(random, site.state.leaf, {id, site.state.clock.at(id).next()}, now));
+        const Hlc now = site.clock.next(
+            WallTime(1000 + random.below(3)));  // clocks that tie, jump and run back
+        world.operations.push_back(
+            Type::mutate(random, site.state.leaf, {id, site.state.clock.at(id).next()}, now));
         deliver(site.state, world.operations.back());
         site.seen.push_back(world.operations.size() - 1);
     }
@@ -199,11 +210,14 @@ struct LeafLattice {
     }
 };
 
-using Types = std::tuple<RegisterType, CounterType, ValueType, PresenceType, DeadlineType, MultiValueType, DisableWinsType>;
-using Lattices = std::tuple<VersionVectorLattice, LeafLattice<RegisterType>, LeafLattice<CounterType>,
-                            LeafLattice<ValueType>, LeafLattice<PresenceType>, LeafLattice<DeadlineType>,
-                            LeafLattice<MultiValueType>, LeafLattice<DisableWinsType>>;
-static_assert(std::tuple_size_v<Lattices> == std::tuple_size_v<Types> + 1, "every type is in the list of lattices");
+using Types = std::tuple<RegisterType, CounterType, ValueType, PresenceType, DeadlineType,
+                         MultiValueType, DisableWinsType>;
+using Lattices =
+    std::tuple<VersionVectorLattice, LeafLattice<RegisterType>, LeafLattice<CounterType>,
+               LeafLattice<ValueType>, LeafLattice<PresenceType>, LeafLattice<DeadlineType>,
+               LeafLattice<MultiValueType>, LeafLattice<DisableWinsType>>;
+static_assert(std::tuple_size_v<Lattices> == std::tuple_size_v<Types> + 1,
+              "every type is in the list of lattices");
 
 template <class State>
 State joined(State a, const State& b) {
@@ -213,7 +227,8 @@ State joined(State a, const State& b) {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("laws: a join is commutative and associative and idempotent", "[crdt][laws]", Lattices) {
+TEMPLATE_LIST_TEST_CASE("laws: a join is commutative and associative and idempotent",
+                        "[crdt][laws]", Lattices) {
     for_each_seed(kSeeds, [](Random& random) {
         const auto states = TestType::states(random);
         for (const auto& a : states) {
@@ -246,7 +261,8 @@ TEMPLATE_LIST_TEST_CASE("laws: grew is said iff the state changed", "[crdt][laws
     CHECK(same > 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("laws: equal states encode equally and decode back", "[crdt][laws]", Lattices) {
+TEMPLATE_LIST_TEST_CASE("laws: equal states encode equally and decode back", "[crdt][laws]",
+                        Lattices) {
     for_each_seed(kSeeds, [](Random& random) {
         const auto states = TestType::states(random);
         for (const bool with_table : {false, true}) {
@@ -257,20 +273,23 @@ TEMPLATE_LIST_TEST_CASE("laws: equal states encode equally and decode back", "[c
                 REQUIRE(*back == a);
                 const auto& b = states[random.below(states.size())];
                 REQUIRE((a == b) == (bytes == TestType::encode(b, with_table)));
-                REQUIRE(TestType::encode(joined(a, b), with_table) == TestType::encode(joined(b, a), with_table));
+                REQUIRE(TestType::encode(joined(a, b), with_table) ==
+                        TestType::encode(joined(b, a), with_table));
             }
         }
     });
 }
 
-TEMPLATE_LIST_TEST_CASE("laws: deltas applied give what states joined give", "[crdt][laws]", Types) {
+TEMPLATE_LIST_TEST_CASE("laws: deltas applied give what states joined give", "[crdt][laws]",
+                        Types) {
     using Lattice = LeafLattice<TestType>;
     for_each_seed(kSeeds, [](Random& random) {
         const auto world = Lattice::world(random);
         for (const auto& mine : world.snapshots) {
             for (const auto& theirs : world.snapshots) {
                 LeafAtClock state = mine.state;
-                for (const std::size_t index : theirs.seen) Lattice::deliver(state, world.operations[index]);
+                for (const std::size_t index : theirs.seen)
+                    Lattice::deliver(state, world.operations[index]);
                 REQUIRE(state == joined(mine.state, theirs.state));
             }
         }
@@ -283,7 +302,8 @@ TEMPLATE_LIST_TEST_CASE("laws: a delta decodes back and applies once", "[crdt][l
         const auto world = Lattice::world(random);
         for (const LeafDelta& delta : world.operations) {
             for (const bool with_table : {false, true}) {
-                const std::string bytes = pack(with_table, 1, [&](Packer& packer) { packer.put(delta); });
+                const std::string bytes =
+                    pack(with_table, 1, [&](Packer& packer) { packer.put(delta); });
                 Unpacker in = open(bytes, with_table, 1);
                 REQUIRE(in.leaf_delta() == delta);
                 REQUIRE(in.done("delta"));
@@ -292,19 +312,22 @@ TEMPLATE_LIST_TEST_CASE("laws: a delta decodes back and applies once", "[crdt][l
         for (const auto& site : world.snapshots) {
             for (const Entry& entry : site.state.leaf) {
                 Leaf leaf = site.state.leaf;
-                REQUIRE_FALSE(leaf.apply({.entry = entry, .superseded = leaf.dots_of_others(entry.replica)}));
+                REQUIRE_FALSE(
+                    leaf.apply({.entry = entry, .superseded = leaf.dots_of_others(entry.replica)}));
                 REQUIRE(leaf == site.state.leaf);
             }
         }
     });
 }
 
-TEMPLATE_TEST_CASE("laws: a payload decodes to what encodes to it", "[crdt][laws]", RegisterType, CounterType, ValueType) {
+TEMPLATE_TEST_CASE("laws: a payload decodes to what encodes to it", "[crdt][laws]", RegisterType,
+                   CounterType, ValueType) {
     for_each_seed(kSeeds, [](Random& random) {
         for (const LeafDelta& delta : LeafLattice<TestType>::world(random).operations) {
             const auto payload = value::decode(delta.entry);
             REQUIRE(payload);
-            if (!delta.entry.payload.empty()) REQUIRE(value::encode(*payload, delta.entry.seq) == delta.entry.payload);
+            if (!delta.entry.payload.empty())
+                REQUIRE(value::encode(*payload, delta.entry.seq) == delta.entry.payload);
         }
     });
 }

@@ -7,10 +7,13 @@
 using namespace skerry;
 namespace {
 constexpr ReplicaId kA{1}, kB{2};
-Entry entry(ReplicaId r, std::uint64_t seq) { return {.replica = r, .seq = Seq{seq}, .hlc = Hlc{seq}, .removed = false, .payload = {}}; }
+Entry entry(ReplicaId r, std::uint64_t seq) {
+    return {.replica = r, .seq = Seq{seq}, .hlc = Hlc{seq}, .removed = false, .payload = {}};
+}
 }  // namespace
 
-TEST_CASE("leaf: an entry in one only is kept iff the other's clock has not seen it", "[crdt][leaf]") {
+TEST_CASE("leaf: an entry in one only is kept iff the other's clock has not seen it",
+          "[crdt][leaf]") {
     LeafAtClock a{{}, {{kA, Seq{1}}}}, b{{}, {{kA, Seq{1}}, {kB, Seq{1}}}};
     a.leaf.put(entry(kA, 1));
     b.leaf.put(entry(kB, 1));  // superseded a:1

@@ -1,8 +1,10 @@
-// tests/crdt/semantics_test.cpp — the rows of docs/SEMANTICS.md, played on two and on three replicas.
+// tests/crdt/semantics_test.cpp — the rows of docs/SEMANTICS.md, played on two and on three
+// replicas.
 //
-// A row is a common past, commands that run concurrently, and what everybody must read afterwards. It is played with
-// every assignment of the commands to the replicas, and each replica and a late one receive in every order, with
-// duplicates; replicas beyond the commands only listen. A later command in a row has the later wall clock.
+// A row is a common past, commands that run concurrently, and what everybody must read afterwards.
+// It is played with every assignment of the commands to the replicas, and each replica and a late
+// one receive in every order, with duplicates; replicas beyond the commands only listen. A later
+// command in a row has the later wall clock.
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -40,7 +42,9 @@ class Site {
         if (twice) receive(deltas, false);
     }
     // State, without the order in which leaves came into being.
-    [[nodiscard]] bool same_as(const Site& other) const { return leaves_ == other.leaves_ && clock_ == other.clock_; }
+    [[nodiscard]] bool same_as(const Site& other) const {
+        return leaves_ == other.leaves_ && clock_ == other.clock_;
+    }
 
     // ---- strings
     void set(std::string_view bytes, WallTime deadline = value::kNoDeadline) {
@@ -48,6 +52,13 @@ class Site {
         remove_elements(LeafKind::field, LeafKind::hash_birth);
         remove_leaf(LeafKind::deadline, {});
         write(LeafKind::string, {}, value::set, value::Base{bytes, deadline});
+    }
+    // APPEND, SETRANGE and the like: a new base that repeats the time to live of the old one.
+    void edit(std::string_view bytes) {
+        begin();
+        const auto winner = deadline::read(leaf(LeafKind::deadline), leaf(LeafKind::string));
+        write(LeafKind::string, {}, value::set,
+              value::Base{bytes, winner ? winner->at : value::kNoDeadline});
     }
     void incr(std::int64_t by) {
         begin();
@@ -57,10 +68,13 @@ class Site {
         begin();
         write(LeafKind::string, {}, value::add, value::amount_of_real(by));
     }
-    [[nodiscard]] std::string get() const { return value::text(value::read(leaf(LeafKind::string))).value_or("(nil)"); }
+    [[nodiscard]] std::string get() const {
+        return value::text(value::read(leaf(LeafKind::string))).value_or("(nil)");
+    }
     [[nodiscard]] std::string siblings() const {
         std::string text;
-        for (const auto bytes : value::siblings(leaf(LeafKind::string))) text.append(bytes).append(" ");
+        for (const auto bytes : value::siblings(leaf(LeafKind::string)))
+            text.append(bytes).append(" ");
         return text;
     }
 
@@ -90,7 +104,8 @@ class Site {
         write(LeafKind::field, field, value::add, value::amount_of_real(by));
     }
     [[nodiscard]] std::string smembers() const {
-        return elements(LeafKind::member, [](const std::string& member, const Leaf&) { return member; });
+        return elements(LeafKind::member,
+                        [](const std::string& member, const Leaf&) { return member; });
     }
     [[nodiscard]] std::string hgetall() const {
         return elements(LeafKind::field, [](const std::string& field, const Leaf& leaf) {
@@ -142,12 +157,15 @@ class Site {
     }
 
   private:
-    [[nodiscard]] Leaf leaf(LeafKind kind, std::string_view sub = {}) const {
+    // Lifetime: until the next command.
+    [[nodiscard]] const Leaf& leaf(LeafKind kind, std::string_view sub = {}) const {
+        static const Leaf bottom;
         const auto found = leaves_.find(LeafKey{0, kind, "k", std::string(sub)});
-        return found == leaves_.end() ? Leaf{} : found->second;
+        return found == leaves_.end() ? bottom : found->second;
     }
     template <class Mutator, class... Arguments>
-    void write(LeafKind kind, std::string_view sub, Mutator mutator, const Arguments&... arguments) {
+    void write(LeafKind kind, std::string_view sub, Mutator mutator,
+               const Arguments&... arguments) {
         const LeafKey key{0, kind, "k", std::string(sub)};
         const Dot dot{id_, clock_.at(id_).next()};
         deltas_.emplace_back(key, mutator(leaves_[key], dot, hlc_.next(wall_), arguments...));
@@ -172,7 +190,8 @@ class Site {
     }
     void begin(LeafKind kind, LeafKind birth) {
         begin();
-        if ((kind == LeafKind::member ? smembers() : hgetall()).empty()) write(birth, {}, presence::add);
+        if ((kind == LeafKind::member ? smembers() : hgetall()).empty())
+            write(birth, {}, presence::add);
     }
     void end(LeafKind kind, LeafKind birth) {
         if ((kind == LeafKind::member ? smembers() : hgetall()).empty()) remove_leaf(birth, {});
@@ -242,7 +261,8 @@ void play_at(std::size_t replicas, const std::vector<std::size_t>& place, const 
 void play(const Command& past, const std::vector<Command>& commands, const Check& check) {
     for (const std::size_t replicas : {2, 3}) {
         if (commands.size() > replicas) continue;
-        for (const auto& place : orders_of(replicas)) play_at(replicas, place, past, commands, check);
+        for (const auto& place : orders_of(replicas))
+            play_at(replicas, place, past, commands, check);
     }
 }
 
@@ -281,7 +301,8 @@ Check expires(std::string_view due) {
 
 }  // namespace
 
-TEST_CASE("semantics: SET || SET, the last writer wins the whole value and the losers are siblings", "[crdt][semantics]") {
+TEST_CASE("semantics: SET || SET, the last writer wins the whole value and the losers are siblings",
+          "[crdt][semantics]") {
     play(kNothing, {set("a"), set("b")}, [](const Site& s) {
         CHECK(s.get() == "b");
         CHECK(s.siblings() == "a ");
@@ -301,11 +322,13 @@ TEST_CASE("semantics: causal order beats clocks", "[crdt][semantics]") {
     play(future, {set("seen")}, gets("seen"));
 }
 
-TEST_CASE("semantics: APPEND || APPEND, the last writer's result wins and the other edit is a sibling", "[crdt][semantics]") {
+TEST_CASE(
+    "semantics: APPEND || APPEND, the last writer's result wins and the other edit is a sibling",
+    "[crdt][semantics]") {
     const auto append = [](std::string_view more) {
         return [more](Site& s) {
             const std::string whole = s.get().append(more);
-            s.set(whole);
+            s.edit(whole);
         };
     };
     play(set("x"), {append("1"), append("2")}, [](const Site& s) {
@@ -320,14 +343,17 @@ TEST_CASE("semantics: INCR || DECR, the sum of all", "[crdt][semantics]") {
     play(incr(10), {then(incr(1), incr(1)), incr(INT64_MAX)}, gets("9223372036854775819"));
 }
 
-TEST_CASE("semantics: INCRBYFLOAT || INCRBYFLOAT, the sum with the same bits everywhere", "[crdt][semantics]") {
+TEST_CASE("semantics: INCRBYFLOAT || INCRBYFLOAT, the sum with the same bits everywhere",
+          "[crdt][semantics]") {
     std::vector<std::string> sums;
     const auto add = [](long double by) { return [by](Site& s) { s.incr_real(by); }; };
-    play(set("10.5"), {add(0.1L), add(0.2L), add(-0.7L)}, [&](const Site& s) { sums.push_back(s.get()); });
+    play(set("10.5"), {add(0.1L), add(0.2L), add(-0.7L)},
+         [&](const Site& s) { sums.push_back(s.get()); });
     for (const std::string& sum : sums) CHECK(sum == "10.1");
 }
 
-TEST_CASE("semantics: DEL || INCR, what DEL had seen is gone and the rest survives exactly", "[crdt][semantics]") {
+TEST_CASE("semantics: DEL || INCR, what DEL had seen is gone and the rest survives exactly",
+          "[crdt][semantics]") {
     play(incr(10), {kDel, incr(1)}, gets("1"));
     play(incr(10), {incr(1), kDel}, gets("1"));
     play(set("10"), {kDel, incr(1)}, gets("1"));
@@ -366,7 +392,8 @@ TEST_CASE("semantics: SADD || SREM, the add wins", "[crdt][semantics]") {
     const auto srem = [](std::string_view m) { return [m](Site& s) { s.srem(m); }; };
     play(sadd("m"), {srem("m"), sadd("m")}, set_is("m"));
     play(sadd("m"), {sadd("m"), srem("m"), srem("m")}, set_is("m"));
-    play(kNothing, {sadd("m"), srem("m")}, set_is("m"));  // SREM of an unseen add does nothing to it
+    play(kNothing, {sadd("m"), srem("m")},
+         set_is("m"));  // SREM of an unseen add does nothing to it
     play(sadd("m"), {srem("m"), sadd("n")}, set_is("n"));
     play(sadd("m"), {srem("m"), srem("m")}, set_is(""));  // SPOP of one member in two regions
     play(then(sadd("m"), sadd("n")), {kDel, sadd("o")}, set_is("o"));
@@ -374,7 +401,8 @@ TEST_CASE("semantics: SADD || SREM, the add wins", "[crdt][semantics]") {
     play(then(sadd("m"), sadd("n")), {then(kDel, sadd("n")), sadd("m")}, set_is("m n"));
 }
 
-TEST_CASE("semantics: HSET || HDEL, the add wins and a field's value is the last writer's", "[crdt][semantics]") {
+TEST_CASE("semantics: HSET || HDEL, the add wins and a field's value is the last writer's",
+          "[crdt][semantics]") {
     const Command hdel = [](Site& s) { s.hdel("f"); };
     play(hset("f", "0"), {hdel, hset("f", "1")}, hash_is("f=1"));
     play(hset("f", "0"), {hset("f", "1"), hdel}, hash_is("f=1"));
@@ -393,16 +421,19 @@ TEST_CASE("semantics: HINCRBY || HDEL, the unseen part stays", "[crdt][semantics
     play(hset("f", "7"), {hset("f", "100"), hincr(1)}, hash_is("f=101"));
 }
 
-TEST_CASE("semantics: EXPIRE || EXPIRE, the longest wins and PERSIST is infinite", "[crdt][semantics]") {
+TEST_CASE("semantics: EXPIRE || EXPIRE, the longest wins and PERSIST is infinite",
+          "[crdt][semantics]") {
     const Command persist = [](Site& s) { s.persist(); };
     play(set("v"), {expire(5000), expire(9000)}, expires("9000"));
     play(set("v"), {expire(9000), expire(5000), expire(7000)}, expires("9000"));
     play(set("v"), {persist, expire(5000)}, expires("never"));
-    play(then(set("v"), expire(9000)), {expire(5000)}, expires("5000"));  // seen: the new one counts
+    play(then(set("v"), expire(9000)), {expire(5000)},
+         expires("5000"));  // seen: the new one counts
     play([](Site& s) { s.sadd("m"); }, {expire(5000), expire(9000)}, expires("9000"));
 }
 
-TEST_CASE("semantics: SET || EXPIRE, a SET without a time to live counts as PERSIST", "[crdt][semantics]") {
+TEST_CASE("semantics: SET || EXPIRE, a SET without a time to live counts as PERSIST",
+          "[crdt][semantics]") {
     const auto set_ex = [](int at) { return [at](Site& s) { s.set("x", WallTime(at)); }; };
     play(set("v"), {set("w"), expire(5000)}, expires("never"));
     play(set("v"), {expire(5000), set("w")}, expires("never"));
@@ -412,7 +443,35 @@ TEST_CASE("semantics: SET || EXPIRE, a SET without a time to live counts as PERS
     play(then(set("v"), expire(5000)), {set("w")}, expires("never"));
 }
 
-TEST_CASE("semantics: expiry || write, what expiry had not observed survives", "[crdt][semantics]") {
+TEST_CASE("semantics: APPEND || EXPIRE, an edit repeats the time to live it had seen",
+          "[crdt][semantics]") {
+    const Command edit = [](Site& s) { s.edit("vw"); };
+    play(then(set("v"), expire(5000)), {edit, expire(9000)}, expires("9000"));
+    play(then(set("v"), expire(5000)), {expire(3000), edit}, expires("5000"));
+    play(set("v"), {edit, expire(5000)}, expires("never"));
+}
+
+TEST_CASE("semantics: a key that comes into being has no time to live of an earlier one",
+          "[crdt][semantics]") {
+    // EXPIRE met a concurrent DEL: its leaf is left without a key, until the next one is born.
+    Site a(1);
+    Site b(2);
+    a.set("v");
+    b.receive(a.take_deltas());
+    a.expire(WallTime(5000));
+    b.del();
+    b.receive(a.take_deltas());
+    CHECK(b.type() == "none");
+    b.incr(1);
+    a.receive(b.take_deltas());
+    for (const Site& site : {a, b}) {
+        CHECK(site.get() == "1");
+        CHECK(site.expires() == "never");
+    }
+}
+
+TEST_CASE("semantics: expiry || write, what expiry had not observed survives",
+          "[crdt][semantics]") {
     const Command expiry = [](Site& s) { s.del(); };
     play(then(set("v"), expire(1500)), {expiry, set("new")}, [](const Site& s) {
         CHECK(s.get() == "new");
@@ -422,7 +481,8 @@ TEST_CASE("semantics: expiry || write, what expiry had not observed survives", "
     play(then(set("v"), expire(1500)), {expiry, expiry}, gets("(nil)"));
 }
 
-TEST_CASE("semantics: only the replica that wrote the winning deadline issues the removal", "[crdt][semantics]") {
+TEST_CASE("semantics: only the replica that wrote the winning deadline issues the removal",
+          "[crdt][semantics]") {
     const auto counted = [](std::size_t replicas, const std::vector<Command>& commands) {
         std::vector<Site> sites;
         for (std::size_t i = 0; i < replicas; ++i) sites.emplace_back(i + 1);
@@ -441,7 +501,8 @@ TEST_CASE("semantics: only the replica that wrote the winning deadline issues th
         return std::ranges::count_if(sites, &Site::issues_the_removal);
     };
     CHECK(counted(2, {expire(5000), expire(9000)}) == 1);
-    CHECK(counted(2, {expire(5000), expire(5000)}) == 1);  // equal deadlines: the greater replica id
+    CHECK(counted(2, {expire(5000), expire(5000)}) ==
+          1);  // equal deadlines: the greater replica id
     CHECK(counted(3, {expire(5000), expire(9000), expire(9000)}) == 1);
     CHECK(counted(3, {expire(5000)}) == 1);
     Site only(1);
@@ -451,9 +512,12 @@ TEST_CASE("semantics: only the replica that wrote the winning deadline issues th
     CHECK(only.type() == "none");
 }
 
-TEST_CASE("semantics: SET || SADD, the later birth shows and both stay until seen", "[crdt][semantics]") {
+TEST_CASE("semantics: SET || SADD, the later birth shows and both stay until seen",
+          "[crdt][semantics]") {
     const Command sadd = [](Site& s) { s.sadd("m"); };
-    const auto type_is = [](std::string_view due) { return [due](const Site& s) { CHECK(s.type() == due); }; };
+    const auto type_is = [](std::string_view due) {
+        return [due](const Site& s) { CHECK(s.type() == due); };
+    };
     play(kNothing, {set("v"), sadd}, [](const Site& s) {
         CHECK(s.type() == "set");
         CHECK(s.get() == "v");  // the sub-state that does not show

@@ -1,7 +1,9 @@
-// tests/crdt/spec_test.cpp — in small, everything: each type against a function of the visible history.
+// tests/crdt/spec_test.cpp — in small, everything: each type against a function of the visible
+// history.
 //
-// The functions named spec() are written from docs/SEMANTICS.md and know nothing of leaves, dots or cancels: who had
-// seen whom is all they look at. Explorer says what is enumerated and what is pruned.
+// The functions named spec() are written from docs/SEMANTICS.md and know nothing of leaves, dots or
+// cancels: who had seen whom is all they look at. Explorer says what is enumerated and what is
+// pruned.
 #include <string_view>
 
 #include "crdt/types/deadline.hpp"
@@ -42,7 +44,8 @@ struct Leafy {
 const Op* last_writer(const std::vector<const Op*>& writes) {
     const Op* winner = nullptr;
     for (const Op* op : writes)
-        if (winner == nullptr || op->hlc > winner->hlc || (op->hlc == winner->hlc && op->replica > winner->replica))
+        if (winner == nullptr || op->hlc > winner->hlc ||
+            (op->hlc == winner->hlc && op->replica > winner->replica))
             winner = op;
     return winner;
 }
@@ -79,11 +82,14 @@ struct DisableWinsType : Leafy<1> {
         return {op.command == enable ? disable_wins::enable(seen[0], dots[0], op.hlc)
                                      : disable_wins::disable(seen[0], dots[0], op.hlc)};
     }
-    static std::string observe(const Leaves& leaves) { return disable_wins::enabled(leaves[0]) ? "on" : "off"; }
+    static std::string observe(const Leaves& leaves) {
+        return disable_wins::enabled(leaves[0]) ? "on" : "off";
+    }
     // On iff somebody enabled it and every disable has been seen by an enable.
     static std::string spec(const History& history) {
         const auto enables = [](const Op& op) { return op.command == enable; };
-        const auto open = history.surviving([](const Op& op) { return op.command == disable; }, enables);
+        const auto open =
+            history.surviving([](const Op& op) { return op.command == disable; }, enables);
         const auto ever = history.surviving(enables, [](const Op&) { return false; });
         return !ever.empty() && open.empty() ? "on" : "off";
     }
@@ -94,29 +100,34 @@ struct MultiValueType : Leafy<1> {
     static constexpr std::array<std::string_view, 2> kCommands{"write", "clear"};
     static Deltas run(const Leaves& seen, const Op& op, const Dots& dots) {
         if (op.command == clear) return {multi_value::clear(seen[0], dots[0], op.hlc)};
-        return {multi_value::write(seen[0], dots[0], op.hlc, numbered("v", static_cast<std::int64_t>(op.index)))};
+        return {multi_value::write(seen[0], dots[0], op.hlc,
+                                   numbered("v", static_cast<std::int64_t>(op.index)))};
     }
     static std::string observe(const Leaves& leaves) {
         std::string text;
-        for (const std::string_view value : multi_value::values(leaves[0])) text += std::string(value) + " ";
+        for (const std::string_view value : multi_value::values(leaves[0]))
+            text += std::string(value) + " ";
         return text;
     }
     static std::string spec(const History& history) {
         std::string text;
-        for (const Op* op : by_replica(history.surviving([](const Op& o) { return o.command == write; }, kAny)))
+        for (const Op* op :
+             by_replica(history.surviving([](const Op& o) { return o.command == write; }, kAny)))
             text += numbered("v", static_cast<std::int64_t>(op->index)) + " ";
         return text;
     }
 };
 
-// Strings and hash fields: a register that can count. Amounts differ by operation, so that every subset has its own
-// sum; reals are binary fractions, so that sums are exact in any order.
+// Strings and hash fields: a register that can count. Amounts differ by operation, so that every
+// subset has its own sum; reals are binary fractions, so that sums are exact in any order.
 struct ValueType : Leafy<1> {
     enum Command : std::size_t { set_number, set_text, increment, increment_real, remove };
-    static constexpr std::array<std::string_view, 5> kCommands{"SET number", "SET text", "INCRBY", "INCRBYFLOAT", "DEL"};
+    static constexpr std::array<std::string_view, 5> kCommands{"SET number", "SET text", "INCRBY",
+                                                               "INCRBYFLOAT", "DEL"};
 
     static std::string bytes_of(const Op& op) {
-        return op.command == set_text ? numbered("t", static_cast<std::int64_t>(op.index)) : std::to_string(1000000 * (op.index + 1));
+        return op.command == set_text ? numbered("t", static_cast<std::int64_t>(op.index))
+                                      : std::to_string(1000000 * (op.index + 1));
     }
     static std::int64_t integer_of(const Op& op) {
         constexpr std::array<std::int64_t, testing::kOpsMax> amounts{1, -10, 100, -1000, 10000};
@@ -130,17 +141,22 @@ struct ValueType : Leafy<1> {
     static Deltas run(const Leaves& seen, const Op& op, const Dots& dots) {
         switch (op.command) {
             case set_number:
-            case set_text: return {value::set(seen[0], dots[0], op.hlc, {bytes_of(op), value::kNoDeadline})};
-            case increment: return {value::add(seen[0], dots[0], op.hlc, value::amount_of(integer_of(op)))};
+            case set_text:
+                return {value::set(seen[0], dots[0], op.hlc, {bytes_of(op), value::kNoDeadline})};
+            case increment:
+                return {value::add(seen[0], dots[0], op.hlc, value::amount_of(integer_of(op)))};
             case increment_real:
-                return {value::add(seen[0], dots[0], op.hlc,
-                                   value::amount_of_real(static_cast<long double>(sixteenths_of(op)) / 16))};
-            default: return {value::remove(seen[0], dots[0], op.hlc)};
+                return {value::add(
+                    seen[0], dots[0], op.hlc,
+                    value::amount_of_real(static_cast<long double>(sixteenths_of(op)) / 16))};
+            default:
+                return {value::remove(seen[0], dots[0], op.hlc)};
         }
     }
     static std::string observe(const Leaves& leaves) {
         std::string text = value::text(value::read(leaves[0])).value_or("(nil)");
-        for (const std::string_view loser : value::siblings(leaves[0])) text += " beside " + std::string(loser);
+        for (const std::string_view loser : value::siblings(leaves[0]))
+            text += " beside " + std::string(loser);
         return text;
     }
 
@@ -157,18 +173,21 @@ struct ValueType : Leafy<1> {
         return fraction.empty() ? text : text + "." + fraction;
     }
 
-    // SET and DEL undo what they had seen, be it a base or an increment. Of the bases left the last writer's is the
-    // value and the others its siblings; what is left of the increments adds to it, and is hidden if it is no number.
+    // SET and DEL undo what they had seen, be it a base or an increment. Of the bases left the last
+    // writer's is the value and the others its siblings; what is left of the increments adds to it,
+    // and is hidden if it is no number.
     static std::string spec(const History& history) {
         const auto bases = history.surviving(is_set, is_reset);
-        const auto increments = history.surviving([](const Op& op) { return !is_reset(op); }, is_reset);
+        const auto increments =
+            history.surviving([](const Op& op) { return !is_reset(op); }, is_reset);
         if (bases.empty() && increments.empty()) return "(nil)";
         const Op* winner = last_writer(bases);
         std::string text;
         if (winner != nullptr && winner->command == set_text) {
             text = bytes_of(*winner);
         } else {
-            std::int64_t sixteenths = winner == nullptr ? 0 : 16000000 * static_cast<std::int64_t>(winner->index + 1);
+            std::int64_t sixteenths =
+                winner == nullptr ? 0 : 16000000 * static_cast<std::int64_t>(winner->index + 1);
             for (const Op* op : increments)
                 sixteenths += op->command == increment ? 16 * integer_of(*op) : sixteenths_of(*op);
             text = decimal(sixteenths);
@@ -179,7 +198,8 @@ struct ValueType : Leafy<1> {
     }
 };
 
-// The same with the commands that make epochs and cancels alone: cheap enough for one operation more.
+// The same with the commands that make epochs and cancels alone: cheap enough for one operation
+// more.
 struct CounterType : ValueType {
     static constexpr std::array<std::string_view, 3> kCommands{"SET number", "INCRBY", "DEL"};
     static Op as_value_op(Op op) {
@@ -194,16 +214,20 @@ struct CounterType : ValueType {
     static Deltas run(const Leaves& seen, const Op& op, const Dots& dots) {
         return ValueType::run(seen, as_value_op(op), dots);
     }
-    static std::string spec(const History& history) { return ValueType::spec(history.mapped(as_value_op)); }
+    static std::string spec(const History& history) {
+        return ValueType::spec(history.mapped(as_value_op));
+    }
 };
 
-// A string key and its time to live: commands that touch two leaves, as the command layer composes them. A command
-// that brings an absent key into being starts without a time to live.
+// A string key and its time to live: commands that touch two leaves, as the command layer composes
+// them. A command that brings an absent key into being starts without a time to live.
 struct DeadlineType : Leafy<2> {
     enum Command : std::size_t { set, set_ex, expire, persist, increment, remove };
-    static constexpr std::array<std::string_view, 6> kCommands{"SET", "SETEX", "EXPIRE", "PERSIST", "INCR", "DEL"};
+    static constexpr std::array<std::string_view, 6> kCommands{"SET",     "SETEX", "EXPIRE",
+                                                               "PERSIST", "INCR",  "DEL"};
 
-    // Not in the order of the operations, and sometimes equal: then the greater replica issues the removal.
+    // Not in the order of the operations, and sometimes equal: then the greater replica issues the
+    // removal.
     static WallTime time_of(const Op& op) {
         constexpr std::array<int, testing::kOpsMax> times{300, 100, 400, 300, 100};
         return WallTime(times[op.index]);
@@ -217,44 +241,57 @@ struct DeadlineType : Leafy<2> {
         switch (op.command) {
             case set:
             case set_ex:
-                return {value::set(string, dots[0], op.hlc, {"v", op.command == set ? value::kNoDeadline : time_of(op)}),
+                return {value::set(string, dots[0], op.hlc,
+                                   {"v", op.command == set ? value::kNoDeadline : time_of(op)}),
                         deadline::remove(deadlines, dots[1], op.hlc)};
-            case expire: return {std::nullopt, deadline::set(deadlines, string, dots[1], op.hlc, time_of(op))};
-            case persist: return {std::nullopt, deadline::set(deadlines, string, dots[1], op.hlc, value::kNoDeadline)};
+            case expire:
+                return {std::nullopt,
+                        deadline::set(deadlines, string, dots[1], op.hlc, time_of(op))};
+            case persist:
+                return {std::nullopt,
+                        deadline::set(deadlines, string, dots[1], op.hlc, value::kNoDeadline)};
             case increment: {
-                Deltas deltas{value::add(string, dots[0], op.hlc, value::amount_of(1)), std::nullopt};
+                Deltas deltas{value::add(string, dots[0], op.hlc, value::amount_of(1)),
+                              std::nullopt};
                 if (!exists(seen)) deltas[1] = deadline::remove(deadlines, dots[1], op.hlc);
                 return deltas;
             }
             default:
-                return {value::remove(string, dots[0], op.hlc), deadline::remove(deadlines, dots[1], op.hlc)};
+                return {value::remove(string, dots[0], op.hlc),
+                        deadline::remove(deadlines, dots[1], op.hlc)};
         }
     }
     static std::string observe(const Leaves& leaves) {
         if (!exists(leaves)) return "absent";
         const auto winner = deadline::read(leaves[1], leaves[0]);
         if (!winner) return "stays";
-        return numbered("until ", winner->at.count()) + numbered(" by ", static_cast<std::int64_t>(winner->replica.value));
+        return numbered("until ", winner->at.count()) +
+               numbered(" by ", static_cast<std::int64_t>(winner->replica.value));
     }
 
     static bool is_set(const Op& op) { return op.command == set || op.command == set_ex; }
     static bool is_expire(const Op& op) { return op.command == expire || op.command == persist; }
 
-    // What SET, DEL or a later EXPIRE had seen counts no more. Of what is left the longest wins; SET and PERSIST are
-    // infinite. An INCR had created the key if nothing of what it had seen survived among that.
+    // What SET, DEL or a later EXPIRE had seen counts no more. Of what is left the longest wins;
+    // SET and PERSIST are infinite. An INCR had created the key if nothing of what it had seen
+    // survived among that.
     static std::string spec(const History& history) {
         const auto is_reset = [](const Op& op) { return is_set(op) || op.command == remove; };
         const auto sets = history.surviving(is_set, is_reset);
-        const auto increments = history.surviving([](const Op& op) { return op.command == increment; }, is_reset);
+        const auto increments =
+            history.surviving([](const Op& op) { return op.command == increment; }, is_reset);
         if (sets.empty() && increments.empty()) return "absent";
         const auto creates = [&](const Op& op) {
             return op.command == increment &&
-                   history.seen_by(op).surviving([&](const Op& o) { return is_set(o) || o.command == increment; }, is_reset)
+                   history.seen_by(op)
+                       .surviving([&](const Op& o) { return is_set(o) || o.command == increment; },
+                                  is_reset)
                        .empty();
         };
         auto claims = history.surviving(
             is_expire, [&](const Op& op) { return is_reset(op) || is_expire(op) || creates(op); });
-        for (const Op* op : history.surviving(is_set, [&](const Op& op) { return is_reset(op) || is_expire(op); }))
+        for (const Op* op :
+             history.surviving(is_set, [&](const Op& op) { return is_reset(op) || is_expire(op); }))
             claims.push_back(op);
         const Op* longest = nullptr;
         for (const Op* op : claims) {
@@ -271,26 +308,30 @@ struct DeadlineType : Leafy<2> {
 
 }  // namespace
 
-// Sanitizers make this ten times as slow: there, all but the counters go one operation less deep where it says so.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kDeep = false;
-#else
+// Sanitizers, or no optimisation, make this ten times as slow and more: there, all but the counters
+// go one operation less deep where it says so.
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 constexpr bool kDeep = true;
+#else
+constexpr bool kDeep = false;
 #endif
 
-// The counts are those of the enumeration as it stands: a change that prunes more than it says is noticed.
+// The counts are those of the enumeration as it stands: a change that prunes more than it says is
+// noticed.
 TEST_CASE("spec: presence, every history of five operations", "[crdt][spec]") {
     CHECK(Explorer<PresenceType>(kDeep ? 5 : 4, Clocks::distinct).run() == (kDeep ? 55646 : 2654));
     CHECK(Explorer<PresenceType>(4, Clocks::tied).run() == 5950);
 }
 
 TEST_CASE("spec: disable_wins, every history of five operations", "[crdt][spec]") {
-    CHECK(Explorer<DisableWinsType>(kDeep ? 5 : 4, Clocks::distinct).run() == (kDeep ? 55646 : 2654));
+    CHECK(Explorer<DisableWinsType>(kDeep ? 5 : 4, Clocks::distinct).run() ==
+          (kDeep ? 55646 : 2654));
     CHECK(Explorer<DisableWinsType>(4, Clocks::tied).run() == 5950);
 }
 
 TEST_CASE("spec: multi_value, every history of five operations", "[crdt][spec]") {
-    CHECK(Explorer<MultiValueType>(kDeep ? 5 : 4, Clocks::distinct).run() == (kDeep ? 55646 : 2654));
+    CHECK(Explorer<MultiValueType>(kDeep ? 5 : 4, Clocks::distinct).run() ==
+          (kDeep ? 55646 : 2654));
     CHECK(Explorer<MultiValueType>(4, Clocks::tied).run() == 5950);
 }
 

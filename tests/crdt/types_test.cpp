@@ -24,7 +24,9 @@ struct Side {
         state.clock.advance(dot);
         return delta;
     }
-    [[nodiscard]] std::string text() const { return value::text(value::read(state.leaf)).value_or("(nil)"); }
+    [[nodiscard]] std::string text() const {
+        return value::text(value::read(state.leaf)).value_or("(nil)");
+    }
 };
 struct Two {
     Side a{kA}, b{kB};
@@ -68,7 +70,8 @@ TEST_CASE("value: concurrent increments sum exactly, decrements too", "[crdt][va
     CHECK(r.a.text() == "14");
 }
 
-TEST_CASE("value: DEL cancels what it had seen and no more: 10; DEL || INCR 1 -> 1", "[crdt][value]") {
+TEST_CASE("value: DEL cancels what it had seen and no more: 10; DEL || INCR 1 -> 1",
+          "[crdt][value]") {
     Two r;
     r.a.run(add, 10);
     r.exchange();
@@ -91,7 +94,8 @@ TEST_CASE("value: DEL || INCR 1 on a base of 10 -> 1", "[crdt][value]") {
     CHECK(r.a.text() == "1");
 }
 
-TEST_CASE("value: SET cancels the increments it saw, unseen ones add to the new base", "[crdt][value]") {
+TEST_CASE("value: SET cancels the increments it saw, unseen ones add to the new base",
+          "[crdt][value]") {
     Two r;
     r.a.run(add, 10);
     r.exchange();
@@ -105,7 +109,8 @@ TEST_CASE("value: SET cancels the increments it saw, unseen ones add to the new 
     CHECK(r.b.text() == "text");
 }
 
-TEST_CASE("value: a third replica that saw only the DEL still carries its cancel", "[crdt][value]") {
+TEST_CASE("value: a third replica that saw only the DEL still carries its cancel",
+          "[crdt][value]") {
     Side a{kA}, b{kB}, c{ReplicaId{3}};
     a.run(add, 10);
     b.state.join(a.state);
@@ -117,7 +122,8 @@ TEST_CASE("value: a third replica that saw only the DEL still carries its cancel
     CHECK(a.text() == "101");
 }
 
-TEST_CASE("value: the later SET wins, the other stays as a sibling until it is seen", "[crdt][value]") {
+TEST_CASE("value: the later SET wins, the other stays as a sibling until it is seen",
+          "[crdt][value]") {
     Two r;
     r.a.run(set, "first");
     r.b.wall += 10;
@@ -161,7 +167,11 @@ TEST_CASE("value: a payload of every shape decodes to what was encoded", "[crdt]
     payload.added.real = -1.5L;
     payload.added.real_count = 2;
     payload.cancels = {{kA, Seq{1}, value::amount_of(-3)}, {kB, Seq{2}, {}}};
-    Entry entry{.replica = kA, .seq = Seq{9}, .hlc = {}, .removed = false, .payload = value::encode(payload, Seq{9})};
+    Entry entry{.replica = kA,
+                .seq = Seq{9},
+                .hlc = {},
+                .removed = false,
+                .payload = value::encode(payload, Seq{9})};
     const auto back = value::decode(entry);
     REQUIRE(back);
     CHECK(value::encode(*back, Seq{9}) == entry.payload);
@@ -182,7 +192,8 @@ TEST_CASE("value: a real that no long double holds is malformed, not infinite", 
     packer.number(std::uint64_t{1} << 63);
     packer.number(0x1ffff);
     packer.number(1);
-    const Entry entry{.replica = kA, .seq = Seq{1}, .hlc = {}, .removed = false, .payload = payload};
+    const Entry entry{
+        .replica = kA, .seq = Seq{1}, .hlc = {}, .removed = false, .payload = payload};
     const auto decoded = value::decode(entry);
     REQUIRE_FALSE(decoded);
     CHECK(decoded.error().code == Code::malformed);
@@ -202,7 +213,8 @@ TEST_CASE("flags: a concurrent disable beats an enable", "[crdt][flags]") {
     CHECK(disable_wins::enabled(r.b.state.leaf));
 }
 
-TEST_CASE("multi_value: concurrent values stand side by side until one has seen them", "[crdt][multi_value]") {
+TEST_CASE("multi_value: concurrent values stand side by side until one has seen them",
+          "[crdt][multi_value]") {
     Two r;
     r.a.run(multi_value::write, std::string_view("x"));
     r.b.run(multi_value::write, std::string_view("y"));
@@ -218,11 +230,13 @@ TEST_CASE("deadline: the longest wins, an unseen SET without one is infinite", "
     string.run(set, "v");
     Leaf deadlines;
     CHECK_FALSE(deadline::read(deadlines, string.state.leaf));
-    deadlines.apply(deadline::set(deadlines, string.state.leaf, {kA, Seq{2}}, Hlc{2}, WallTime(5000)));
+    deadlines.apply(
+        deadline::set(deadlines, string.state.leaf, {kA, Seq{2}}, Hlc{2}, WallTime(5000)));
     REQUIRE(deadline::read(deadlines, string.state.leaf));
     CHECK(deadline::read(deadlines, string.state.leaf)->at == WallTime(5000));
     Leaf other;  // concurrent, longer
-    const LeafDelta longer = deadline::set(other, string.state.leaf, {kB, Seq{1}}, Hlc{2}, WallTime(9000));
+    const LeafDelta longer =
+        deadline::set(other, string.state.leaf, {kB, Seq{1}}, Hlc{2}, WallTime(9000));
     deadlines.apply(longer);
     CHECK(deadline::read(deadlines, string.state.leaf)->at == WallTime(9000));
     CHECK(deadline::read(deadlines, string.state.leaf)->replica == kB);

@@ -7,7 +7,8 @@ namespace {
 constexpr ReplicaId kA{1}, kB{2};
 }
 
-TEST_CASE("version_vector: a partial order, with concurrent vectors unordered", "[crdt][version_vector]") {
+TEST_CASE("version_vector: a partial order, with concurrent vectors unordered",
+          "[crdt][version_vector]") {
     const VersionVector a{{kA, Seq{2}}}, b{{kB, Seq{1}}}, both{{kA, Seq{2}}, {kB, Seq{1}}};
     CHECK((a <=> b) == std::partial_ordering::unordered);
     CHECK((a <=> both) == std::partial_ordering::less);
@@ -15,7 +16,8 @@ TEST_CASE("version_vector: a partial order, with concurrent vectors unordered", 
     CHECK((a <=> a) == std::partial_ordering::equivalent);
 }
 
-TEST_CASE("version_vector: the join is the least upper bound and tells growth", "[crdt][version_vector]") {
+TEST_CASE("version_vector: the join is the least upper bound and tells growth",
+          "[crdt][version_vector]") {
     VersionVector a{{kA, Seq{2}}, {kB, Seq{1}}};
     const VersionVector b{{kA, Seq{1}}, {kB, Seq{3}}};
     CHECK(a.join(b));

@@ -56,7 +56,6 @@ def main():
         say("The node us is killed with -9, and comes back from its own disk.")
         us.kill9()
         us.start()
-        cluster.cut("eu", "us")  # a drill does not outlive a process
         show(cluster)
         say("The link heals. Nobody asks anybody for permission; what was missed is found and fetched.")
         cluster.heal("eu", "us")

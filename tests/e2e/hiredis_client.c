@@ -1,30 +1,31 @@
-/* Compiled and run by clients_test.py: what a C program does with a node. Usage: hiredis_client HOST PORT */
+/* Compiled and run by clients_test.py: what a C program does with a node. Usage: hiredis_client
+ * HOST PORT */
+#include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <hiredis/hiredis.h>
-
 static int failures = 0;
 
-static void expect(redisContext *context, int type, long long integer, const char *text, const char *command) {
-    redisReply *reply = redisCommand(context, command);
+static void expect(redisContext* context, int type, long long integer, const char* text,
+                   const char* command) {
+    redisReply* reply = redisCommand(context, command);
     if (reply == NULL) {
         fprintf(stderr, "%s: %s\n", command, context->errstr);
         exit(1);
     }
     if (reply->type != type || (type == REDIS_REPLY_INTEGER && reply->integer != integer) ||
         (text != NULL && (reply->str == NULL || strcmp(reply->str, text) != 0))) {
-        fprintf(stderr, "%s: type %d, integer %lld, text %s\n", command, reply->type, reply->integer,
-                reply->str != NULL ? reply->str : "(none)");
+        fprintf(stderr, "%s: type %d, integer %lld, text %s\n", command, reply->type,
+                reply->integer, reply->str != NULL ? reply->str : "(none)");
         failures++;
     }
     freeReplyObject(reply);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
     if (argc != 3) return 2;
-    redisContext *context = redisConnect(argv[1], atoi(argv[2]));
+    redisContext* context = redisConnect(argv[1], atoi(argv[2]));
     if (context == NULL || context->err != 0) {
         fprintf(stderr, "no connection: %s\n", context != NULL ? context->errstr : "no memory");
         return 1;
@@ -40,8 +41,9 @@ int main(int argc, char **argv) {
     const int pipelined = 1000;
     for (int i = 0; i < pipelined; i++) redisAppendCommand(context, "INCR c:count");
     for (int i = 0; i < pipelined; i++) {
-        redisReply *reply = NULL;
-        if (redisGetReply(context, (void **)&reply) != REDIS_OK || reply->integer != 43 + i) failures++;
+        redisReply* reply = NULL;
+        if (redisGetReply(context, (void**)&reply) != REDIS_OK || reply->integer != 43 + i)
+            failures++;
         if (reply != NULL) freeReplyObject(reply);
     }
     redisFree(context);

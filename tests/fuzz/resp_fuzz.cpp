@@ -1,7 +1,8 @@
-// tests/fuzz/resp_fuzz.cpp — any bytes, whole and cut in two: the same requests, the same error, nothing out of bounds.
+// tests/fuzz/resp_fuzz.cpp — any bytes, whole and cut in two: the same requests, the same error,
+// nothing out of bounds.
 //
-// With clang and SKERRY_FUZZ it is a libFuzzer target (resp_fuzz tests/corpus/resp); else tests/node/resp_corpus_test.cpp
-// calls the same function with every file of tests/corpus/resp.
+// With clang and SKERRY_FUZZ it is a libFuzzer target (resp_fuzz tests/corpus/resp); else
+// tests/node/resp_corpus_test.cpp calls the same function with every file of tests/corpus/resp.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -27,8 +28,11 @@ void take_all(skerry::RequestParser& parser, std::string& pending, Seen& seen) {
                 ASSERT(!parser.arguments().empty());
                 seen.requests.emplace_back(parser.arguments().begin(), parser.arguments().end());
                 continue;
-            case skerry::RequestParser::Outcome::error: seen.error = parser.error(); break;
-            case skerry::RequestParser::Outcome::incomplete: break;
+            case skerry::RequestParser::Outcome::error:
+                seen.error = parser.error();
+                break;
+            case skerry::RequestParser::Outcome::incomplete:
+                break;
         }
         break;
     }

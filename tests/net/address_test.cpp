@@ -5,7 +5,8 @@
 using namespace skerry;
 
 TEST_CASE("address: names, IPv4 and bracketed IPv6 come back as written", "[net][address]") {
-    for (const char* text : {"a.example:7401", "10.0.0.1:1", "[::1]:65535", "[fe80::1%eth0]:7401", "node_1:7401"}) {
+    for (const char* text :
+         {"a.example:7401", "10.0.0.1:1", "[::1]:65535", "[fe80::1%eth0]:7401", "node_1:7401"}) {
         INFO(text);
         const auto address = parse_address(text, AddressUse::connect);
         REQUIRE(address.has_value());
@@ -17,8 +18,9 @@ TEST_CASE("address: names, IPv4 and bracketed IPv6 come back as written", "[net]
 }
 
 TEST_CASE("address: what cannot be reached is refused with a sentence", "[net][address]") {
-    for (const char* text : {"", ":", "host", "host:", "host:x", "host:65536", "host:-1", "host:1 ", ":7401", "::1:7401",
-                             "[::1]", "[]:1", "[abc]:1", "a b:1", "tcp://host:1", "host:0", "*:7401", "host/x:1"}) {
+    for (const char* text : {"", ":", "host", "host:", "host:x", "host:65536", "host:-1", "host:1 ",
+                             ":7401", "::1:7401", "[::1]", "[]:1", "[abc]:1", "a b:1",
+                             "tcp://host:1", "host:0", "*:7401", "host/x:1"}) {
         INFO(text);
         const auto address = parse_address(text, AddressUse::connect);
         REQUIRE_FALSE(address.has_value());

@@ -34,7 +34,8 @@ TEST_CASE("compress: what does not shrink by a tenth stays plain", "[net][compre
     CHECK(compress(noise(10000) + std::string(5000, 'a')).has_value());
 }
 
-TEST_CASE("compress: damaged input is an error or other bytes, never a crash or more memory", "[net][compress]") {
+TEST_CASE("compress: damaged input is an error or other bytes, never a crash or more memory",
+          "[net][compress]") {
     const std::string small = *compress(std::string(5000, 'a') + noise(300));
     for (std::size_t cut = 0; cut < small.size(); ++cut)
         CHECK_FALSE(decompress(std::string_view(small).substr(0, cut), 100000).has_value());

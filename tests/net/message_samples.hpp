@@ -1,4 +1,5 @@
-// tests/net/message_samples.hpp — one example of each message, and what must hold of any bytes that are decoded.
+// tests/net/message_samples.hpp — one example of each message, and what must hold of any bytes that
+// are decoded.
 #pragma once
 
 #include <cstdlib>
@@ -34,10 +35,17 @@ inline ShardClocks sample_clocks() {
 
 inline std::vector<PulledLeaf> sample_leaves() {
     PulledLeaf text{.key = {0, LeafKind::string, "greeting", ""}, .leaf = {}};
-    text.leaf.put({.replica = kSampleA, .seq = Seq{7}, .hlc = Hlc{99}, .removed = false, .payload = "hello"});
-    PulledLeaf member{.key = {15, LeafKind::member, "{tag}set", std::string("\0\xff", 2)}, .leaf = {}};
-    member.leaf.put({.replica = kSampleA, .seq = Seq{6}, .hlc = Hlc{98}, .removed = true, .payload = ""});
-    member.leaf.put({.replica = kSampleB, .seq = Seq{2}, .hlc = Hlc{1ull << 60}, .removed = true, .payload = "x"});
+    text.leaf.put(
+        {.replica = kSampleA, .seq = Seq{7}, .hlc = Hlc{99}, .removed = false, .payload = "hello"});
+    PulledLeaf member{.key = {15, LeafKind::member, "{tag}set", std::string("\0\xff", 2)},
+                      .leaf = {}};
+    member.leaf.put(
+        {.replica = kSampleA, .seq = Seq{6}, .hlc = Hlc{98}, .removed = true, .payload = ""});
+    member.leaf.put({.replica = kSampleB,
+                     .seq = Seq{2},
+                     .hlc = Hlc{1ull << 60},
+                     .removed = true,
+                     .payload = "x"});
     return {text, member};
 }
 
@@ -46,19 +54,49 @@ inline std::vector<Message> sample_replies() {
         FetchReply{.request = 5,
                    .nonce = 99,
                    .status = FetchStatus::ok,
-                   .records = {{.position = {12}, .previous = {11}, .foreign = sample_clocks(),
-                                .origin = RecordOrigin::remote, .body_bytes = 4, .body = "body"},
-                               {.position = {13}, .previous = {12}, .foreign = {}, .origin = RecordOrigin::own,
-                                .body_bytes = 9000000, .body = ""}},
+                   .records = {{.position = {12},
+                                .previous = {11},
+                                .foreign = sample_clocks(),
+                                .origin = RecordOrigin::remote,
+                                .body_bytes = 4,
+                                .body = "body"},
+                               {.position = {13},
+                                .previous = {12},
+                                .foreign = {},
+                                .origin = RecordOrigin::own,
+                                .body_bytes = 9000000,
+                                .body = ""}},
                    .more = true},
-        BodyReply{.request = 6, .nonce = 99, .position = {13}, .status = BodyStatus::ok, .total_bytes = 9000000,
-                  .offset = 1048576, .part = "part"},
-        PullChunk{.request = 8, .session = 4, .nonce = 99, .status = PullStatus::ok, .clocks = sample_clocks(),
-                  .leaves = sample_leaves(), .part = {}, .cursor = "next", .is_final = true, .position = {14},
+        BodyReply{.request = 6,
+                  .nonce = 99,
+                  .position = {13},
+                  .status = BodyStatus::ok,
+                  .total_bytes = 9000000,
+                  .offset = 1048576,
+                  .part = "part"},
+        PullChunk{.request = 8,
+                  .session = 4,
+                  .nonce = 99,
+                  .status = PullStatus::ok,
+                  .clocks = sample_clocks(),
+                  .leaves = sample_leaves(),
+                  .part = {},
+                  .cursor = "next",
+                  .is_final = true,
+                  .position = {14},
                   .estimate_leaves = 1000},
-        PullChunk{.request = 9, .session = 4, .nonce = 99, .status = PullStatus::ok, .clocks = {}, .leaves = {},
-                  .part = LeafPart{.offset = 3, .total_bytes = 10, .total_hash = 42, .bytes = "piece"},
-                  .cursor = "", .is_final = false, .position = {}, .estimate_leaves = 0},
+        PullChunk{
+            .request = 9,
+            .session = 4,
+            .nonce = 99,
+            .status = PullStatus::ok,
+            .clocks = {},
+            .leaves = {},
+            .part = LeafPart{.offset = 3, .total_bytes = 10, .total_hash = 42, .bytes = "piece"},
+            .cursor = "",
+            .is_final = false,
+            .position = {},
+            .estimate_leaves = 0},
     };
 }
 
@@ -69,17 +107,37 @@ inline std::vector<Message> sample_messages() {
         Hello{sample_introduction()},
         HelloOk{sample_introduction()},
         Refuse{.code = RefuseCode::same_name, .reason = "another node is named a"},
-        BatchMessage{.writer = kSampleA, .nonce = 99, .position = {12}, .previous = {10}, .foreign = sample_clocks(),
+        BatchMessage{.writer = kSampleA,
+                     .nonce = 99,
+                     .position = {12},
+                     .previous = {10},
+                     .foreign = sample_clocks(),
                      .body = std::string("\x01\x00zz", 4)},
-        Announce{.writer = kSampleA, .nonce = 99, .position = {13}, .previous = {12}, .foreign = {},
-                 .ranges = {{ShardId{0}, Seq{7}, Seq{9}}, {ShardId{4}, Seq{0}, Seq{1}}}, .body_bytes = 9000000},
-        Heartbeat{.writer = kSampleB, .nonce = 1, .name = "b", .last = {3}, .durable = sample_clocks(),
-                  .digests = {{ShardId{0}, 5}, {ShardId{3}, ~0ull}}, .wall_ms = 1700000000000},
+        Announce{.writer = kSampleA,
+                 .nonce = 99,
+                 .position = {13},
+                 .previous = {12},
+                 .foreign = {},
+                 .ranges = {{ShardId{0}, Seq{7}, Seq{9}}, {ShardId{4}, Seq{0}, Seq{1}}},
+                 .body_bytes = 9000000},
+        Heartbeat{.writer = kSampleB,
+                  .nonce = 1,
+                  .name = "b",
+                  .last = {3},
+                  .durable = sample_clocks(),
+                  .digests = {{ShardId{0}, 5}, {ShardId{3}, ~0ull}},
+                  .wall_ms = 1700000000000},
         FetchRequest{.request = 5, .nonce = 99, .after = {11}, .to = {13}, .credit_bytes = 1048576},
         replies[0],
-        BodyRequest{.request = 6, .nonce = 99, .position = {13}, .offset = 1048576, .bytes_max = 1048576},
+        BodyRequest{
+            .request = 6, .nonce = 99, .position = {13}, .offset = 1048576, .bytes_max = 1048576},
         replies[1],
-        PullRequest{.request = 8, .session = 4, .nonce = 99, .base = sample_clocks(), .target = {}, .cursor = "here",
+        PullRequest{.request = 8,
+                    .session = 4,
+                    .nonce = 99,
+                    .base = sample_clocks(),
+                    .target = {},
+                    .cursor = "here",
                     .credit_bytes = 65536},
         replies[2],
         Ack{.writer = kSampleB, .nonce = 1, .durable = sample_clocks()},
@@ -90,16 +148,19 @@ inline std::vector<Message> sample_messages() {
 }
 
 // A frame with a right checksum around any kind, form and body.
-inline std::string seal(std::uint8_t version, std::uint8_t kind, std::uint8_t form, std::string_view body) {
+inline std::string seal(std::uint8_t version, std::uint8_t kind, std::uint8_t form,
+                        std::string_view body) {
     std::string frame = "SKR";
     for (const std::uint8_t byte : {version, kind, form}) frame.push_back(static_cast<char>(byte));
     frame += body;
     const std::uint64_t checksum = hash64(frame);
-    for (int shift = 0; shift < 64; shift += 8) frame.push_back(static_cast<char>(checksum >> shift));
+    for (int shift = 0; shift < 64; shift += 8)
+        frame.push_back(static_cast<char>(checksum >> shift));
     return frame;
 }
 
-// Any bytes: an error, or a message that survives another round trip. Returns whether they were a message.
+// Any bytes: an error, or a message that survives another round trip. Returns whether they were a
+// message.
 inline bool decodes_soundly(std::string_view frame) {
     const Result<Message> first = decode(frame);
     if (!first) return false;

@@ -19,16 +19,30 @@ std::string read_file(const std::filesystem::path& path) {
 }
 
 std::string golden_path(std::size_t index, const Message& message) {
-    return "tests/golden/messages/" + std::to_string(index + 1) + "_" + std::string(name_of(kind_of(message))) + ".bin";
+    return "tests/golden/messages/" + std::to_string(index + 1) + "_" +
+           std::string(name_of(kind_of(message))) + ".bin";
 }
 
 PullChunk large_chunk() {
-    PullChunk chunk{.request = 1, .session = 2, .nonce = 3, .status = PullStatus::ok, .clocks = sample_clocks(),
-                    .leaves = {}, .part = {}, .cursor = "", .is_final = false, .position = {}, .estimate_leaves = 0};
+    PullChunk chunk{.request = 1,
+                    .session = 2,
+                    .nonce = 3,
+                    .status = PullStatus::ok,
+                    .clocks = sample_clocks(),
+                    .leaves = {},
+                    .part = {},
+                    .cursor = "",
+                    .is_final = false,
+                    .position = {},
+                    .estimate_leaves = 0};
     for (int i = 0; i < 2000; ++i) {
-        PulledLeaf pulled{.key = {0, LeafKind::string, "user:" + std::to_string(i), ""}, .leaf = {}};
-        pulled.leaf.put({.replica = kSampleA, .seq = Seq{1 + static_cast<std::uint64_t>(i)}, .hlc = Hlc{99},
-                         .removed = false, .payload = "the same words in every leaf"});
+        PulledLeaf pulled{.key = {0, LeafKind::string, "user:" + std::to_string(i), ""},
+                          .leaf = {}};
+        pulled.leaf.put({.replica = kSampleA,
+                         .seq = Seq{1 + static_cast<std::uint64_t>(i)},
+                         .hlc = Hlc{99},
+                         .removed = false,
+                         .payload = "the same words in every leaf"});
         chunk.leaves.push_back(std::move(pulled));
     }
     return chunk;
@@ -53,7 +67,8 @@ TEST_CASE("message: every message comes back equal, plain and compressed", "[net
     CHECK(encode(large, Compression::where_it_helps).size() < encode(large).size() / 3);
 }
 
-// SKERRY_WRITE_GOLDEN=1 writes the files anew, after a deliberate change of the format (raise kProtocolVersion).
+// SKERRY_WRITE_GOLDEN=1 writes the files anew, after a deliberate change of the format (raise
+// kProtocolVersion).
 TEST_CASE("message: the bytes of each message are the recorded ones", "[net][message]") {
     const std::vector<Message> messages = sample_messages();
     for (std::size_t i = 0; i < messages.size(); ++i) {
@@ -85,13 +100,15 @@ TEST_CASE("message: a changed frame never decodes", "[net][message]") {
         }
         for (int round = 0; round < 500; ++round) {
             std::string damaged = frame;
-            for (std::size_t i = 1 + rng() % 8; i > 0; --i) damaged[rng() % damaged.size()] = static_cast<char>(rng());
+            for (std::size_t i = 1 + rng() % 8; i > 0; --i)
+                damaged[rng() % damaged.size()] = static_cast<char>(rng());
             REQUIRE((damaged == frame || !decode(damaged).has_value()));
         }
     }
 }
 
-TEST_CASE("message: damage under a right checksum is an error or another sound message", "[net][message]") {
+TEST_CASE("message: damage under a right checksum is an error or another sound message",
+          "[net][message]") {
     std::mt19937 rng(2);
     std::size_t sound = 0;
     for (const Message& message : sample_messages()) {
@@ -99,7 +116,8 @@ TEST_CASE("message: damage under a right checksum is an error or another sound m
         const std::string body = frame.substr(6, frame.size() - 14);
         for (int round = 0; round < 2000; ++round) {
             std::string damaged = body;
-            for (std::size_t i = 1 + rng() % 3; i > 0; --i) damaged[rng() % damaged.size()] = static_cast<char>(rng());
+            for (std::size_t i = 1 + rng() % 3; i > 0; --i)
+                damaged[rng() % damaged.size()] = static_cast<char>(rng());
             const auto kind = static_cast<std::uint8_t>(rng() % 8 == 0 ? rng() % 20 : frame[4]);
             if (decodes_soundly(seal(kProtocolVersion, kind, 0, damaged))) ++sound;
         }
@@ -141,13 +159,16 @@ TEST_CASE("message: limits are refused", "[net][message]") {
     CHECK(refuse(kReasonBytesMax).has_value());
     CHECK(refuse(kReasonBytesMax + 1).error().code == Code::malformed);
     // A list of peers that claims four thousand million addresses.
-    CHECK_FALSE(decode(seal(kProtocolVersion, 1, 0, std::string_view("\x92\x90\xdd\xff\xff\xff\xff", 7))).has_value());
+    CHECK_FALSE(
+        decode(seal(kProtocolVersion, 1, 0, std::string_view("\x92\x90\xdd\xff\xff\xff\xff", 7)))
+            .has_value());
     // A compressed body that would fill the memory.
     const std::string bomb = *compress(std::string(64 * 1024 * 1024, '\0'));
     CHECK(decode(seal(kProtocolVersion, 1, 1, bomb)).error().code == Code::too_large);
 }
 
-TEST_CASE("message: a leaf outside a frame comes back equal, and damaged is an error", "[net][message]") {
+TEST_CASE("message: a leaf outside a frame comes back equal, and damaged is an error",
+          "[net][message]") {
     for (const PulledLeaf& leaf : sample_leaves()) {
         const std::string bytes = encode_leaf(leaf);
         REQUIRE(decode_leaf(bytes).has_value());

@@ -218,11 +218,13 @@ TEST_CASE("zmq_transport: after disconnect nothing comes from the peer", "[net][
     a.wire->disconnect(kLink);  // twice does no harm
     link(a, b, LinkId{8});      // commands are executed in order: the first are done
     b.wire->publish("unheard, or heard by the new link only");
-    while (const auto published = a.next(IncomingKind::published, 100ms)) CHECK(published->link == LinkId{8});
+    while (const auto published = a.next(IncomingKind::published, 100ms))
+        CHECK(published->link == LinkId{8});
     CHECK(a.wire->counters().sends_dropped == 1);
 }
 
-TEST_CASE("zmq_transport: replies to a connection that is gone are dropped and counted", "[net][zmq]") {
+TEST_CASE("zmq_transport: replies to a connection that is gone are dropped and counted",
+          "[net][zmq]") {
     auto a = std::make_unique<Peer>();
     Peer b;
     link(*a, b, kLink);
@@ -241,18 +243,21 @@ TEST_CASE("zmq_transport: replies to a connection that is gone are dropped and c
     link(c, b, kLink);  // and b goes on
 }
 
-TEST_CASE("zmq_transport: a full inbox drops published frames and holds requests back", "[net][zmq]") {
+TEST_CASE("zmq_transport: a full inbox drops published frames and holds requests back",
+          "[net][zmq]") {
     Peer a;
     Peer b("127.0.0.1:0", "127.0.0.1:0", 256 * 1024);
     link(a, b, kLink);
     link(b, a, kLink);
     await_feed(a, b);
     for (int i = 0; i < 100; ++i) a.wire->publish(std::string(10 * 1024, 'p'));
-    for (int i = 0; i < 500 && b.wire->counters().frames_in < 100; ++i) std::this_thread::sleep_for(10ms);
+    for (int i = 0; i < 500 && b.wire->counters().frames_in < 100; ++i)
+        std::this_thread::sleep_for(10ms);
     CHECK(b.wire->counters().published_dropped > 50);
     CHECK(b.wire->poll().size() < 30);
 
-    for (int i = 0; i < 100; ++i) a.wire->send(kLink, std::to_string(i) + std::string(10 * 1024, 'r'));
+    for (int i = 0; i < 100; ++i)
+        a.wire->send(kLink, std::to_string(i) + std::string(10 * 1024, 'r'));
     for (int i = 0; i < 100; ++i) {  // every one, though not all at once
         const auto request = b.next(IncomingKind::request);
         REQUIRE(request.has_value());

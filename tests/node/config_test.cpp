@@ -15,7 +15,8 @@ namespace {
 
 struct TomlFile {
     explicit TomlFile(const std::string& text)
-        : path((std::filesystem::temp_directory_path() / ("skerry_config_test_" + std::to_string(::getpid()) + ".toml"))
+        : path((std::filesystem::temp_directory_path() /
+                ("skerry_config_test_" + std::to_string(::getpid()) + ".toml"))
                    .string()) {
         std::ofstream(path) << text;
     }
@@ -38,7 +39,9 @@ std::string refusal(const std::vector<std::string>& arguments) {
     return outcome.message;
 }
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
@@ -62,7 +65,8 @@ TEST_CASE("config: a file and flags set the same keys, flags last", "[node][conf
     const TomlFile file(
         "name = \"north\"\nlisten = [\"0.0.0.0:7000\"]\ngossip = \"[::]:8000\"\npeer = \"a:1\"\n"
         "memory = \"64mb\"\nshards = 16\ndurability = \"interval\"\nlog-level = \"debug\"\n");
-    const Config config = good({"--config", file.path, "--shards", "32", "--peer", "b:2", "--peer=c:3"});
+    const Config config =
+        good({"--config", file.path, "--shards", "32", "--peer", "b:2", "--peer=c:3"});
     CHECK(config.name == "north");
     CHECK(config.listen == std::vector<HostPort>{{"0.0.0.0", 7000}});
     CHECK(config.publish == HostPort{"::", 8001});
@@ -74,9 +78,11 @@ TEST_CASE("config: a file and flags set the same keys, flags last", "[node][conf
     CHECK(config.log_level == NoteLevel::debug);
 }
 
-TEST_CASE("config: every key of CONFIG GET is a flag, and can be given in a file", "[node][config]") {
+TEST_CASE("config: every key of CONFIG GET is a flag, and can be given in a file",
+          "[node][config]") {
     const std::string help = load_config({"--help"}, "box").message;
-    Config config = good({"--gossip", "h:1", "--peer", "p:2", "--announce", "n:3", "--http", "w:4"});
+    Config config =
+        good({"--gossip", "h:1", "--peer", "p:2", "--announce", "n:3", "--http", "w:4"});
     std::string toml;
     std::vector<std::string> flags;
     for (const auto& [key, text] : config.text) {
@@ -101,16 +107,19 @@ TEST_CASE("config: what is wrong is named with its place", "[node][config]") {
     CHECK(has(refusal({"--memory", "1tb"}), "--memory: \"1tb\" is not a size"));
     CHECK(has(refusal({"--listen", "6379"}), "--listen: \"6379\" is not HOST:PORT"));
     CHECK(has(refusal({"--durability", "yes"}), "always, interval, none"));
-    CHECK(has(refusal({"--shards", "1", "--shards", "2"}), "--shards: At Most 1 required but received 2"));
+    CHECK(has(refusal({"--shards", "1", "--shards", "2"}),
+              "--shards: At Most 1 required but received 2"));
     CHECK(has(refusal({"--peer", "a:1"}), "of no use without gossip"));
     CHECK(has(refusal({"--config", "/nonexistent/skerry.toml"}), "/nonexistent/skerry.toml: "));
     {
         const TomlFile file("name = \"a\"\n\nmemry = \"1gb\"\n");
-        CHECK(has(refusal({"--config", file.path}), file.path + ":3: unknown key \"memry\"; did you mean memory?"));
+        CHECK(has(refusal({"--config", file.path}),
+                  file.path + ":3: unknown key \"memry\"; did you mean memory?"));
     }
     {
         const TomlFile file("shards = 1.5\n");
-        CHECK(has(refusal({"--config", file.path}), file.path + ":1: shards: a string or a whole number is wanted"));
+        CHECK(has(refusal({"--config", file.path}),
+                  file.path + ":1: shards: a string or a whole number is wanted"));
     }
     {
         const TomlFile file("name = \"a\"\nshards = \n");
@@ -134,13 +143,15 @@ TEST_CASE("config: help and version are answers, not errors", "[node][config]") 
 TEST_CASE("config: addresses and sizes are read strictly", "[node][config]") {
     CHECK(parse_host_port(":80")->host.empty());
     CHECK(parse_host_port("[::1]:80")->text() == "[::1]:80");
-    for (const char* text : {"", "a", "a:", "a:65536", "a:-1", "a:1x", "::1:80", "[::1]80", "[a]:1", "a b:1", "[]:1"}) {
+    for (const char* text : {"", "a", "a:", "a:65536", "a:-1", "a:1x", "::1:80", "[::1]80", "[a]:1",
+                             "a b:1", "[]:1"}) {
         INFO(text);
         CHECK_FALSE(parse_host_port(text).has_value());
     }
     CHECK(parse_bytes("2K").value() == 2000);
     CHECK(parse_bytes("2Kb").value() == 2048);
-    for (const char* text : {"", "mb", "-1", "1.5gb", "1 gb", "99999999999gb", "18446744073709551616"}) {
+    for (const char* text :
+         {"", "mb", "-1", "1.5gb", "1 gb", "99999999999gb", "18446744073709551616"}) {
         INFO(text);
         CHECK_FALSE(parse_bytes(text).has_value());
     }

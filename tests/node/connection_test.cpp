@@ -19,7 +19,8 @@ struct ScriptSink final : CommandSink {
             connection.reply().ok();
             connection.hold_until(LogPosition{std::stoull(std::string(arguments[1]))});
         }
-        if (name == "BIG") connection.reply().bulk(std::string(std::stoull(std::string(arguments[1])), 'x'));
+        if (name == "BIG")
+            connection.reply().bulk(std::string(std::stoull(std::string(arguments[1])), 'x'));
         if (name == "BLOCK") connection.block();
         if (name == "OFF") connection.set_reply_mode(ReplyMode::off);
         if (name == "SKIP") connection.set_reply_mode(ReplyMode::skip_next);
@@ -57,7 +58,8 @@ struct Client {
 
 }  // namespace
 
-TEST_CASE("connection: a pipeline is answered in order, a torn command when it is whole", "[node][connection]") {
+TEST_CASE("connection: a pipeline is answered in order, a torn command when it is whole",
+          "[node][connection]") {
     Client c;
     CHECK(c.round("ECHO a\r\nECHO b\r\nEC") == "+a\r\n+b\r\n");
     CHECK(c.connection.pending_bytes() == 2);
@@ -65,7 +67,8 @@ TEST_CASE("connection: a pipeline is answered in order, a torn command when it i
     CHECK(c.connection.pending_bytes() == 0);
 }
 
-TEST_CASE("connection: a held reply and all behind it wait for their position", "[node][connection]") {
+TEST_CASE("connection: a held reply and all behind it wait for their position",
+          "[node][connection]") {
     Client c;
     CHECK(c.round("ECHO a\r\n") == "+a\r\n");
     CHECK(c.round("WRITE 5\r\nECHO b\r\n").empty());
@@ -81,7 +84,8 @@ TEST_CASE("connection: a held reply and all behind it wait for their position", 
     CHECK_FALSE(c.connection.has_held());
 }
 
-TEST_CASE("connection: a hold at the end of the round covers the whole round", "[node][connection]") {
+TEST_CASE("connection: a hold at the end of the round covers the whole round",
+          "[node][connection]") {
     Client c;
     c.give("ECHO a\r\n");
     c.give("ECHO b\r\n");
@@ -91,7 +95,8 @@ TEST_CASE("connection: a hold at the end of the round covers the whole round", "
     CHECK(c.take() == "+a\r\n+b\r\n");
 }
 
-TEST_CASE("connection: what failed is replaced by an error, what came before is kept", "[node][connection]") {
+TEST_CASE("connection: what failed is replaced by an error, what came before is kept",
+          "[node][connection]") {
     Client c;
     (void)c.round("WRITE 5\r\n");
     (void)c.round("WRITE 6\r\nECHO b\r\n");
@@ -105,7 +110,8 @@ TEST_CASE("connection: what failed is replaced by an error, what came before is 
     CHECK(c.sink.log.size() == 3);
 }
 
-TEST_CASE("connection: a blocked one executes nothing until it is unblocked", "[node][connection]") {
+TEST_CASE("connection: a blocked one executes nothing until it is unblocked",
+          "[node][connection]") {
     Client c;
     CHECK(c.round("BLOCK\r\nECHO a\r\n").empty());
     CHECK_FALSE(c.connection.wants_input());
@@ -117,7 +123,8 @@ TEST_CASE("connection: a blocked one executes nothing until it is unblocked", "[
     CHECK(c.connection.wants_input());
 }
 
-TEST_CASE("connection: a peer that hangs up is answered first, unless its command waits", "[node][connection]") {
+TEST_CASE("connection: a peer that hangs up is answered first, unless its command waits",
+          "[node][connection]") {
     Client c;
     c.give("WRITE 5\r\n");
     c.connection.receive_end();
@@ -175,7 +182,8 @@ TEST_CASE("connection: after QUIT or a protocol error nothing is executed", "[no
     CHECK(c.round("QUIT\r\nECHO a\r\n") == "+OK\r\n");
     CHECK(c.connection.finished());
     Client d;
-    CHECK(d.round("ECHO a\r\n*x\r\nECHO b\r\n") == "+a\r\n-ERR Protocol error: invalid multibulk length\r\n");
+    CHECK(d.round("ECHO a\r\n*x\r\nECHO b\r\n") ==
+          "+a\r\n-ERR Protocol error: invalid multibulk length\r\n");
     CHECK(d.connection.finished());
 }
 

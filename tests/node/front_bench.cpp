@@ -1,7 +1,8 @@
-// tests/node/front_bench.cpp — the client port alone: GET and SET on an unordered_map, to be measured with
-// redis-benchmark beside a redis-server. Usage: front_bench PORT [held]
+// tests/node/front_bench.cpp — the client port alone: GET and SET on an unordered_map, to be
+// measured with redis-benchmark beside a redis-server. Usage: front_bench PORT [held]
 //
-// held     replies to SET wait for a release() that comes at the end of the round, as with a log that is always durable.
+// held     replies to SET wait for a release() that comes at the end of the round, as with a log
+// that is always durable.
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -58,7 +59,8 @@ int run(int argc, char** argv) {
     });
     if (!server) return 1;
     sink.server = server->get();
-    const auto port = (*server)->listen("127.0.0.1", static_cast<std::uint16_t>(std::atoi(argv[1])));
+    const auto port =
+        (*server)->listen("127.0.0.1", static_cast<std::uint16_t>(std::atoi(argv[1])));
     if (!port) return std::fprintf(stderr, "%s\n", port.error().where.c_str()), 1;
     (*server)->run();
     return 0;

@@ -1,4 +1,5 @@
-// tests/node/metrics_test.cpp — what was counted is what a scraper reads; the pages; the lines of the log.
+// tests/node/metrics_test.cpp — what was counted is what a scraper reads; the pages; the lines of
+// the log.
 #include "node/metrics.hpp"
 
 #include <arpa/inet.h>
@@ -15,7 +16,9 @@
 namespace skerry {
 namespace {
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
 
 std::string http_get(std::uint16_t port, const std::string& path) {
     const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
@@ -24,7 +27,8 @@ std::string http_get(std::uint16_t port, const std::string& path) {
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     REQUIRE(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
-    const std::string request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    const std::string request =
+        "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     REQUIRE(::send(fd, request.data(), request.size(), 0) == static_cast<ssize_t>(request.size()));
     std::string reply;
     std::array<char, 4096> piece;
@@ -57,7 +61,8 @@ TEST_CASE("metrics: text shows the published values, not later ones", "[node][me
 }
 
 TEST_CASE("metrics: a latency falls below the bound of its bucket", "[node][metrics]") {
-    for (const std::uint64_t ns : {0ULL, 1ULL, 1023ULL, 1024ULL, 2047ULL, 2048ULL, 1'000'000ULL, ~0ULL}) {
+    for (const std::uint64_t ns :
+         {0ULL, 1ULL, 1023ULL, 1024ULL, 2047ULL, 2048ULL, 1'000'000ULL, ~0ULL}) {
         LatencyHistogram latencies;
         latencies.record(ns);
         std::size_t bucket = 0;
@@ -82,9 +87,10 @@ TEST_CASE("metrics: a latency falls below the bound of its bucket", "[node][metr
 
 TEST_CASE("http: metrics and health are served, other pages are not", "[node][http]") {
     bool healthy = true;
-    auto server = HttpServer::start("127.0.0.1", 0,
-                                    HttpPages{.metrics = [] { return std::string("skerry_up 1\n"); },
-                                              .health = [&] { return Health{healthy, "{\"state\":\"x\"}"}; }});
+    auto server = HttpServer::start(
+        "127.0.0.1", 0,
+        HttpPages{.metrics = [] { return std::string("skerry_up 1\n"); },
+                  .health = [&] { return Health{healthy, "{\"state\":\"x\"}"}; }});
     REQUIRE(server.has_value());
     CHECK(has(http_get(server->port(), "/metrics"), "skerry_up 1\n"));
     CHECK(http_get(server->port(), "/health").starts_with("HTTP/1.1 200"));
@@ -95,7 +101,8 @@ TEST_CASE("http: metrics and health are served, other pages are not", "[node][ht
 }
 
 TEST_CASE("log_adapter: a note is one line, whatever its values hold", "[node][log_adapter]") {
-    const Note note{NoteLevel::warn, "peer_lost", {{"peer", "r7:42"}, {"why", "a \"b\"\n\\"}, {"empty", ""}}};
+    const Note note{
+        NoteLevel::warn, "peer_lost", {{"peer", "r7:42"}, {"why", "a \"b\"\n\\"}, {"empty", ""}}};
     CHECK(note_text(note) == "peer_lost peer=r7:42 why=\"a \\\"b\\\"\\x0a\\\\\" empty=\"\"");
 }
 

@@ -1,4 +1,5 @@
-// tests/node/replica_test.cpp — the library: exchange in any order, what is refused, and what a second opening finds.
+// tests/node/replica_test.cpp — the library: exchange in any order, what is refused, and what a
+// second opening finds.
 #include "node/replica.hpp"
 
 #include <unistd.h>
@@ -14,7 +15,8 @@ namespace {
 class Place {
   public:
     Place() {
-        std::string name = (std::filesystem::temp_directory_path() / "skerry-replica-XXXXXX").string();
+        std::string name =
+            (std::filesystem::temp_directory_path() / "skerry-replica-XXXXXX").string();
         REQUIRE(::mkdtemp(name.data()) != nullptr);
         path_ = name;
     }
@@ -64,13 +66,27 @@ void write_anything(Replica& replica, std::mt19937& random) {
     const std::string at = std::to_string(random() % 8);
     const std::string sub = std::to_string(random() % 5);
     switch (random() % 7) {
-        case 0: REQUIRE(replica.add("count" + at, static_cast<std::int64_t>(random() % 100))); break;
-        case 1: REQUIRE(replica.set_add("set" + at, sub)); break;
-        case 2: REQUIRE(replica.set_remove("set" + at, sub)); break;
-        case 3: REQUIRE(replica.hash_set("hash" + at, sub, std::to_string(random() % 100))); break;
-        case 4: REQUIRE(replica.hash_remove("hash" + at, sub)); break;
-        case 5: REQUIRE(replica.hash_add("hash" + at, "n", 1)); break;
-        default: REQUIRE(replica.remove("set" + at)); break;
+        case 0:
+            REQUIRE(replica.add("count" + at, static_cast<std::int64_t>(random() % 100)));
+            break;
+        case 1:
+            REQUIRE(replica.set_add("set" + at, sub));
+            break;
+        case 2:
+            REQUIRE(replica.set_remove("set" + at, sub));
+            break;
+        case 3:
+            REQUIRE(replica.hash_set("hash" + at, sub, std::to_string(random() % 100)));
+            break;
+        case 4:
+            REQUIRE(replica.hash_remove("hash" + at, sub));
+            break;
+        case 5:
+            REQUIRE(replica.hash_add("hash" + at, "n", 1));
+            break;
+        default:
+            REQUIRE(replica.remove("set" + at));
+            break;
     }
 }
 
@@ -96,7 +112,8 @@ TEST_CASE("replica: a concurrent add wins, and increments are summed", "[node][r
     }
 }
 
-TEST_CASE("replica: lost, repeated and late answers in any order end in agreement", "[node][replica]") {
+TEST_CASE("replica: lost, repeated and late answers in any order end in agreement",
+          "[node][replica]") {
     const unsigned seed = GENERATE(1u, 2u, 3u);
     CAPTURE(seed);
     std::mt19937 random(seed);
@@ -110,10 +127,12 @@ TEST_CASE("replica: lost, repeated and late answers in any order end in agreemen
         under_way.emplace_back(to, changes(all[to], all[(to + 1 + random() % 2) % 3]));
         const std::size_t chosen = random() % under_way.size();
         if (random() % 3 != 0) receive(all[under_way[chosen].first], under_way[chosen].second);
-        if (random() % 3 == 0) under_way.erase(under_way.begin() + static_cast<std::ptrdiff_t>(chosen));
+        if (random() % 3 == 0)
+            under_way.erase(under_way.begin() + static_cast<std::ptrdiff_t>(chosen));
     }
     REQUIRE(shown(all[0]) != shown(all[1]));
-    for (const std::size_t to : {0u, 1u, 2u, 0u, 1u}) receive(all[to], changes(all[to], all[(to + 2) % 3]));
+    for (const std::size_t to : {0u, 1u, 2u, 0u, 1u})
+        receive(all[to], changes(all[to], all[(to + 2) % 3]));
     CHECK(shown(all[0]) == shown(all[1]));
     CHECK(shown(all[1]) == shown(all[2]));
     const std::string before = shown(all[0]);
@@ -127,7 +146,8 @@ TEST_CASE("replica: large values and many keys cross in pieces", "[node][replica
     Replica b = place.open("b");
     const std::string large(5'000'000, 'x');
     REQUIRE(a.set("large", large));
-    for (int i = 0; i < 20'000; ++i) REQUIRE(a.set("key" + std::to_string(i), std::string(100, 'v')));
+    for (int i = 0; i < 20'000; ++i)
+        REQUIRE(a.set("key" + std::to_string(i), std::string(100, 'v')));
     receive(b, changes(b, a));
     CHECK(b.get("large")->value() == large);
     for (int i = 0; i < 20'000; i += 501) CHECK(b.exists("key" + std::to_string(i)).value());
@@ -148,7 +168,8 @@ TEST_CASE("replica: an answer to one that knew more is refused", "[node][replica
     CHECK(*c.get("key") == std::nullopt);
 }
 
-TEST_CASE("replica: what is damaged or of another cluster is refused, and changes nothing", "[node][replica]") {
+TEST_CASE("replica: what is damaged or of another cluster is refused, and changes nothing",
+          "[node][replica]") {
     const Place place;
     Replica a = place.open("a");
     Replica b = place.open("b");
@@ -169,7 +190,8 @@ TEST_CASE("replica: what is damaged or of another cluster is refused, and change
     CHECK(b.get("key")->value() == "value");
 }
 
-TEST_CASE("replica: a second opening finds what was committed; a directory is used once", "[node][replica]") {
+TEST_CASE("replica: a second opening finds what was committed; a directory is used once",
+          "[node][replica]") {
     const Place place;
     {
         Replica a = place.open("a");

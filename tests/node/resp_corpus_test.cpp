@@ -1,4 +1,5 @@
-// tests/node/resp_corpus_test.cpp — replays tests/corpus/resp through the fuzz entry; run from the source directory.
+// tests/node/resp_corpus_test.cpp — replays tests/corpus/resp through the fuzz entry; run from the
+// source directory.
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -16,7 +17,8 @@ TEST_CASE("resp_fuzz: the corpus passes", "[node][resp]") {
         INFO(file.path());
         std::ifstream in(file.path(), std::ios::binary);
         const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-        CHECK(LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()) == 0);
+        CHECK(LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                                     bytes.size()) == 0);
         ++files;
     }
     CHECK(files >= 10);

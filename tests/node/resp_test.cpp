@@ -1,4 +1,5 @@
-// tests/node/resp_test.cpp — requests in every cut and with hostile bytes; replies in both protocols.
+// tests/node/resp_test.cpp — requests in every cut and with hostile bytes; replies in both
+// protocols.
 #include "node/resp.hpp"
 
 #include <random>
@@ -19,7 +20,8 @@ struct Parsed {
     std::size_t left = 0;
 };
 
-// Gives the parser `bytes` in pieces, each time in other memory, as a connection does whose buffer moves.
+// Gives the parser `bytes` in pieces, each time in other memory, as a connection does whose buffer
+// moves.
 template <class NextPiece>
 Parsed parse(const std::string& bytes, NextPiece next_piece, bool trusted = true) {
     RequestParser parser;
@@ -61,7 +63,8 @@ std::string written(Protocol protocol, void (*write)(ReplyWriter&)) {
 
 TEST_CASE("resp: requests are the same however the bytes are cut", "[node][resp]") {
     const std::string bytes =
-        "*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n*0\r\n\r\n*-1\r\n*1\r\n$0\r\n\r\nset \"a b\" 'c\\'d'\r\n*3\r\n$3\r\nSET\r\n"
+        "*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n*0\r\n\r\n*-1\r\n*1\r\n$0\r\n\r\nset \"a b\" "
+        "'c\\'d'\r\n*3\r\n$3\r\nSET\r\n"
         "$4\r\n\r\n*1\r\n$10\r\n0123456789\r\n";
     const std::vector<Request> expected{
         {"GET", "k"}, {"PING"}, {""}, {"set", "a b", "c'd"}, {"SET", "\r\n*1", "0123456789"}};
@@ -89,9 +92,12 @@ TEST_CASE("resp: an inline request has Redis's quotes and escapes", "[node][resp
 }
 
 TEST_CASE("resp: what breaks the protocol gets Redis's own words", "[node][resp]") {
-    const auto error = [](const std::string& bytes, bool trusted = true) { return parse_whole(bytes, trusted).error; };
+    const auto error = [](const std::string& bytes, bool trusted = true) {
+        return parse_whole(bytes, trusted).error;
+    };
     const std::string multibulk = "Protocol error: invalid multibulk length";
-    for (const char* count : {"*a\r\n", "*\r\n", "*1048577\r\n", "*99999999999999999999\r\n", "*01\r\n", "*+1\r\n", "*1 \r\n"}) {
+    for (const char* count : {"*a\r\n", "*\r\n", "*1048577\r\n", "*99999999999999999999\r\n",
+                              "*01\r\n", "*+1\r\n", "*1 \r\n"}) {
         INFO(count);
         CHECK(error(count) == multibulk);
     }
@@ -106,8 +112,10 @@ TEST_CASE("resp: what breaks the protocol gets Redis's own words", "[node][resp]
     CHECK(error("*1\r\nGET\r\n") == "Protocol error: expected '$', got 'G'");
     CHECK(error("*1\r\n\r\n") == "Protocol error: expected '$', got '\r'");
     CHECK(error(std::string(kInlineBytesMax + 1, 'a')) == "Protocol error: too big inline request");
-    CHECK(error("*" + std::string(kInlineBytesMax + 1, '1')) == "Protocol error: too big mbulk count string");
-    CHECK(error("*1\r\n$" + std::string(kInlineBytesMax + 1, '1')) == "Protocol error: too big bulk count string");
+    CHECK(error("*" + std::string(kInlineBytesMax + 1, '1')) ==
+          "Protocol error: too big mbulk count string");
+    CHECK(error("*1\r\n$" + std::string(kInlineBytesMax + 1, '1')) ==
+          "Protocol error: too big bulk count string");
     CHECK(error("*11\r\n", false) == "Protocol error: unauthenticated multibulk length");
     CHECK(error("*1\r\n$16385\r\n", false) == "Protocol error: unauthenticated bulk length");
     CHECK(error("*10\r\n$16384\r\n", false).empty());
@@ -159,7 +167,8 @@ TEST_CASE("resp: replies mean the same in both protocols", "[node][resp]") {
         {[](ReplyWriter& w) { w.simple("QUEUED"); }, "+QUEUED\r\n", "+QUEUED\r\n"},
         {[](ReplyWriter& w) { w.ok(); }, "+OK\r\n", "+OK\r\n"},
         {[](ReplyWriter& w) { w.error("ERR a\r\n+b"); }, "-ERR a  +b\r\n", "-ERR a  +b\r\n"},
-        {[](ReplyWriter& w) { w.integer(INT64_MIN); }, ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"},
+        {[](ReplyWriter& w) { w.integer(INT64_MIN); }, ":-9223372036854775808\r\n",
+         ":-9223372036854775808\r\n"},
         {[](ReplyWriter& w) { w.bulk("a\r\nb"); }, "$4\r\na\r\nb\r\n", "$4\r\na\r\nb\r\n"},
         {[](ReplyWriter& w) { w.null(); }, "$-1\r\n", "_\r\n"},
         {[](ReplyWriter& w) { w.null_array(); }, "*-1\r\n", "_\r\n"},

@@ -1,4 +1,5 @@
-// tests/node/server_test.cpp — the event loop over real sockets: many clients, slow and hostile ones, threads.
+// tests/node/server_test.cpp — the event loop over real sockets: many clients, slow and hostile
+// ones, threads.
 #include "node/server.hpp"
 
 #include <arpa/inet.h>
@@ -29,12 +30,14 @@ struct TestSink final : CommandSink {
             connection.reply().ok();
             connection.hold_until(position = position.next());
         }
-        if (name == "BIG") connection.reply().bulk(std::string(std::stoull(std::string(arguments[1])), 'x'));
+        if (name == "BIG")
+            connection.reply().bulk(std::string(std::stoull(std::string(arguments[1])), 'x'));
         if (name == "BLOCK") {
             connection.block();
             blocked = connection.id();
         }
-        if (name == "CLIENTS") connection.reply().integer(static_cast<std::int64_t>(server->connections().size()));
+        if (name == "CLIENTS")
+            connection.reply().integer(static_cast<std::int64_t>(server->connections().size()));
         if (name == "KILL") {
             server->find(std::stoull(std::string(arguments[1])))->close_now("killed");
             connection.reply().ok();
@@ -127,7 +130,8 @@ struct TestClient {
         std::string bytes;
         std::array<char, 65536> piece;
         while (bytes.size() < wanted) {
-            const ssize_t count = ::recv(fd.number(), piece.data(), std::min(piece.size(), wanted - bytes.size()), 0);
+            const ssize_t count =
+                ::recv(fd.number(), piece.data(), std::min(piece.size(), wanted - bytes.size()), 0);
             if (count <= 0) break;
             bytes.append(piece.data(), static_cast<std::size_t>(count));
         }
@@ -233,7 +237,8 @@ TEST_CASE("server: a client that half-closes gets its answers", "[node][server]"
     CHECK(client.ended());
 }
 
-TEST_CASE("server: a client that does not read neither grows nor disturbs others", "[node][server]") {
+TEST_CASE("server: a client that does not read neither grows nor disturbs others",
+          "[node][server]") {
     Running r;
     const TestClient slow(r.port);
     std::string pipeline;
@@ -245,7 +250,8 @@ TEST_CASE("server: a client that does not read neither grows nor disturbs others
     CHECK(r.sink.executed < 100);
     std::size_t unsent = 0;
     r.on_server([&] {
-        for (const Connection* connection : r.server->connections()) unsent += connection->unsent_bytes();
+        for (const Connection* connection : r.server->connections())
+            unsent += connection->unsent_bytes();
     });
     CHECK(unsent < 3 * Connection::kOutputSoftBytes);
     const std::string all = slow.read(2000 * (1000000 + 12));
@@ -319,7 +325,8 @@ TEST_CASE("server: timers fire in order, repeat, and can be cancelled", "[node][
     r.on_server([&] { CHECK(fired == std::vector<int>{1, 3}); });
 }
 
-TEST_CASE("server: posted work is done once each, in order, then the round ends", "[node][server]") {
+TEST_CASE("server: posted work is done once each, in order, then the round ends",
+          "[node][server]") {
     Running r;
     std::vector<int> done;
     const int rounds_before = r.sink.rounds;

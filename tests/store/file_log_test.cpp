@@ -1,4 +1,5 @@
-// tests/store/file_log_test.cpp — the log in segment files: what survives a reopening, a torn tail, damage.
+// tests/store/file_log_test.cpp — the log in segment files: what survives a reopening, a torn tail,
+// damage.
 #include "store/file_log.hpp"
 
 #include <stdlib.h>
@@ -59,7 +60,8 @@ void overwrite(const fs::path& path, std::uint64_t offset, std::string_view byte
 
 TEST_CASE("file_log: records come back after a reopening, from any position", "[store][file_log]") {
     TemporaryDirectory dir;
-    const std::size_t bytes = GENERATE(std::size_t{0}, std::size_t{1000}, std::size_t{9000}, std::size_t{3000000});
+    const std::size_t bytes =
+        GENERATE(std::size_t{0}, std::size_t{1000}, std::size_t{9000}, std::size_t{3000000});
     {
         auto log = FileLog::open(dir.path, kSmall);
         REQUIRE(log.has_value());
@@ -89,7 +91,8 @@ TEST_CASE("file_log: dropping takes whole segments and says so to readers", "[st
     REQUIRE((*log)->drop_before(LogPosition{10}).has_value());
     CHECK((*log)->first() > LogPosition{1});
     CHECK((*log)->first() <= LogPosition{10});
-    const auto gone = (*log)->read(LogPosition{1}, [](LogPosition, std::string_view) { return true; });
+    const auto gone =
+        (*log)->read(LogPosition{1}, [](LogPosition, std::string_view) { return true; });
     REQUIRE(!gone.has_value());
     CHECK(gone.error().code == Code::truncated);
     CHECK(positions_read(**log, LogPosition{10}, 1000).size() == 11);
@@ -122,7 +125,8 @@ TEST_CASE("file_log: a torn tail is cut, and the log goes on", "[store][file_log
         append(**log, 100);
         append(**log, 100);
     }
-    // The second frame is torn; the third, written beside it, does not claim that the second was durable.
+    // The second frame is torn; the third, written beside it, does not claim that the second was
+    // durable.
     overwrite(last_segment(dir.path), kLogSegmentHeaderBytes + 124 + 60, "torn");
     auto log = FileLog::open(dir.path, FileLog::Options{});
     REQUIRE(log.has_value());
@@ -131,7 +135,8 @@ TEST_CASE("file_log: a torn tail is cut, and the log goes on", "[store][file_log
     CHECK(positions_read(**log, LogPosition{1}, 100) == std::vector<std::uint64_t>{1, 2});
 }
 
-TEST_CASE("file_log: damage to durable records is reported and nothing changed", "[store][file_log]") {
+TEST_CASE("file_log: damage to durable records is reported and nothing changed",
+          "[store][file_log]") {
     TemporaryDirectory dir;
     {
         auto log = FileLog::open(dir.path, kSmall);
@@ -164,7 +169,9 @@ TEST_CASE("file_log: damage to durable records is reported and nothing changed",
 
 TEST_CASE("file_log: files of others and of later versions are refused", "[store][file_log]") {
     TemporaryDirectory dir;
-    { REQUIRE(FileLog::open(dir.path, kSmall).has_value()); }
+    {
+        REQUIRE(FileLog::open(dir.path, kSmall).has_value());
+    }
     SECTION("foreign") { overwrite(last_segment(dir.path), 0, "OTHERLOG"); }
     SECTION("later") { overwrite(last_segment(dir.path), 8, "\x02"); }
     const auto log = FileLog::open(dir.path, kSmall);
@@ -172,7 +179,8 @@ TEST_CASE("file_log: files of others and of later versions are refused", "[store
     CHECK(log.error().code == Code::unsupported);
 }
 
-TEST_CASE("directory_lock: a second holder is refused until the first is gone", "[store][directory_lock]") {
+TEST_CASE("directory_lock: a second holder is refused until the first is gone",
+          "[store][directory_lock]") {
     TemporaryDirectory dir;
     {
         const auto first = DirectoryLock::take(dir.path);

@@ -1,4 +1,5 @@
-// tests/store/lmdb_kv_test.cpp — the store over LMDB: batches, long values, full disks, files that are not ours.
+// tests/store/lmdb_kv_test.cpp — the store over LMDB: batches, long values, full disks, files that
+// are not ours.
 #include "store/lmdb_kv.hpp"
 
 #include <lmdb.h>
@@ -39,15 +40,17 @@ KvChange drop(std::string key, Table table = Table::rows) {
     return {.table = table, .key = std::move(key), .value = std::nullopt};
 }
 
-Rows rows_of(const Kv& kv, Table table = Table::rows, std::string_view from = {}, std::string_view to = {}) {
+Rows rows_of(const Kv& kv, Table table = Table::rows, std::string_view from = {},
+             std::string_view to = {}) {
     Rows rows;
     auto reader = kv.reader();
     REQUIRE(reader.has_value());
-    const auto done = (*reader)->scan(table, from, to, [&](std::string_view key, std::string_view value) {
-        CHECK((rows.empty() || rows.rbegin()->first < key));
-        rows.emplace(key, value);
-        return true;
-    });
+    const auto done =
+        (*reader)->scan(table, from, to, [&](std::string_view key, std::string_view value) {
+            CHECK((rows.empty() || rows.rbegin()->first < key));
+            rows.emplace(key, value);
+            return true;
+        });
     REQUIRE(done.has_value());
     for (const auto& [key, value] : rows) {
         const auto found = (*reader)->get(table, key);
@@ -72,7 +75,8 @@ TEST_CASE("lmdb_kv: values of every length come back, also after a reopening", "
     Rows expected;
     KvBatch batch;
     std::uint64_t seed = 1;
-    for (const std::size_t bytes : {0, 1, 24, 25, 4000, 65535, 65536, 65537, 131040, 131041, 3000000}) {
+    for (const std::size_t bytes :
+         {0, 1, 24, 25, 4000, 65535, 65536, 65537, 131040, 131041, 3000000}) {
         const std::string key = "key" + std::to_string(bytes);
         expected[key] = noise(bytes, ++seed);
         batch.push_back(put(key, expected[key]));
@@ -95,7 +99,9 @@ TEST_CASE("lmdb_kv: random batches agree with a map", "[store][lmdb_kv]") {
     auto kv = opened(dir.path);
     const std::string draws = noise(6000, 7);
     std::size_t at = 0;
-    const auto draw = [&](unsigned below) { return static_cast<unsigned char>(draws[at++ % draws.size()]) % below; };
+    const auto draw = [&](unsigned below) {
+        return static_cast<unsigned char>(draws[at++ % draws.size()]) % below;
+    };
     for (std::uint64_t round = 0; round < 60; ++round) {
         KvBatch batch;
         for (std::uint64_t i = 0; i < 20; ++i) {
@@ -119,7 +125,8 @@ TEST_CASE("lmdb_kv: random batches agree with a map", "[store][lmdb_kv]") {
     // Nothing of a long value stays behind.
     KvBatch all;
     for (std::size_t t = 0; t < kTableCount; ++t) {
-        for (const auto& [key, value] : model[t]) all.push_back(drop(key, Table{static_cast<std::uint8_t>(t)}));
+        for (const auto& [key, value] : model[t])
+            all.push_back(drop(key, Table{static_cast<std::uint8_t>(t)}));
     }
     const auto before = kv->stats();
     REQUIRE(kv->write(all).has_value());
@@ -137,7 +144,8 @@ TEST_CASE("lmdb_kv: a scan stays in its range, and stops when told to", "[store]
     CHECK(rows_of(*kv, Table::rows, "d", {}).empty());
     int visited = 0;
     const auto reader = *kv->reader();
-    REQUIRE(reader->scan(Table::rows, {}, {}, [&](auto, auto) { return ++visited < 2; }).has_value());
+    REQUIRE(
+        reader->scan(Table::rows, {}, {}, [&](auto, auto) { return ++visited < 2; }).has_value());
     CHECK(visited == 2);
 }
 
@@ -229,9 +237,11 @@ TEST_CASE("lmdb_kv: a file that was cut is refused, or misses nothing", "[store]
     Rows expected;
     {
         const auto kv = opened(dir.path);
-        REQUIRE(kv->write({put("long", noise(200000, 1)), put("short", noise(2500, 2))}).has_value());
+        REQUIRE(
+            kv->write({put("long", noise(200000, 1)), put("short", noise(2500, 2))}).has_value());
         REQUIRE(kv->write({drop("long")}).has_value());
-        for (int i = 0; i < 30; ++i) REQUIRE(kv->write({put("k" + std::to_string(i), noise(900, 3))}).has_value());
+        for (int i = 0; i < 30; ++i)
+            REQUIRE(kv->write({put("k" + std::to_string(i), noise(900, 3))}).has_value());
         expected = rows_of(*kv);
     }
     const fs::path path = dir.path / "state.mdb";

@@ -1,0 +1,256 @@
+// The part of sim/world.hpp that knows what must be true: at every event, after every restart, at
+// the end.
+#include "crdt/hash.hpp"
+#include "sim/world.hpp"
+
+namespace skerry::sim {
+
+namespace {
+std::string text(const VersionVector& clock) {
+    std::string out;
+    for (const auto& [writer, seq] : clock) out += Dot{writer, seq}.text() + " ";
+    return out;
+}
+}  // namespace
+
+void World::check_event(Node& node) {
+    const std::string name = "node " + std::to_string(node.index);
+    if (node.store->halted()) return fail(name + " halted: " + node.store->halted()->text());
+    if (node.replication->counters().divergence_alarms != 0) fail(name + " alarms");
+    for (const Note& note : node.replication->take_notes()) {
+        std::string line = name + " notes " + note.event;
+        for (const auto& [field, value] : note.fields) line += " " + field + "=" + value;
+        tell(line);
+        if (note.level == NoteLevel::error || note.event == "stream_gap") fail(line);
+    }
+    for (std::uint16_t i = 0; i < plan_.shard_count; ++i) {
+        const ShardState& shard = node.store->shard(ShardId{i});
+        VersionVector& seen = node.seen_clocks[i];
+        if (shard.clock == seen) continue;
+        if (!shard.clock.covers(seen))
+            fail(name + ": a clock fell from " + text(seen) + "to " + text(shard.clock));
+        if (!shard.clock.covers(shard.durable_clock))
+            fail(name + ": durable beyond what is applied");
+        seen = shard.clock;
+        const auto [known, fresh] = digests_.try_emplace({ShardId{i}, text(seen)}, shard.digest);
+        if (!fresh && known->second != shard.digest)
+            fail(name + ": two states of shard " + std::to_string(i) + " at one clock " +
+                 text(seen));
+    }
+}
+
+void World::acknowledge(Node& node, const ShardClocks& clocks) {
+    for (const auto& [shard, clock] : clocks) {
+        Seq& seq = acknowledged_[{node.writer, shard}];
+        seq = std::max(seq, clock.at(node.writer));
+    }
+}
+
+void World::check_reopened(Node& node) {
+    const Store& store = *node.store;
+    if (!store.covers(node.durable_at_crash))
+        fail("node " + std::to_string(node.index) + " lost what had been durable");
+    finished_.try_emplace(node.writer, false);
+    for (auto& [writer, finished] : finished_) {
+        if (finished || writer.value >> 32 != node.writer.value >> 32 || writer == node.writer)
+            continue;
+        finished = true;
+        for (std::uint16_t i = 0; i < plan_.shard_count; ++i) {
+            const Seq seq = store.shard(ShardId{i}).clock.at(writer);
+            kept_[{writer, ShardId{i}}] = seq;
+            if (seq < acknowledged_[{writer, ShardId{i}}])
+                fail("an acknowledged write of " + writer.text() + " is lost");
+        }
+    }
+    check_event(node);
+}
+
+// ---- the end
+
+bool World::quiet() {
+    const Node* first = nullptr;
+    for (const auto& node : nodes_) {
+        if (!node->running()) continue;
+        if (!node->commits.empty() || !node->store->sealed()) return false;
+        if (first == nullptr) first = node.get();
+        if (node->store->clocks() != first->store->clocks() ||
+            node->store->durable_clocks() != node->store->clocks())
+            return false;
+    }
+    return true;
+}
+
+std::string World::state_of_peers() {
+    std::string out;
+    for (const auto& node : nodes_) {
+        if (!node->running()) continue;
+        out += "\n  node " + std::to_string(node->index) + ":";
+        for (const PeerStatus& peer : node->replication->peers(mono(*node)))
+            out += " " + peer.name + " " + peer.link + " " + peer.phase + " lag " +
+                   std::to_string(peer.lag_events) + ";";
+        for (const auto& [shard, clock] : node->store->clocks())
+            out += "\n    shard " + std::to_string(shard.value) + " " + text(clock);
+    }
+    return out;
+}
+
+void World::check_end() {
+    check_clocks();
+    std::string first;
+    for (int pass = 0; pass < 2 && !outcome_.failure; ++pass) {
+        for (const auto& node : nodes_) {
+            if (node->dead || outcome_.failure) continue;
+            if (pass == 1) {
+                // What the disk says alone.
+                random_.one_in(2) ? stop_cleanly(*node) : crash(*node);
+                start(*node, true);
+                if (outcome_.failure) return;
+            }
+            set_now(*node);
+            const std::string shown = picture(*node);
+            if (first.empty()) first = shown;
+            if (shown != first)
+                fail("node " + std::to_string(node->index) + (pass == 1 ? ", reopened," : "") +
+                     " shows\n" + shown + "and another\n" + first);
+            check_counted(*node);
+            check_rows(*node);
+        }
+    }
+    mix(hash64(first));
+}
+
+// Every clock entry is what its writer's log held when it ended, no less and no more.
+void World::check_clocks() {
+    for (const auto& node : nodes_)
+        for (std::uint16_t i = 0; node->running() && i < plan_.shard_count; ++i) {
+            const ShardId shard{i};
+            for (const auto& [writer, seq] : node->store->shard(shard).clock) {
+                const auto kept = kept_.find({writer, shard});
+                if (kept != kept_.end() && kept->second < seq)
+                    fail("node " + std::to_string(node->index) + " has " + Dot{writer, seq}.text() +
+                         ", but its writer only up to " + std::to_string(kept->second.value));
+            }
+            for (const auto& [dot, seq] : acknowledged_) {
+                if (dot.second != shard || node->store->shard(shard).clock.at(dot.first) >= seq)
+                    continue;
+                const Node& home = *nodes_[(dot.first.value >> 32) - 1];
+                if (!home.dead)
+                    fail("node " + std::to_string(node->index) + " lacks the acknowledged " +
+                         Dot{dot.first, seq}.text());
+            }
+        }
+}
+
+bool World::survives(const Written& written) {
+    for (const auto& node : nodes_) {
+        if (!node->running()) continue;
+        const Seq seq = node->store->shard(written.shard).clock.at(written.writer);
+        if (seq >= written.first && seq < written.last) fail("half of a command survives");
+        return seq >= written.last;
+    }
+    return false;
+}
+
+void World::check_counted(Node& node) {
+    std::map<std::string, std::int64_t> sums;
+    for (const Written& written : written_) {
+        const bool kept = survives(written);
+        if (!written.member.empty()) {
+            if (node.database->set_contains(0, written.place, written.member) != kept)
+                fail("node " + std::to_string(node.index) + ": member " + written.member +
+                     (kept ? " is missing" : " came from nowhere"));
+        } else if (kept) {
+            sums[written.place] += written.amount;
+        }
+    }
+    for (const auto& [place, sum] : sums) {
+        const std::size_t slash = place.find('/');
+        const auto shown =
+            slash == std::string::npos
+                ? node.database->get(0, place)
+                : node.database->hash_get(0, place.substr(0, slash), place.substr(slash + 1));
+        if (shown != std::to_string(sum))
+            fail("node " + std::to_string(node.index) + ": " + place + " is " +
+                 shown.value_or("absent") + ", not " + std::to_string(sum));
+    }
+}
+
+// The digests and key counts kept are those of the rows that can be read.
+void World::check_rows(Node& node) {
+    Store& store = *node.store;
+    std::vector<std::uint64_t> digests(plan_.shard_count);
+    std::uint64_t counts[2] = {};
+    for (std::uint8_t db = 0; db < 2; ++db) {
+        std::vector<std::string> keys;
+        store.for_each_key(db, 0, [&](const KeyRecord& record) {
+            keys.push_back(record.key);
+            counts[db] += record.exists() ? 1 : 0;
+            return true;
+        });
+        for (const std::string& key : keys) {
+            KeyRecord* record = store.find(db, key);
+            if (record == nullptr) return fail("a key that is visited is not found: " + key);
+            std::uint64_t& digest = digests[record->address.shard.value];
+            const auto add = [&](LeafKind kind, const ElementOrder& order, const Leaf& leaf) {
+                digest += digest_of(record->address, kind, order, leaf);
+            };
+            add(LeafKind::string, {LeafKind::string, {}}, record->string);
+            if (record->extra)
+                for (const auto& [kind, leaf] : record->extra->leaves) add(kind, {kind, {}}, leaf);
+            for (const LeafKind kind :
+                 {LeafKind::member, LeafKind::field, LeafKind::remove_wins_member})
+                store.for_each_element(*record, kind, {},
+                                       [&](const ElementOrder& order, const Element& element) {
+                                           add(kind, order, element.leaf);
+                                           return true;
+                                       });
+        }
+        if (counts[db] != store.key_count(db))
+            fail("key count " + std::to_string(store.key_count(db)) + ", keys " +
+                 std::to_string(counts[db]));
+    }
+    for (std::uint16_t i = 0; i < plan_.shard_count; ++i)
+        if (digests[i] != store.shard(ShardId{i}).digest)
+            fail("node " + std::to_string(node.index) + ": the rows of shard " + std::to_string(i) +
+                 " are not those of its digest");
+}
+
+// All that a client can see, by key.
+std::string World::picture(Node& node) {
+    Database& data = *node.database;
+    std::map<std::string, std::string> lines;
+    for (std::uint8_t db = 0; db < 2; ++db) {
+        std::vector<std::string> keys;
+        data.for_each_key(db, 0, [&](const KeyRecord& record) {
+            keys.push_back(record.key);
+            return true;
+        });
+        for (const std::string& key : keys) {
+            std::string& line = lines[std::to_string(db) + " " + key];
+            line = "type " + std::to_string(static_cast<int>(data.type(db, key))) + " until " +
+                   std::to_string(data.deadline(db, key).count());
+            if (data.type(db, key) == KeyType::string) {
+                const std::string value = data.get(db, key).value_or("absent");
+                line +=
+                    value.size() < 40 ? " = " + value : " hash " + std::to_string(hash64(value));
+            }
+            if (data.type(db, key) == KeyType::string) continue;
+            const LeafKind kind =
+                data.type(db, key) == KeyType::set ? LeafKind::member : LeafKind::field;
+            line += " count " + std::to_string(data.count(db, key, kind));
+            data.for_each(db, key, kind, {}, [&](const ElementOrder&, const Element& element) {
+                line += " " + element.sub;
+                if (kind == LeafKind::field) {
+                    const std::string value = Database::value_of(element);
+                    line += "=" + (value.size() < 40 ? value : std::to_string(hash64(value)));
+                }
+                return true;
+            });
+        }
+    }
+    std::string out;
+    for (const auto& [key, line] : lines) out += key + ": " + line + "\n";
+    return out;
+}
+
+}  // namespace skerry::sim

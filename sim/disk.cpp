@@ -1,0 +1,120 @@
+#include "sim/disk.hpp"
+
+#include "store/log_frame.hpp"
+
+namespace skerry::sim {
+
+bool SimLog::index(std::size_t from) {
+    const LogPosition next = last().next();
+    const LogScan scan = scan_frames(
+        std::string_view(bytes_).substr(from), next, durable_,
+        [&](const LogFrame&, std::size_t offset) { offsets_.push_back(from + offset); });
+    bytes_.resize(from + scan.good_bytes);
+    return !scan.damaged;
+}
+
+Result<void> SimLog::append(std::string_view frames, LogPosition last_position) {
+    const std::size_t from = bytes_.size();
+    bytes_ += frames;
+    (void)index(from);
+    if (bytes_.size() != from + frames.size() || last() != last_position)
+        return fail(Code::io_failed, "frames out of order");
+    return {};
+}
+
+Result<void> SimLog::sync() {
+    durable_ = last();
+    durable_bytes_ = bytes_.size();
+    return {};
+}
+
+Result<void> SimLog::truncate_to_durable() {
+    bytes_.resize(durable_bytes_);
+    offsets_.resize(durable_.next().value - first_.value);
+    return {};
+}
+
+Result<void> SimLog::read(LogPosition from, Visit visit) const {
+    if (from < first_) return fail(Code::truncated, "before the first record kept");
+    for (std::size_t i = from.value - first_.value; i < offsets_.size(); ++i) {
+        const auto frame = parse_frame(std::string_view(bytes_).substr(offsets_[i]));
+        if (!frame || frame->position.value != first_.value + i)
+            return fail(Code::corrupt, "a bad frame");
+        if (!visit(frame->position, frame->body)) break;
+    }
+    return {};
+}
+
+Result<void> SimLog::drop_before(LogPosition position) {
+    if (position <= first_) return {};
+    const std::size_t count = std::min<std::size_t>(position.value - first_.value, offsets_.size());
+    const std::size_t cut = count < offsets_.size() ? offsets_[count] : bytes_.size();
+    bytes_.erase(0, cut);
+    offsets_.erase(offsets_.begin(), offsets_.begin() + static_cast<std::ptrdiff_t>(count));
+    for (std::size_t& offset : offsets_) offset -= cut;
+    durable_bytes_ -= std::min(cut, durable_bytes_);
+    first_.value += count;
+    return {};
+}
+
+Result<void> SimLog::crash(Random& random) {
+    bytes_.resize(random.between(durable_bytes_, bytes_.size()));
+    offsets_.clear();
+    if (!index(0)) return fail(Code::corrupt, "what had been durable is gone");
+    return sync();  // as opening does, before anything relies on it
+}
+
+namespace {
+
+class SimReader final : public KvReader {
+  public:
+    explicit SimReader(std::shared_ptr<const SimKv::Rows> rows) : rows_(std::move(rows)) {}
+
+    Result<std::optional<std::string_view>> get(Table table, std::string_view key) override {
+        const auto& rows = (*rows_)[static_cast<std::size_t>(table)];
+        const auto found = rows.find(key);
+        if (found == rows.end()) return std::nullopt;
+        return std::string_view(found->second);
+    }
+
+    Result<void> scan(Table table, std::string_view from, std::string_view to,
+                      Visit visit) override {
+        const auto& rows = (*rows_)[static_cast<std::size_t>(table)];
+        for (auto row = rows.lower_bound(from);
+             row != rows.end() && (to.empty() || row->first < to); ++row)
+            if (!visit(row->first, row->second)) break;
+        return {};
+    }
+
+  private:
+    std::shared_ptr<const SimKv::Rows> rows_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<KvReader>> SimKv::reader() const {
+    return std::make_unique<SimReader>(rows_);
+}
+
+Result<void> SimKv::write(const KvBatch& batch) {
+    auto rows = std::make_shared<Rows>(*rows_);
+    for (const KvChange& change : batch) {
+        auto& table = (*rows)[static_cast<std::size_t>(change.table)];
+        if (change.value)
+            table.insert_or_assign(change.key, *change.value);
+        else
+            table.erase(change.key);
+    }
+    rows_ = std::move(rows);
+    return {};
+}
+
+void SimKv::lose_row(Random& random) {
+    auto rows = std::make_shared<Rows>(*rows_);
+    auto& table = (*rows)[static_cast<std::size_t>(Table::rows)];
+    if (table.empty()) return;
+    table.erase(std::next(table.begin(), static_cast<std::ptrdiff_t>(random.below(table.size()))));
+    rows_ = std::move(rows);
+}
+
+}  // namespace skerry::sim

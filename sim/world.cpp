@@ -1,0 +1,267 @@
+#include "sim/world.hpp"
+
+#include "crdt/hash.hpp"
+
+namespace skerry::sim {
+
+namespace {
+constexpr Millis kTick = 50;
+constexpr WallTime kEpoch{1'700'000'000'000};
+constexpr Millis kDeadlinesMax =
+    3600;  // then what was to expire soon has, however fast its writer's clock
+constexpr Millis kQuietMax = 120'000;
+}  // namespace
+
+World::World(std::uint64_t seed, Sabotage sabotage, std::string* story)
+    : seed_(seed),
+      sabotage_(sabotage),
+      story_(story),
+      random_(seed),
+      network_(
+          random_,
+          [this](Millis delay, std::function<void()> action) {
+              schedule(delay, std::move(action));
+          },
+          [this](NodeIndex to, Incoming incoming) { receive(to, std::move(incoming)); }) {}
+
+World::~World() = default;
+
+void World::fail(const std::string& why) {
+    if (outcome_.failure) return;
+    outcome_.failure = "at " + std::to_string(now_) + " ms: " + why;
+    tell("FAILED " + why);
+}
+
+void World::tell(const std::string& line) {
+    if (story_ != nullptr) *story_ += std::to_string(now_) + " " + line + "\n";
+}
+
+// ---- time
+
+void World::schedule(Millis delay, std::function<void()> action) {
+    events_.push({now_ + delay, ++scheduled_, std::move(action)});
+}
+
+void World::on_node(Node& node, Millis delay, std::function<void()> action) {
+    schedule(delay, [this, &node, boot = node.boot, action = std::move(action)] {
+        if (!node.running() || node.boot != boot) return;
+        set_now(node);
+        action();
+        if (node.running() && node.boot == boot) end_of_event(node);
+    });
+}
+
+void World::run_until(Millis end) {
+    while (!outcome_.failure && !events_.empty() && events_.top().at <= end) {
+        const Event event = events_.top();
+        events_.pop();
+        now_ = event.at;
+        network_.set_now(now_);
+        event.action();
+    }
+    now_ = std::max(now_, end);
+}
+
+Outcome World::run() {
+    make_plan();
+    for (NodeIndex i = 0; i < plan_.node_count; ++i) {
+        nodes_.push_back(std::make_unique<Node>());
+        nodes_.back()->index = i;
+        nodes_.back()->writer = ReplicaId{(i + 1) << 32};
+    }
+    for (const auto& node : nodes_) start(*node, false);
+    schedule_faults();
+    run_until(plan_.duration);
+    heal();
+    const Millis limit = now_ + kQuietMax;
+    run_until(now_ + kDeadlinesMax);
+    while (!outcome_.failure && !quiet() && now_ < limit) run_until(now_ + 200);
+    if (!outcome_.failure && !quiet())
+        fail("no convergence within two minutes without faults: " + state_of_peers());
+    if (!outcome_.failure) check_end();
+    for (const auto& node : nodes_)
+        if (node->running()) stop_process(*node);
+    mix(static_cast<std::uint64_t>(now_));
+    return outcome_;
+}
+
+// ---- processes
+
+void World::set_now(Node& node) { node.store->set_now(kEpoch + WallTime(now_ + node.skew)); }
+
+void World::start(Node& node, bool keep_writer) {
+    if (!keep_writer)
+        node.writer = ReplicaId{(node.writer.value & ~std::uint64_t{0xffffffff}) |
+                                (random_.next() & 0xffffffff)};
+    ++node.boot;
+    const StoreOptions options{.self = node.writer,
+                               .nonce = random_.next() | 1,
+                               .shard_count = plan_.shard_count,
+                               .hash_seed = 7,
+                               .memory_bytes = plan_.memory_bytes};
+    auto opened =
+        Store::open(node.disk.log, node.disk.kv, options, kEpoch + WallTime(now_ + node.skew));
+    if (!opened)
+        return fail("node " + std::to_string(node.index) +
+                    " does not open: " + opened.error().text());
+    node.store = std::move(*opened);
+    node.database = std::make_unique<Database>(*node.store);
+    node.transport = network_.boot(node.index);
+    ReplicationOptions replication{.cluster = "sim",
+                                   .name = "node" + std::to_string(node.index),
+                                   .region = "r",
+                                   .gossip_address = gossip_address(node.index),
+                                   .publish_address = publish_address(node.index),
+                                   .client_address = "c:1",
+                                   .seeds = {gossip_address(0)},
+                                   .random_seed = random_.next()};
+    if (node.index == 0) replication.seeds.push_back(gossip_address(1));
+    node.replication = std::make_unique<Replication>(*node.store, node.disk.log, node.disk.kv,
+                                                     *node.transport, replication);
+    node.seen_clocks.assign(plan_.shard_count, {});
+    tell("node " + std::to_string(node.index) + " starts as " + node.writer.text() + " at " +
+         std::to_string(node.store->durable().value));
+    check_reopened(node);
+    on_node(node, 0, [this, &node] {
+        node.replication->start(mono(node));
+        tick(node);
+    });
+}
+
+void World::stop_process(Node& node) {
+    network_.stopped(node.index);
+    const ReplicationCounters& counters = node.replication->counters();
+    outcome_.coverage.fetches += counters.fetches;
+    outcome_.coverage.pulls += counters.pulls;
+    outcome_.coverage.flips += counters.flips;
+    outcome_.coverage.parked += counters.batches_parked;
+    outcome_.coverage.malformed += counters.malformed;
+    outcome_.coverage.applied += counters.batches_applied;
+    outcome_.coverage.evicted += node.store->stats().evicted;
+    outcome_.coverage.checkpoints += node.store->stats().checkpoints;
+    outcome_.coverage.lost_commits += node.commits.size();
+    node.durable_at_crash = node.store->durable_clocks();
+    node.replication.reset();
+    node.database.reset();
+    node.store.reset();
+    node.transport.reset();
+    node.commits.clear();
+    node.writing_checkpoint = false;
+}
+
+void World::crash(Node& node) {
+    ++outcome_.coverage.crashes;
+    tell("node " + std::to_string(node.index) + " crashes");
+    stop_process(node);
+    if (auto kept = node.disk.log.crash(random_); !kept) fail("log: " + kept.error().text());
+}
+
+// As Node::finish(): what is under way is written, nothing is published any more.
+void World::stop_cleanly(Node& node) {
+    ++outcome_.coverage.clean_stops;
+    tell("node " + std::to_string(node.index) + " stops");
+    Log& log = node.disk.log;
+    while (auto sealed = node.store->seal()) node.commits.push_back(std::move(*sealed));
+    for (Commit& waiting : node.commits)
+        if (waiting.last > log.last())
+            if (auto appended = log.append(waiting.frames, waiting.last); !appended)
+                fail(appended.error().text());
+    (void)log.sync();
+    stop_process(node);
+}
+
+void World::receive(NodeIndex to, Incoming incoming) {
+    Node& node = *nodes_[to];
+    if (!node.running()) return;
+    mix(static_cast<std::uint64_t>(now_) * 31 + to * 7 + static_cast<std::uint64_t>(incoming.kind));
+    mix(hash64(incoming.bytes));
+    set_now(node);
+    node.replication->receive(std::move(incoming), mono(node));
+    end_of_event(node);
+}
+
+void World::tick(Node& node) {
+    node.replication->tick(mono(node));
+    node.database->expire_some(10);
+    step_checkpoint(node);
+    node.store->evict(50);
+    on_node(node, kTick, [this, &node] { tick(node); });
+}
+
+// ---- commits and checkpoints, as node/node.cpp orders them
+
+void World::end_of_event(Node& node) {
+    commit(node, false);
+    node.store->end_round();
+    check_event(node);
+}
+
+void World::commit(Node& node, bool even_if_busy) {
+    if (!node.commits.empty() && !even_if_busy) return;
+    auto sealed = node.store->seal();
+    if (!sealed) return;
+    if (sabotage_.acknowledge_before_durable) acknowledge(node, sealed->clocks);
+    node.commits.push_back(std::move(*sealed));
+    if (sabotage_.publish_before_durable || sabotage_.reuse_writer)
+        node.replication->committed(node.commits.back(), mono(node));
+    if (node.commits.size() == 1) write_commit(node);
+}
+
+void World::write_commit(Node& node) {
+    const Commit& commit = node.commits.front();
+    if (auto appended = node.disk.log.append(commit.frames, commit.last); !appended)
+        return fail(appended.error().text());
+    on_node(node, static_cast<Millis>(random_.between(0, plan_.sync_max)), [this, &node] {
+        if (auto synced = node.disk.log.sync(); !synced) return fail(synced.error().text());
+        on_node(node, static_cast<Millis>(random_.below(2)), [this, &node] { commit_done(node); });
+    });
+}
+
+void World::commit_done(Node& node) {
+    const Commit commit = std::move(node.commits.front());
+    node.commits.pop_front();
+    if (!node.commits.empty()) write_commit(node);
+    node.store->committed(commit);
+    acknowledge(node, commit.clocks);
+    const bool published = sabotage_.publish_before_durable || sabotage_.reuse_writer;
+    node.replication->committed(published ? Commit{} : commit, mono(node));
+}
+
+void World::step_checkpoint(Node& node) {
+    Store& store = *node.store;
+    const bool asked =
+        random_.percent(plan_.checkpoint_percent) || node.replication->wants_checkpoint();
+    if (!store.freezing()) {
+        if (!store.wants_checkpoint() && !(asked && store.has_changes())) return;
+        commit(node, true);
+        if (!store.sealed()) return;
+        store.freeze();
+        if (sabotage_.drop_log_early) (void)node.disk.log.drop_before(store.durable());
+    }
+    const bool early = sabotage_.checkpoint_before_durable;
+    if (node.writing_checkpoint ||
+        !store.save_some(early ? ~std::size_t{0} / 2 : random_.between(1, 20)))
+        return;
+    if (store.durable() < store.image()->covered() && !early) return;
+    write_checkpoint(node);
+}
+
+void World::write_checkpoint(Node& node) {
+    node.writing_checkpoint = true;
+    const Millis delay = sabotage_.checkpoint_before_durable
+                             ? 0
+                             : static_cast<Millis>(random_.between(0, plan_.sync_max));
+    on_node(node, delay, [this, &node] {
+        if (auto written = node.store->image()->write(node.disk.kv); !written)
+            return fail(written.error().text());
+        if (sabotage_.lose_rows) node.disk.kv.lose_row(random_);
+        on_node(node, static_cast<Millis>(random_.below(5)), [this, &node] {
+            node.writing_checkpoint = false;
+            const LogPosition needed = node.store->checkpointed();
+            node.replication->checkpointed();
+            if (random_.percent(plan_.drop_percent)) (void)node.disk.log.drop_before(needed);
+        });
+    });
+}
+
+}  // namespace skerry::sim
