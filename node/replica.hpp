@@ -1,19 +1,18 @@
-// node/replica.hpp — a replica inside a program: the library. Start here if you embed Skerry;
-// docs/examples/two_replicas.cpp.
+// node/replica.hpp — a replica inside a program: the library.
 //
+// Start    here to embed Skerry; docs/examples/two_replicas.cpp is a whole program.
 // Place    one directory, one process at a time; the layout is skerryd's, so either opens what the
-// other has left. Writing  changes memory at once and the disk at commit(), or before it when some
-// MiB have gathered; after a crash what
-//          is there is the state after some call, none left out. The destructor commits, too.
+//          other has left.
+// Writing  changes memory at once and the disk at commit(), or before it when some MiB have gathered;
+//          after a crash what is there is the state after some call, none left out. The destructor
+//          commits, too.
 // Exchange bytes, over whatever the program likes: request() says what is here, changes_for() at
-// another replica answers
-//          it, receive() here joins the answer. Lost, repeated, late and reordered bytes do no
-//          harm; whoever has received from all others holds what they hold. Replicas of one cluster
-//          name and shard count understand each other.
+//          another replica answers it, receive() here joins the answer. Lost, repeated, late and
+//          reordered bytes do no harm; whoever has received from all others holds what they hold.
+//          Replicas of one cluster name and shard count understand each other.
 // Errors   wrong_type, too_large, not_a_number, out_of_range, malformed and refused change nothing,
-// and the replica goes on. After
-//          io_failed, corrupt or out_of_space on the way to the log every call fails alike: open
-//          the directory again.
+//          and the replica goes on. After a failure to write the log or to read the directory every
+//          call fails alike: open it again.
 // Cost     an answer is proportional to what the asking replica lacks; it is one string in memory.
 // Thread   one at a time; no thread of its own.
 #pragma once
