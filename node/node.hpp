@@ -142,8 +142,10 @@ class Node final : public CommandSink, public NodeFacts {
     MonoTime started_{};
 
     Metrics metrics_;
-    std::vector<Metrics::CounterId> counter_ids_;  // in the order of counters()
-    std::vector<Metrics::GaugeId> gauge_ids_;      // in the order of gauges()
+    std::vector<Metrics::CounterId> call_ids_;         // by CommandTable::index_of()
+    std::vector<Metrics::CounterId> microsecond_ids_;  // the same
+    std::vector<Metrics::CounterId> counter_ids_;      // in the order of counters()
+    std::vector<Metrics::GaugeId> gauge_ids_;          // in the order of gauges()
 
     // Last, so that they end first.
     std::unique_ptr<Worker> commit_worker_;

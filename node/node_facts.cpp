@@ -177,6 +177,12 @@ void Node::register_metrics() {
         counter_ids_.push_back(metrics_.counter(figure.name, figure.help));
     for (const Figure& figure : gauges())
         gauge_ids_.push_back(metrics_.gauge(figure.name, figure.help));
+    for (const Command& command : commands_->table().all()) {
+        const Metrics::Labels label{{"command", std::string(command.name)}};
+        call_ids_.push_back(metrics_.counter("skerry_command_calls_total", "Calls.", label));
+        microsecond_ids_.push_back(metrics_.counter("skerry_command_microseconds_total",
+                                                    "Time in which calls ran.", label));
+    }
 }
 
 void Node::tick_second() {
@@ -187,6 +193,11 @@ void Node::tick_second() {
         metrics_.set(counter_ids_[i], static_cast<std::uint64_t>(counted[i].value));
     for (std::size_t i = 0; i < measured.size(); ++i)
         metrics_.set(gauge_ids_[i], measured[i].value);
+    const auto commands = commands_->stats();
+    for (std::size_t i = 0; i < commands.size(); ++i) {
+        metrics_.set(call_ids_[i], commands[i].calls);
+        metrics_.set(microsecond_ids_[i], commands[i].microseconds);
+    }
     metrics_.publish();
 }
 
