@@ -231,8 +231,8 @@ struct PullRequest {
     std::uint64_t session = 0;
     std::uint64_t nonce = 0;  // of the server, as the session began; 0 = the session begins
     ShardClocks base;         // the durable clock of every shard asked for, empty ones too
-    ShardClocks target;       // what the pull is for: the server makes a checkpoint that holds it first
-    std::string cursor;       // empty = from the beginning
+    ShardClocks target;  // what the pull is for: the server makes a checkpoint that holds it first
+    std::string cursor;  // empty = from the beginning
     std::uint64_t credit_bytes = 0;
     friend bool operator==(const PullRequest&, const PullRequest&) = default;
 };
