@@ -3,9 +3,9 @@
 // Start    here to embed Skerry; docs/examples/two_replicas.cpp is a whole program.
 // Place    one directory, one process at a time; the layout is skerryd's, so either opens what the
 //          other has left.
-// Writing  changes memory at once and the disk at commit(), or before it when some MiB have gathered;
-//          after a crash what is there is the state after some call, none left out. The destructor
-//          commits, too.
+// Writing  changes memory at once and the disk at commit(), or before it when some MiB have
+//          gathered; after a crash what is there is the state after some call, none left out. The
+//          destructor commits, too.
 // Exchange bytes, over whatever the program likes: request() says what is here, changes_for() at
 //          another replica answers it, receive() here joins the answer. Lost, repeated, late and
 //          reordered bytes do no harm; whoever has received from all others holds what they hold.
