@@ -1,8 +1,7 @@
-// crdt/assert.hpp — assertions that stay on in release, and expensive ones for tests and the
-// simulator.
+// crdt/assert.hpp — assertions that stay on in release, and expensive ones for tests and the simulator.
 //
-// Never on bytes from outside: those get a Result. A failed assertion ends the process: better a
-// restart from the log than a state that other replicas would copy.
+// Never on bytes from outside: those get a Result. A failed assertion ends the process: better a restart from the
+// log than a state that other replicas would copy.
 #pragma once
 
 namespace skerry {

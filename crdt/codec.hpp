@@ -1,11 +1,9 @@
 // crdt/codec.hpp — canonical MessagePack for everything that is stored, hashed or sent.
 //
-// Form     unsigned integers, byte strings, nil and arrays only; shortest encodings; equal values
-// encode equally. Writers  a message names each writer once, in a table, and refers to it by index;
-// without a table the id is spelled. Hostile  decoding is total: any byte string yields a value or
-// an Error, and counts are checked before allocation. Source
-// https://github.com/msgpack/msgpack/blob/master/spec.md; the library is msgpack-c, included by
-// codec.cpp alone.
+// Form     unsigned integers, byte strings, nil and arrays only; shortest encodings; equal values encode equally.
+// Writers  a message names each writer once, in a table, and refers to it by index; without a table the id is spelled.
+// Hostile  decoding is total: any byte string yields a value or an Error, and counts are checked before allocation.
+// Source   https://github.com/msgpack/msgpack/blob/master/spec.md; the library is msgpack-c, included by codec.cpp alone.
 #pragma once
 
 #include <absl/container/inlined_vector.h>

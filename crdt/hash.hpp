@@ -1,8 +1,6 @@
-// crdt/hash.hpp — the hashes of the project: checksums, row order, digests. Not against an
-// adversary.
+// crdt/hash.hpp — the hashes of the project: checksums, row order, digests. Not against an adversary.
 //
-// Source   XXH3 (https://xxhash.com), included by hash.cpp alone; the values are on disk and on the
-// wire.
+// Source   XXH3 (https://xxhash.com), included by hash.cpp alone; the values are on disk and on the wire.
 #pragma once
 
 #include <compare>

@@ -1,10 +1,8 @@
 // crdt/hlc.hpp — hybrid logical clock: wall time that never runs backwards and respects causality.
 //
-// Source   Kulkarni et al., "Logical Physical Clocks", OPODIS 2014. 48 bits of wall milliseconds,
-// 16 of logic. Differs  a reading too far ahead of the local wall clock (kDriftMax by default) is
-// reported and not absorbed, so
-//          that one node with a wrong clock cannot drag the others along (docs/SEMANTICS.md,
-//          general rule 2).
+// Source   Kulkarni et al., "Logical Physical Clocks", OPODIS 2014. 48 bits of wall milliseconds, 16 of logic.
+// Differs  a reading too far ahead of the local wall clock (kDriftMax by default) is reported and not absorbed, so
+//          that one node with a wrong clock cannot drag the others along (docs/SEMANTICS.md, general rule 2).
 #pragma once
 
 #include <chrono>

@@ -1,10 +1,8 @@
 // crdt/ids.hpp — who writes and what they have written: replica ids, sequence numbers, dots.
 //
-// Source   dots and dotted causality: Almeida et al., "Scalable and Accurate Causality Tracking for
-// Eventually
+// Source   dots and dotted causality: Almeida et al., "Scalable and Accurate Causality Tracking for Eventually
 //          Consistent Stores", DAIS 2014.
-// Differs  a sequence number counts the writes of one replica in one shard, so a dot names an event
-// within a shard.
+// Differs  a sequence number counts the writes of one replica in one shard, so a dot names an event within a shard.
 #pragma once
 
 #include <compare>

@@ -1,17 +1,12 @@
-// crdt/leaf.hpp — the leaf: the smallest stored, replicated and joined piece of a key, and the one
-// join.
+// crdt/leaf.hpp — the leaf: the smallest stored, replicated and joined piece of a key, and the one join.
 //
 // Shape    at most one entry per writer, sorted by writer: writer -> (seq, hlc, payload | REMOVED).
-// Rules    R1 an operation supersedes its writer's own earlier entry; R2 every mutation takes a dot
-// and leaves an
-//          entry; R3 an operation lists exactly the dots that it supersedes, all observed where it
-//          ran.
+// Rules    R1 an operation supersedes its writer's own earlier entry; R2 every mutation takes a dot and leaves an
+//          entry; R3 an operation lists exactly the dots that it supersedes, all observed where it ran.
 // Context  the clock of the shard: a dot that the clock covers and the leaf does not hold is dead.
 // Cost     every operation O(writers of the leaf).
-// Source   dot stores and causal contexts: Almeida, Shoker, Baquero, "Delta State Replicated Data
-// Types",
-//          arXiv:1603.01529; decomposed by element as in Brown et al., "Big(ger) Sets",
-//          arXiv:1605.06424.
+// Source   dot stores and causal contexts: Almeida, Shoker, Baquero, "Delta State Replicated Data Types",
+//          arXiv:1603.01529; decomposed by element as in Brown et al., "Big(ger) Sets", arXiv:1605.06424.
 #pragma once
 
 #include <absl/container/inlined_vector.h>

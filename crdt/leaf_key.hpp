@@ -1,8 +1,6 @@
-// crdt/leaf_key.hpp — the address of a leaf: database, key, kind, sub-key; and the hash slot of a
-// key.
+// crdt/leaf_key.hpp — the address of a leaf: database, key, kind, sub-key; and the hash slot of a key.
 //
-// Source   hash slots and hash tags: Redis Cluster specification, "Key distribution model"
-// (CRC16-XMODEM mod 16384).
+// Source   hash slots and hash tags: Redis Cluster specification, "Key distribution model" (CRC16-XMODEM mod 16384).
 #pragma once
 
 #include <compare>

@@ -1,7 +1,6 @@
 // crdt/result.hpp — the error type of every fallible call: the world's fault, never ours.
 //
-// A failed call changes nothing. A code exists once per different reaction of a caller; the detail
-// is in `where`.
+// A failed call changes nothing. A code exists once per different reaction of a caller; the detail is in `where`.
 #pragma once
 
 #include <cstdint>

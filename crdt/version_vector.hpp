@@ -1,8 +1,8 @@
 // crdt/version_vector.hpp — which events of each replica have been seen: the clock of a shard.
 //
-// Shape    ReplicaId -> highest contiguous Seq, inclusive; no gaps, no zero entries; sorted by
-// ReplicaId. Cost     every operation O(replicas), a handful in practice. Source   Parker et al.,
-// "Detection of Mutual Inconsistency in Distributed Systems", IEEE TSE 1983.
+// Shape    ReplicaId -> highest contiguous Seq, inclusive; no gaps, no zero entries; sorted by ReplicaId.
+// Cost     every operation O(replicas), a handful in practice.
+// Source   Parker et al., "Detection of Mutual Inconsistency in Distributed Systems", IEEE TSE 1983.
 #pragma once
 
 #include <algorithm>

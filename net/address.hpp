@@ -1,5 +1,4 @@
-// net/address.hpp — host:port as people write it: a name, an IPv4 address, or an IPv6 address in
-// brackets.
+// net/address.hpp — host:port as people write it: a name, an IPv4 address, or an IPv6 address in brackets.
 //
 // Pure     nothing is resolved here; names are looked up when a connection is made, each time anew.
 #pragma once

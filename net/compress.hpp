@@ -1,5 +1,4 @@
-// net/compress.hpp — zstd for frames: fast, only where it helps, and never more memory than was
-// allowed.
+// net/compress.hpp — zstd for frames: fast, only where it helps, and never more memory than was allowed.
 //
 // Pure     bytes in, bytes out; the same input gives the same output under one version of zstd.
 // Hostile  the size that a compressed frame declares is checked before anything is allocated.

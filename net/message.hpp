@@ -1,14 +1,11 @@
 // net/message.hpp — what nodes say to one another, and the one form in which it travels.
 //
-// Frame    bytes 0-2 "SKR" | 3 protocol version | 4 kind | 5 form (0 plain, 1 zstd) | body | 8
-// bytes hash64 of all before,
-//          little-endian. Body: one MessagePack array, first the table of writers, then the fields
-//          in the order below.
-// Total    decode() takes any bytes: limits first (frame, then every count), then the checksum,
-// then the fields. Later    a frame of a later protocol version is Code::unsupported, whatever
-// follows its version byte. Opaque   a commit's body and a pull's cursor are bytes here: what they
-// mean is the store's and the node's. Drawn    docs/PROTOCOL.md, field by field; the bytes of one
-// example each are in tests/golden/messages/.
+// Frame    bytes 0-2 "SKR" | 3 protocol version | 4 kind | 5 form (0 plain, 1 zstd) | body | 8 bytes hash64 of all before,
+//          little-endian. Body: one MessagePack array, first the table of writers, then the fields in the order below.
+// Total    decode() takes any bytes: limits first (frame, then every count), then the checksum, then the fields.
+// Later    a frame of a later protocol version is Code::unsupported, whatever follows its version byte.
+// Opaque   a commit's body and a pull's cursor are bytes here: what they mean is the store's and the node's.
+// Drawn    docs/PROTOCOL.md, field by field; the bytes of one example each are in tests/golden/messages/.
 #pragma once
 
 #include <compare>

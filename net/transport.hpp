@@ -1,17 +1,11 @@
-// net/transport.hpp — the line between the replica's driver and the wire: frames go in, frames come
-// out.
+// net/transport.hpp — the line between the replica's driver and the wire: frames go in, frames come out.
 //
-// Links    a link is this node's own connection to one peer: requests go out and replies come back
-// (connect), what the
-//          peer publishes comes in (subscribe). The caller chooses its number; a number is not used
-//          again for another peer.
-// Loss     nothing here is reliable. A frame to a peer that is not connected, or whose queue is
-// full, is dropped and
-//          counted; so is a published frame for which there is no room. Whoever asks repeats;
-//          positions show the holes.
-// Down     link_down is what TCP notices. A cable that is cut shows nothing: the node's heartbeats
-// find that. Thread   any thread may call; one thread polls. `wakeup` runs on the transport's
-// thread: it must be short and not call back.
+// Links    a link is this node's own connection to one peer: requests go out and replies come back (connect), what the
+//          peer publishes comes in (subscribe). The caller chooses its number; a number is not used again for another peer.
+// Loss     nothing here is reliable. A frame to a peer that is not connected, or whose queue is full, is dropped and
+//          counted; so is a published frame for which there is no room. Whoever asks repeats; positions show the holes.
+// Down     link_down is what TCP notices. A cable that is cut shows nothing: the node's heartbeats find that.
+// Thread   any thread may call; one thread polls. `wakeup` runs on the transport's thread: it must be short and not call back.
 #pragma once
 
 #include <compare>

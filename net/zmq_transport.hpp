@@ -1,13 +1,10 @@
-// net/zmq_transport.hpp — the transport over ZeroMQ: one thread, one ROUTER and one XPUB; per peer
-// a DEALER and a SUB.
+// net/zmq_transport.hpp — the transport over ZeroMQ: one thread, one ROUTER and one XPUB; per peer a DEALER and a SUB.
 //
-// Rules    docs/decisions/0003-zeromq.md says which socket options, and what went wrong without
-// them. Bounded  the inbox by bytes: beyond it published frames are dropped, and requests and
-// replies stay unread (their
+// Rules    docs/decisions/0003-zeromq.md says which socket options, and what went wrong without them.
+// Bounded  the inbox by bytes: beyond it published frames are dropped, and requests and replies stay unread (their
 //          senders' queues fill); a message above kFrameBytesMax ends its connection.
 // Source   libzmq 4.3.4 and cppzmq, included by zmq_transport.cpp alone.
-// Differs  ZMQ_HEARTBEAT is off: the application's heartbeats say more, and libzmq's have open
-// assertion failures.
+// Differs  ZMQ_HEARTBEAT is off: the application's heartbeats say more, and libzmq's have open assertion failures.
 #pragma once
 
 #include <chrono>

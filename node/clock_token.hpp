@@ -1,5 +1,4 @@
-// node/clock_token.hpp — a clock as text, for CRDT.CLOCK and CRDT.BARRIER: hexadecimal digits,
-// opaque to clients.
+// node/clock_token.hpp — a clock as text, for CRDT.CLOCK and CRDT.BARRIER: hexadecimal digits, opaque to clients.
 #pragma once
 
 #include <string>

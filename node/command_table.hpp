@@ -1,9 +1,8 @@
-// node/command_table.hpp — the one table of commands: who handles what, which arguments are keys,
-// what COMMAND says.
+// node/command_table.hpp — the one table of commands: who handles what, which arguments are keys, what COMMAND says.
 //
 // Arity    as in Redis: the command's name counts; negative = at least that many.
-// Keys     first, last (negative: counted from the end), step; none: first 0. `numkeys`: a count
-// stands before the keys. Lookup   O(1), letters of either case.
+// Keys     first, last (negative: counted from the end), step; none: first 0. `numkeys`: a count stands before the keys.
+// Lookup   O(1), letters of either case.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>

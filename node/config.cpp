@@ -1,5 +1,4 @@
-// node/config.cpp — one table of keys, from which flags, file keys and CONFIG GET are made; see the
-// header.
+// node/config.cpp — one table of keys, from which flags, file keys and CONFIG GET are made; see the header.
 #include "node/config.hpp"
 
 #include <toml++/toml.h>

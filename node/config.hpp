@@ -1,9 +1,7 @@
-// node/config.hpp — what an operator can set: a TOML file, and a flag of the same name for every
-// key.
+// node/config.hpp — what an operator can set: a TOML file, and a flag of the same name for every key.
 //
-// Order    defaults, then the file given with --config, then flags; a repeatable key in a later
-// place replaces the list. Errors   one sentence with the place (file and line, or flag), the key,
-// and what would have been right; unknown keys
+// Order    defaults, then the file given with --config, then flags; a repeatable key in a later place replaces the list.
+// Errors   one sentence with the place (file and line, or flag), the key, and what would have been right; unknown keys
 //          are refused with the nearest known name. Nothing is guessed.
 // Library  toml++ and CLI11, included by config.cpp alone.
 #pragma once

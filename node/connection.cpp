@@ -1,5 +1,4 @@
-// node/connection.cpp — executing what arrives and holding back what is not yet true; see the
-// header.
+// node/connection.cpp — executing what arrives and holding back what is not yet true; see the header.
 #include "node/connection.hpp"
 
 #include <algorithm>

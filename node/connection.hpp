@@ -1,15 +1,12 @@
-// node/connection.hpp — one client, without its socket: bytes in, commands executed, replies held
-// back and let go.
+// node/connection.hpp — one client, without its socket: bytes in, commands executed, replies held back and let go.
 //
-// Input    receive() executes every whole command in what has arrived; the rest is kept, bounded by
-// kQueryBytesMax. Output   one byte stream. hold_until(p) marks everything written since the last
-// end_round() and everything after it
-//          as not to be sent before release(p): a reply to a write waits until the write is
-//          durable, and later replies wait behind it. Holds are marks in the stream, so a client
-//          that never pauses is not held for ever.
-// Bounded  execution stops while more than kOutputSoftBytes wait to be sent, and goes on when they
-// are gone. Pure     no socket, clock or thread: node/server.hpp drives it, and so can a test or
-// the simulator. Thread   core thread.
+// Input    receive() executes every whole command in what has arrived; the rest is kept, bounded by kQueryBytesMax.
+// Output   one byte stream. hold_until(p) marks everything written since the last end_round() and everything after it
+//          as not to be sent before release(p): a reply to a write waits until the write is durable, and later replies
+//          wait behind it. Holds are marks in the stream, so a client that never pauses is not held for ever.
+// Bounded  execution stops while more than kOutputSoftBytes wait to be sent, and goes on when they are gone.
+// Pure     no socket, clock or thread: node/server.hpp drives it, and so can a test or the simulator.
+// Thread   core thread.
 #pragma once
 
 #include <cstdint>

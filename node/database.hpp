@@ -1,10 +1,7 @@
-// node/database.hpp — keys and their types over leaves: what a command reads and changes, without
-// its protocol.
+// node/database.hpp — keys and their types over leaves: what a command reads and changes, without its protocol.
 //
-// Visible  a key shows one type, that of the later birth; the others' leaves stay until something
-// has seen and removed
-//          them. A key is hidden from its deadline on; whoever writes to it then first removes what
-//          it had observed.
+// Visible  a key shows one type, that of the later birth; the others' leaves stay until something has seen and removed
+//          them. A key is hidden from its deadline on; whoever writes to it then first removes what it had observed.
 // Reads    raise observed() to the log position that a reply must wait for.
 // Lifetime views and records: until the next call that changes something.   Thread: core thread.
 // Source   docs/SEMANTICS.md says what wins in each conflict.

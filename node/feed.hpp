@@ -1,11 +1,8 @@
-// node/feed.hpp — what a node serves to those that missed something: its log as a feed, and its
-// checkpoint as leaves.
+// node/feed.hpp — what a node serves to those that missed something: its log as a feed, and its checkpoint as leaves.
 //
-// Fetch    own commits in a range of positions, each with the clock entries of others that came
-// between. Pull     leaves with a dot outside the base, from one read transaction a chunk, in row
-// order. A shard whose index reaches
-//          below the base is read through the index, else wholly. The server keeps nothing between
-//          two requests.
+// Fetch    own commits in a range of positions, each with the clock entries of others that came between.
+// Pull     leaves with a dot outside the base, from one read transaction a chunk, in row order. A shard whose index reaches
+//          below the base is read through the index, else wholly. The server keeps nothing between two requests.
 // Source   DESIGN "Live stream" and "Pull", drawn in docs/PROTOCOL.md.
 // Thread   any one: functions of a log and of a snapshot.
 #pragma once

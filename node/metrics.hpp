@@ -1,9 +1,7 @@
 // node/metrics.hpp — what is counted on the core thread, and how Prometheus sees it.
 //
-// Hot path  a counter is a plain number of the core thread, a latency one increment in an array: no
-// lock, no atomic, no
-//           lookup. publish() copies them once a second; text() is made from the copy, on whatever
-//           thread asks.
+// Hot path  a counter is a plain number of the core thread, a latency one increment in an array: no lock, no atomic, no
+//           lookup. publish() copies them once a second; text() is made from the copy, on whatever thread asks.
 // Register  everything before other threads call text(), on the core thread.
 // Library   prometheus-cpp core (its model and text format), included by metrics.cpp alone.
 #pragma once

@@ -140,7 +140,12 @@ Result<void> Node::open_ports() {
     if (config_.http) {
         HttpPages pages{
             .metrics = [this] { return metrics_.text(); },
-            .health = [] { return Health{.healthy = true, .text = "{\"status\":\"ok\"}\n"}; }};
+            .health =
+                [this] {
+                    return disk_full_
+                               ? Health{.healthy = false, .text = "{\"status\":\"disk full\"}\n"}
+                               : Health{.healthy = true, .text = "{\"status\":\"ok\"}\n"};
+                }};
         auto http = HttpServer::start(config_.http->host, config_.http->port, std::move(pages));
         if (!http) return std::unexpected(http.error());
         http_.emplace(std::move(*http));
@@ -201,15 +206,7 @@ void Node::commit(CommitWhen when) {
 
 void Node::commit_done(std::shared_ptr<Commit> commit, Result<void> outcome) {
     --commits_in_flight_;
-    if (!outcome) {
-        failed_ = outcome.error();
-        log_adapter_.take({NoteLevel::error, "log_failed", {{"why", outcome.error().text()}}});
-        server_->fail_held_from(
-            store_->durable().next(),
-            "ERR the write could not be made durable: " + outcome.error().text());
-        stop();
-        return;
-    }
+    if (!outcome) return log_failed(outcome.error());
     ++commits_;
     log_bytes_ += commit->frames.size();
     store_->committed(*commit);
@@ -239,6 +236,23 @@ void Node::tick() {
     serve_waiting();
     step_checkpoint();
     if (!waiting_.empty()) replication_->ask_clocks();
+}
+
+void Node::sync_log() {
+    commit_worker_->post([this] {
+        if (log_->durable() == log_->last()) return;
+        if (const auto synced = log_->sync(); !synced)
+            server_->post([this, synced] { log_failed(synced.error()); });
+        last_sync_ = mono();
+    });
+}
+
+void Node::log_failed(const Error& error) {
+    failed_ = error;
+    log_adapter_.take({NoteLevel::error, "log_failed", {{"why", error.text()}}});
+    server_->fail_held_from(store_->durable().next(),
+                            "ERR the write could not be made durable: " + error.text());
+    stop();
 }
 
 void Node::check_disk() {

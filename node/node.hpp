@@ -1,16 +1,13 @@
-// node/node.hpp — the process: a store over files, a client port, peers over ZeroMQ, and the
-// threads between them.
+// node/node.hpp — the process: a store over files, a client port, peers over ZeroMQ, and the threads between them.
 //
-// Round    commands execute against memory; at the round's end the open commit is sealed, if none
-// is under way, and handed
-//          to the commit thread (append, fdatasync); when it is durable, replies go out, then
-//          batches are published.
-// Threads  core (this class, the server), commit, checkpoint, ZeroMQ, HTTP. Only posted tasks cross
-// into the core. Failure  a log that cannot be written ends the process with an error: what was
-// acknowledged is on disk. A disk that is
+// Round    commands execute against memory; at the round's end the open commit is sealed, if none is under way, and handed
+//          to the commit thread (append, fdatasync); when it is durable, replies go out, then batches are published.
+// Threads  core (this class, the server), commit, checkpoint, ZeroMQ, HTTP. Only posted tasks cross into the core.
+// Failure  a log that cannot be written ends the process with an error: what was acknowledged is on disk. A disk that is
 //          nearly full is noticed before that: writes get an error, reads and deletes go on.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <filesystem>
 #include <memory>
@@ -38,7 +35,7 @@ class Node final : public CommandSink, public NodeFacts {
     [[nodiscard]] static Result<std::unique_ptr<Node>> open(Config config, LogAdapter& log);
     ~Node() override;
 
-    // Until a signal or SHUTDOWN; then what is written is made durable and checkpointed. The exit
+    // Until a signal or SHUTDOWN; then what is written is made durable. The exit
     // code.
     int run();
     void stop() noexcept { server_->stop(); }  // also from a signal handler
@@ -102,6 +99,9 @@ class Node final : public CommandSink, public NodeFacts {
     void tick();
     void tick_second();
     void check_disk();
+    // Under `interval` a quiet time must not keep the last writes from the disk.
+    void sync_log();
+    void log_failed(const Error& error);
     void step_checkpoint();
     void write_checkpoint();
     void checkpoint_written(Result<void> outcome);
@@ -133,7 +133,7 @@ class Node final : public CommandSink, public NodeFacts {
     bool checkpoint_asked_ = false;
     MonoTime last_sync_{};
     std::optional<Error> failed_;
-    bool disk_full_ = false;
+    std::atomic<bool> disk_full_{false};
     std::uint64_t log_bytes_ = 0;  // appended since the start
     std::deque<std::pair<LogPosition, std::uint64_t>> log_marks_;
     std::int64_t last_checkpoint_seconds_ = 0;

@@ -1,5 +1,4 @@
-// The part of node/node.hpp that answers for the node: INFO, CONFIG, metrics, peers, and clients
-// that wait.
+// The part of node/node.hpp that answers for the node: INFO, CONFIG, metrics, peers, and clients that wait.
 #include "node/node_facts.hpp"
 
 #include <sys/resource.h>
@@ -187,6 +186,7 @@ void Node::register_metrics() {
 
 void Node::tick_second() {
     check_disk();
+    if (config_.durability == Durability::interval) sync_log();
     const auto counted = counters();
     const auto measured = gauges();
     for (std::size_t i = 0; i < counted.size(); ++i)

@@ -1,5 +1,4 @@
-// node/node_facts.hpp — what commands ask of the node around them: its name, its clients, its
-// settings, its peers.
+// node/node_facts.hpp — what commands ask of the node around them: its name, its clients, its settings, its peers.
 //
 // Why      the commands stay pure; the node, a test and the simulator each answer in their own way.
 // Thread   core thread.

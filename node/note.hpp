@@ -1,9 +1,7 @@
-// node/note.hpp — what a component has to say to an operator: data, so that whoever says it needs
-// no logger.
+// node/note.hpp — what a component has to say to an operator: data, so that whoever says it needs no logger.
 //
-// Level    error = an operator must act; warn = repaired by ourselves; info = life cycle; debug =
-// one line per message. Form     `event key=value` (node/log_adapter.hpp prints it); never a
-// payload or a secret.
+// Level    error = an operator must act; warn = repaired by ourselves; info = life cycle; debug = one line per message.
+// Form     `event key=value` (node/log_adapter.hpp prints it); never a payload or a secret.
 #pragma once
 
 #include <cstdint>

@@ -1,17 +1,12 @@
-// node/replication.hpp — one node among its peers: greets them, publishes, follows their streams,
-// repairs what was missed.
+// node/replication.hpp — one node among its peers: greets them, publishes, follows their streams, repairs what was missed.
 //
-// Stream   per peer the boot nonce and the last position applied. A message is applied, whole, iff
-// it follows that position
-//          and every clock entry it was made under is covered (causal delivery); else it is parked,
-//          within bounds.
-// Hole     missing positions are fetched from the publisher's log; a new boot, a truncated log or a
-// missing dependency
-//          that does not come by itself is pulled: leaves are staged as log records and join in one
-//          flip.
-// Third    a heartbeat that covers what is lacking here and does not come otherwise starts a pull
-// from that peer. Alarm    equal clocks with unequal digests: counted and noted, always. Pure
-// frames in, frames out through Transport; time comes in.   Thread: core thread.
+// Stream   per peer the boot nonce and the last position applied. A message is applied, whole, iff it follows that position
+//          and every clock entry it was made under is covered (causal delivery); else it is parked, within bounds.
+// Hole     missing positions are fetched from the publisher's log; a new boot, a truncated log or a missing dependency
+//          that does not come by itself is pulled: leaves are staged as log records and join in one flip.
+// Third    a heartbeat that covers what is lacking here and does not come otherwise starts a pull from that peer.
+// Alarm    equal clocks with unequal digests: counted and noted, always.
+// Pure     frames in, frames out through Transport; time comes in.   Thread: core thread.
 #pragma once
 
 #include <map>

@@ -1,15 +1,11 @@
-// node/resp.hpp — the Redis protocol on both sides: requests out of a byte stream, replies into
-// one.
+// node/resp.hpp — the Redis protocol on both sides: requests out of a byte stream, replies into one.
 //
-// Requests  multibulk (`*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`) and inline (`GET k\r\n`, with quotes and
-// escapes), as Redis parses
-//           them, its error texts included. Arguments are views into the input; only inline ones
-//           with quotes are copied.
-// Replies   RESP2 or RESP3: the caller says what it means (map, null, real) and the protocol
-// decides how it looks. Limits    checked before memory is taken; a count announced by the peer
-// reserves nothing. Source    https://redis.io/docs/reference/protocol-spec; networking.c and sds.c
-// of Redis 7.0. Differs   at most 1,048,576 arguments (Redis 7: INT_MAX) of at most kBulkBytesMax
-// (Redis: 512 MiB, configurable).
+// Requests  multibulk (`*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`) and inline (`GET k\r\n`, with quotes and escapes), as Redis parses
+//           them, its error texts included. Arguments are views into the input; only inline ones with quotes are copied.
+// Replies   RESP2 or RESP3: the caller says what it means (map, null, real) and the protocol decides how it looks.
+// Limits    checked before memory is taken; a count announced by the peer reserves nothing.
+// Source    https://redis.io/docs/reference/protocol-spec; networking.c and sds.c of Redis 7.0.
+// Differs   at most 1,048,576 arguments (Redis 7: INT_MAX) of at most kBulkBytesMax (Redis: 512 MiB, configurable).
 #pragma once
 
 #include <cstdint>

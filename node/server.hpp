@@ -1,22 +1,15 @@
-// node/server.hpp — the client port: sockets, rounds, timers, and work handed over by other
-// threads.
+// node/server.hpp — the client port: sockets, rounds, timers, and work handed over by other threads.
 //
-// Round    wait -> posted work and due timers -> read every ready socket and execute its whole
-// commands ->
-//          sink.end_of_round() -> write what may be sent. One read and one write per readable
-//          client; one epoll_wait and one end_of_round for all of them, so that many clients share
-//          one commit.
-// Fair     a client is read at most kReadBytes a round (kReadBulkBytes while a long argument
-// arrives), and all that is
+// Round    wait -> posted work and due timers -> read every ready socket and execute its whole commands ->
+//          sink.end_of_round() -> write what may be sent. One read and one write per readable client; one epoll_wait
+//          and one end_of_round for all of them, so that many clients share one commit.
+// Fair     a client is read at most kReadBytes a round (kReadBulkBytes while a long argument arrives), and all that is
 //          whole in it is executed.
-// Bounded  clients, unsent output (a slow client is cut off with a note), unexecuted input; see
-// ServerOptions. Why not  Asio: measured on a par (GET, 50 clients: 0.53 us of CPU a command here,
-// 0.57 there with pipelines of 16;
-//          without pipelines the difference is lost in the noise), but a wait through it costs one
-//          epoll_ctl more per request, and the end of a round, on which group commit rests, would
-//          have to be built around it.
-// Thread   everything on the thread that calls run(), before run() on the one that will; post() and
-// stop() from any.
+// Bounded  clients, unsent output (a slow client is cut off with a note), unexecuted input; see ServerOptions.
+// Why not  Asio: measured on a par (GET, 50 clients: 0.53 us of CPU a command here, 0.57 there with pipelines of 16;
+//          without pipelines the difference is lost in the noise), but a wait through it costs one epoll_ctl more per
+//          request, and the end of a round, on which group commit rests, would have to be built around it.
+// Thread   everything on the thread that calls run(), before run() on the one that will; post() and stop() from any.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,4 @@
-// skerryd — one node. Exit codes: 0 ended as asked, 1 could not start or go on, 2 bad flags or
-// configuration.
+// skerryd — one node. Exit codes: 0 ended as asked, 1 could not start or go on, 2 bad flags or configuration.
 #include <unistd.h>
 
 #include <csignal>

@@ -1,7 +1,6 @@
 // node/socket.hpp — the TCP sockets of the client port: listening, accepting, addresses as text.
 //
-// Options   SO_REUSEADDR; IPv6 sockets are v6 only, so that v4 and v6 of a port are two listeners;
-// non-blocking;
+// Options   SO_REUSEADDR; IPv6 sockets are v6 only, so that v4 and v6 of a port are two listeners; non-blocking;
 //           clients get TCP_NODELAY and keepalive.
 #pragma once
 

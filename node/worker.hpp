@@ -1,5 +1,4 @@
-// node/worker.hpp — one thread that executes tasks in order: commits on one, checkpoints on
-// another.
+// node/worker.hpp — one thread that executes tasks in order: commits on one, checkpoints on another.
 //
 // Thread   post() from any; the destructor executes what was posted, then joins.
 #pragma once

@@ -1,5 +1,4 @@
-// The part of sim/world.hpp that knows what must be true: at every event, after every restart, at
-// the end.
+// The part of sim/world.hpp that knows what must be true: at every event, after every restart, at the end.
 #include "crdt/hash.hpp"
 #include "sim/world.hpp"
 

@@ -1,8 +1,7 @@
-// sim/disk.hpp — a disk in memory that outlives the process using it: a log and an ordered store
-// with honest syncs.
+// sim/disk.hpp — a disk in memory that outlives the process using it: a log and an ordered store with honest syncs.
 //
-// Crash    what was synced stays; of what was only appended a random prefix of the bytes stays,
-// torn anywhere. Kv       a write is atomic and durable when it returns; a reader is a snapshot.
+// Crash    what was synced stays; of what was only appended a random prefix of the bytes stays, torn anywhere.
+// Kv       a write is atomic and durable when it returns; a reader is a snapshot.
 // Thread   one.
 #pragma once
 

@@ -1,11 +1,9 @@
-// sim/network.hpp — the simulated wire: delay, loss, duplication, reordering of what is published,
-// cuts, bit errors.
+// sim/network.hpp — the simulated wire: delay, loss, duplication, reordering of what is published, cuts, bit errors.
 //
 // Links    a node's connection to an address stands while the peer lives; it comes back by itself.
 // Cut      one direction of one pair: frames vanish, and nobody is told.
-// Order    requests and replies of one pair keep their order (they are TCP); published frames do
-// not. Boots    requests and replies die with either process; a published frame may outlive its
-// publisher.
+// Order    requests and replies of one pair keep their order (they are TCP); published frames do not.
+// Boots    requests and replies die with either process; a published frame may outlive its publisher.
 #pragma once
 
 #include <functional>

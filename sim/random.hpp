@@ -1,8 +1,6 @@
-// sim/random.hpp — the one source of chance in a simulated world: a seed gives the same numbers
-// everywhere.
+// sim/random.hpp — the one source of chance in a simulated world: a seed gives the same numbers everywhere.
 //
-// Source   SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA
-// 2014.
+// Source   SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,4 @@
-// The part of sim/world.hpp that decides what a world is like, what goes wrong in it, and what
-// clients do.
+// The part of sim/world.hpp that decides what a world is like, what goes wrong in it, and what clients do.
 #include "sim/world.hpp"
 
 namespace skerry::sim {

@@ -1,14 +1,10 @@
-// sim/world.hpp — a cluster in one thread and in no time: everything that happens follows from one
-// seed.
+// sim/world.hpp — a cluster in one thread and in no time: everything that happens follows from one seed.
 //
-// Events   one queue of virtual milliseconds; ties go in the order scheduled. Nothing reads a clock
-// or a random device. Nodes    the product's own Store, Database and Replication, driven as
-// node/node.cpp drives them, on a SimDisk and a
-//          SimTransport. Commits become durable after a while, checkpoints are written after a
-//          while, nodes crash, stop cleanly, come back, or never do; clocks are skewed; memory may
-//          be far too small.
-// Checks   at every event: clocks never fall, equal clocks have equal digests, no alarm, nothing
-// halts. After a crash:
+// Events   one queue of virtual milliseconds; ties go in the order scheduled. Nothing reads a clock or a random device.
+// Nodes    the product's own Store, Database and Replication, driven as node/node.cpp drives them, on a SimDisk and a
+//          SimTransport. Commits become durable after a while, checkpoints are written after a while, nodes crash, stop
+//          cleanly, come back, or never do; clocks are skewed; memory may be far too small.
+// Checks   at every event: clocks never fall, equal clocks have equal digests, no alarm, nothing halts. After a crash:
 //          all that was durable is there. At the end, with every fault gone: docs/SIMULATION.md.
 // Sabotage breaks the driver on purpose, never the product: each switch must make some seed fail.
 #pragma once

@@ -1,5 +1,4 @@
-// The part of store/store.hpp that moves the memtable into the ordered store, and drops what is
-// there.
+// The part of store/store.hpp that moves the memtable into the ordered store, and drops what is there.
 #include <algorithm>
 
 #include "store/store.hpp"

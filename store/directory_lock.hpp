@@ -1,8 +1,6 @@
-// store/directory_lock.hpp — one process at a time uses a data directory: an exclusive flock on its
-// file "lock".
+// store/directory_lock.hpp — one process at a time uses a data directory: an exclusive flock on its file "lock".
 //
-// Text     the file holds the number of the process that took the lock last, for the message; the
-// lock itself is the
+// Text     the file holds the number of the process that took the lock last, for the message; the lock itself is the
 //          kernel's and goes with the process, so a file left by a crash keeps nobody out.
 #pragma once
 

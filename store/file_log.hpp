@@ -1,22 +1,17 @@
 // store/file_log.hpp — the log in segment files of a directory: the real backend of store/log.hpp.
 //
-// Segment  00000000000000000001.log, named by its first position; 64 MiB, preallocated; whole
-// appends only, so that one
-//          which fits in no segment makes a longer one. What lies before the current segment is
-//          durable: a segment is cut to its frames and synced before the next one begins.
+// Segment  00000000000000000001.log, named by its first position; 64 MiB, preallocated; whole appends only, so that one
+//          which fits in no segment makes a longer one. What lies before the current segment is durable: a segment is
+//          cut to its frames and synced before the next one begins.
 //
 //          0           8        12       16               24
-//          | SKRYLOG1  | format | check  | first position | frames (store/log_frame.hpp) ... |
-//          zeros
+//          | SKRYLOG1  | format | check  | first position | frames (store/log_frame.hpp) ... | zeros
 //
-//          check: the low 32 bits of XXH3-64 over the other fields. Integers little-endian. A
-//          segment comes into being under the name .new, whole, and is renamed.
-// Open     every frame is checked. A torn tail is cut; damage to what had been durable is reported
-// with file and offset,
-//          and nothing is changed. The exclusive use of the directory is the caller's
-//          (store/directory_lock.hpp).
-// Cost     read(from) seeks by a sparse index, a mark each 64 KiB; memory: 1 MiB a read, or the
-// longest frame met.
+//          check: the low 32 bits of XXH3-64 over the other fields. Integers little-endian. A segment comes into being
+//          under the name .new, whole, and is renamed.
+// Open     every frame is checked. A torn tail is cut; damage to what had been durable is reported with file and offset,
+//          and nothing is changed. The exclusive use of the directory is the caller's (store/directory_lock.hpp).
+// Cost     read(from) seeks by a sparse index, a mark each 64 KiB; memory: 1 MiB a read, or the longest frame met.
 #pragma once
 
 #include <atomic>

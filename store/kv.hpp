@@ -1,10 +1,8 @@
-// store/kv.hpp — the ordered key-value store that checkpoints are written to: the interface, and
-// nothing else.
+// store/kv.hpp — the ordered key-value store that checkpoints are written to: the interface, and nothing else.
 //
-// Shape    four tables of byte strings in lexicographic order; a batch is one atomic, durable
-// transaction. Backends store/lmdb_kv.hpp (real), sim/sim_kv.hpp (simulated, with faults); both
-// pass tests/store/kv_conformance.hpp. Thread   one writer at a time, from any thread; any number
-// of readers beside it, each on one thread.
+// Shape    four tables of byte strings in lexicographic order; a batch is one atomic, durable transaction.
+// Backends store/lmdb_kv.hpp (real), sim/sim_kv.hpp (simulated, with faults); both pass tests/store/kv_conformance.hpp.
+// Thread   one writer at a time, from any thread; any number of readers beside it, each on one thread.
 #pragma once
 
 #include <absl/functional/function_ref.h>

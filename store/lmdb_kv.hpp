@@ -1,17 +1,13 @@
-// store/lmdb_kv.hpp — the ordered key-value store over LMDB: one file, state.mdb, and room kept
-// back for deletes.
+// store/lmdb_kv.hpp — the ordered key-value store over LMDB: one file, state.mdb, and room kept back for deletes.
 //
-// Tables   one named database each, and "chunks", which no caller sees. The unnamed one holds the
-// format version. Value    0 | bytes            up to 64 KiB
-//          1 | id 8 | bytes 8 | hash 8     longer ones: pieces of 65520 bytes (16 pages with their
-//          header; longer runs of free pages become rare) in "chunks", under table 1 | id 8 |
-//          index 4. Integers big-endian.
-// Full     writes fail and change nothing; a batch that only deletes goes on: the file `reserve` is
-// emptied for it,
+// Tables   one named database each, and "chunks", which no caller sees. The unnamed one holds the format version.
+// Value    0 | bytes            up to 64 KiB
+//          1 | id 8 | bytes 8 | hash 8     longer ones: pieces of 65520 bytes (16 pages with their header; longer
+//          runs of free pages become rare) in "chunks", under table 1 | id 8 | index 4. Integers big-endian.
+// Full     writes fail and change nothing; a batch that only deletes goes on: the file `reserve` is emptied for it,
 //          and a map that is full grows by as much. Both come back when there is room.
-// Refused  a file without our mark, and one that ends before its last page in use: LMDB would die
-// of SIGBUS there. Thread   as store/kv.hpp. One LmdbKv a file and process (LMDB's locks): hold the
-// DirectoryLock.
+// Refused  a file without our mark, and one that ends before its last page in use: LMDB would die of SIGBUS there.
+// Thread   as store/kv.hpp. One LmdbKv a file and process (LMDB's locks): hold the DirectoryLock.
 #pragma once
 
 #include <filesystem>

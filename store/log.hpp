@@ -1,14 +1,10 @@
-// store/log.hpp — the log: what has been committed, in the order applied. Journal and feed in one.
-// The interface.
+// store/log.hpp — the log: what has been committed, in the order applied. Journal and feed in one. The interface.
 //
-// Shape    records numbered from 1 by LogPosition without gaps; a body is opaque here (node and
-// store/record.hpp). Frame    store/log_frame.hpp: length, checksum, position, and the position up
-// to which all was durable when it was
-//          written: so a torn tail (cut silently) is told from damage to what had been durable
-//          (reported).
-// Backends store/file_log.hpp (segment files), sim/sim_log.hpp; both pass
-// tests/store/log_conformance.hpp. Thread   append and sync from one thread; read from any thread
-// beside them; drop_before from any thread.
+// Shape    records numbered from 1 by LogPosition without gaps; a body is opaque here (node and store/record.hpp).
+// Frame    store/log_frame.hpp: length, checksum, position, and the position up to which all was durable when it was
+//          written: so a torn tail (cut silently) is told from damage to what had been durable (reported).
+// Backends store/file_log.hpp (segment files), sim/sim_log.hpp; both pass tests/store/log_conformance.hpp.
+// Thread   append and sync from one thread; read from any thread beside them; drop_before from any thread.
 #pragma once
 
 #include <absl/functional/function_ref.h>

@@ -1,18 +1,13 @@
 // store/log_frame.hpp — how one log record lies in a file.
 //
 //   0        4        8                16                24                24+length
-//   | length | check  | position       | durable before  | body ...        |      integers
-//   little-endian
+//   | length | check  | position       | durable before  | body ...        |      integers little-endian
 //
-// check    the low 32 bits of XXH3-64 over everything behind it, 1 instead of 0. A length of 0 with
-// a check of 0 is the
+// check    the low 32 bits of XXH3-64 over everything behind it, 1 instead of 0. A length of 0 with a check of 0 is the
 //          end of a preallocated segment.
-// Tail     a bad frame is damage iff something later proves that it had been durable: the start of
-// another segment, or a
-//          whole frame whose "durable before" reaches it. Else it is what a crash left of an
-//          unfinished write.
-// Limit    bytes inside a torn body that look like a later frame would be believed: damage
-// reported, nothing lost.
+// Tail     a bad frame is damage iff something later proves that it had been durable: the start of another segment, or a
+//          whole frame whose "durable before" reaches it. Else it is what a crash left of an unfinished write.
+// Limit    bytes inside a torn body that look like a later frame would be believed: damage reported, nothing lost.
 #pragma once
 
 #include <optional>

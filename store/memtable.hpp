@@ -1,10 +1,9 @@
-// store/memtable.hpp — keys and their leaves in memory: what changed since the last checkpoint, and
-// what was read.
+// store/memtable.hpp — keys and their leaves in memory: what changed since the last checkpoint, and what was read.
 //
 // Shape    shard -> database -> keys by KeyOrder -> key-level leaves, and elements by ElementOrder.
-// Dirty    every row carries the generation (checkpoint) that its last change belongs to; 0 = as in
-// the ordered store. Cached   exists, type and deadline of a key are derived from its leaves at
-// every change. Thread   core thread.
+// Dirty    every row carries the generation (checkpoint) that its last change belongs to; 0 = as in the ordered store.
+// Cached   exists, type and deadline of a key are derived from its leaves at every change.
+// Thread   core thread.
 #pragma once
 
 #include <absl/container/btree_map.h>

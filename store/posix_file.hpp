@@ -1,8 +1,7 @@
-// store/posix_file.hpp — one open file, with every failure as a sentence: the few calls that the
-// backends need.
+// store/posix_file.hpp — one open file, with every failure as a sentence: the few calls that the backends need.
 //
-// Full     ENOSPC, EDQUOT and EFBIG (a limit on file sizes) are out_of_space; the rest is
-// io_failed. Thread   as the file descriptor: positional reads and writes from any thread.
+// Full     ENOSPC, EDQUOT and EFBIG (a limit on file sizes) are out_of_space; the rest is io_failed.
+// Thread   as the file descriptor: positional reads and writes from any thread.
 #pragma once
 
 #include <cstdint>

@@ -110,8 +110,12 @@ Record read_record(Unpacker& in, RecordKind kind) {
             return Flip{session, unpack_shard_clocks(in)};
         }
         case RecordKind::boot: {
-            const ReplicaId writer{in.number()};
-            return Boot{writer, in.number()};
+            Boot boot;
+            boot.writer = ReplicaId{in.number()};
+            boot.nonce = in.number();
+            boot.shard_count = static_cast<std::uint16_t>(in.number_up_to(kSlotCount));
+            boot.hash_seed = in.number();
+            return boot;
         }
     }
     return Batch{};
@@ -214,9 +218,11 @@ void append_flip(std::string& out, const Flip& flip) {
 
 void append_boot(std::string& out, const Boot& boot) {
     Packer packer(out);
-    begin(packer, RecordKind::boot, 2);
+    begin(packer, RecordKind::boot, 4);
     packer.number(boot.writer.value);
     packer.number(boot.nonce);
+    packer.number(boot.shard_count);
+    packer.number(boot.hash_seed);
 }
 
 void pack(Packer& packer, const ShardClocks& clocks) {

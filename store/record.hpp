@@ -1,14 +1,13 @@
 // store/record.hpp — what a log record says: one commit, of ours or of a peer, or a step of a pull.
 //
-// batch   [1, writers, ranges, operations]: the dots (a, b] of one writer in each shard touched,
-// then the operations in
-//         the order applied. These very bytes are published. An operation: leaf key, delta; nil for
-//         the database and key of the operation before it.
+// batch   [1, writers, ranges, operations]: the dots (a, b] of one writer in each shard touched, then the operations in
+//         the order applied. These very bytes are published. An operation: leaf key, delta; nil for the database and key
+//         of the operation before it.
 // remote  [2, source, batch]: a peer's batch, as received.
-// stage   [3, session, clocks, leaves, cursor]: leaf states of a pull's chunk, each at the clock of
-// its shard then. flip    [4, session, clocks]: what is staged under the session joins; the shards'
-// clocks join `clocks`. boot    [5, writer, nonce]: a process began to write here. All MessagePack
-// (crdt/codec.hpp). Kinds and forms are on disk and on the wire: docs/STORAGE.md, docs/PROTOCOL.md.
+// stage   [3, session, clocks, leaves, cursor]: leaf states of a pull's chunk, each at the clock of its shard then.
+// flip    [4, session, clocks]: what is staged under the session joins; the shards' clocks join `clocks`.
+// boot    [5, writer, nonce, shard count, hash seed]: a process began to write here.
+// All MessagePack (crdt/codec.hpp). Kinds and forms are on disk and on the wire: docs/STORAGE.md, docs/PROTOCOL.md.
 #pragma once
 
 #include <string>
@@ -78,6 +77,8 @@ struct Flip {
 struct Boot {
     ReplicaId writer;
     std::uint64_t nonce = 0;
+    std::uint16_t shard_count = 0;  // of the cluster: all that is stored relies on it
+    std::uint64_t hash_seed = 0;    // the same
 };
 struct Remote {
     std::string source;  // opaque here: which peer, which position

@@ -1,10 +1,24 @@
-// The part of store/store.hpp that opens a directory, replays the log, and takes in what other
-// replicas wrote.
+// The part of store/store.hpp that opens a directory, replays the log, and takes in what other replicas wrote.
 #include <algorithm>
 
 #include "store/store.hpp"
 
 namespace skerry {
+
+namespace {
+// Keys and elements stand where these two put them: nothing stored under others can be read.
+Result<void> same_cluster(std::uint16_t shard_count, std::uint64_t hash_seed,
+                          const StoreOptions& options) {
+    if (shard_count != options.shard_count)
+        return fail(Code::refused, "the data directory was made with " +
+                                       std::to_string(shard_count) + " shards, not " +
+                                       std::to_string(options.shard_count) +
+                                       ": the number is fixed when a cluster is made");
+    if (hash_seed != options.hash_seed)
+        return fail(Code::refused, "the data directory belongs to a cluster of another name");
+    return {};
+}
+}  // namespace
 
 Result<std::unique_ptr<Store>> Store::open(Log& log, const Kv& kv, const StoreOptions& options,
                                            WallTime now) {
@@ -14,13 +28,8 @@ Result<std::unique_ptr<Store>> Store::open(Log& log, const Kv& kv, const StoreOp
     StateMeta state;
     if (*meta) {
         state = **meta;
-        if (state.shard_count != options.shard_count)
-            return fail(Code::refused, "the data directory was made with " +
-                                           std::to_string(state.shard_count) + " shards, not " +
-                                           std::to_string(options.shard_count) +
-                                           ": the number is fixed when a cluster is made");
-        if (state.hash_seed != options.hash_seed)
-            return fail(Code::refused, "the data directory belongs to a cluster of another name");
+        if (auto same = same_cluster(state.shard_count, state.hash_seed, options); !same)
+            return std::unexpected(same.error());
     } else if (log.first().value > 1) {
         return fail(Code::corrupt, "the log begins at " + std::to_string(log.first().value) +
                                        " but there is no checkpoint: the state file is missing");
@@ -88,6 +97,9 @@ Result<void> Store::replay_record(LogPosition position, std::string_view body, b
                     "log record " + std::to_string(position.value) + ": " + record.error().where);
     if (const Stage* stage = std::get_if<Stage>(&*record))
         sessions_[stage->session].push_back(position);
+    if (const Boot* boot = std::get_if<Boot>(&*record))
+        if (auto same = same_cluster(boot->shard_count, boot->hash_seed, options_); !same)
+            return same;
     const Flip* flip = std::get_if<Flip>(&*record);
     if (!covered) {
         if (const Batch* batch = std::get_if<Batch>(&*record)) apply_operations(*batch);
@@ -106,7 +118,8 @@ void Store::begin_stream() {
     foreign_.clear();
     for (const auto& [shard, clock] : clocks()) foreign_[shard] = clock;
     const std::size_t header_at = begin_record();
-    append_boot(commit_.frames, Boot{options_.self, options_.nonce});
+    append_boot(commit_.frames,
+                Boot{options_.self, options_.nonce, options_.shard_count, options_.hash_seed});
     end_record(header_at);
 }
 

@@ -1,17 +1,13 @@
-// store/row.hpp — what lies in the tables of the ordered store: row keys and row values (drawn in
-// docs/STORAGE.md).
+// store/row.hpp — what lies in the tables of the ordered store: row keys and row values (drawn in docs/STORAGE.md).
 //
-// rows       shard 2 | database 1 | order 8 | check 8 | 0                      a key: its bytes,
-// key-level leaves, counts
-//            shard 2 | database 1 | order 8 | check 8 | kind 1 | hash 16       an element: its
-//            sub-key and leaf
+// rows       shard 2 | database 1 | order 8 | check 8 | 0                      a key: its bytes, key-level leaves, counts
+//            shard 2 | database 1 | order 8 | check 8 | kind 1 | hash 16       an element: its sub-key and leaf
 // ix         shard 2 | writer 8 | seq 8       -> row key
 // deadlines  deadline 8                       | row key -> nothing
 // meta       "format", "state", "clock" + shard 2
 //
-// order      slot 14 bits | hash 50 bits: a slot is a range, and a SCAN cursor is an order that
-// survives restarts. check      64 more bits of the same hash. Integers big-endian, so that byte
-// order is numeric order.
+// order      slot 14 bits | hash 50 bits: a slot is a range, and a SCAN cursor is an order that survives restarts.
+// check      64 more bits of the same hash. Integers big-endian, so that byte order is numeric order.
 #pragma once
 
 #include <array>

@@ -1,17 +1,12 @@
-// store/store.hpp — the storage engine: memtable, commits, replay, checkpoints, over a log and an
-// ordered store.
+// store/store.hpp — the storage engine: memtable, commits, replay, checkpoints, over a log and an ordered store.
 //
-// Round    commands and remote batches change the memtable and gather into an open commit; seal()
-// closes it; the driver
-//          makes it durable and says so with committed(). Only then may replies go out and batches
-//          be published.
-// Reads    see what is applied, durable or not; KeyRecord::changed says which log position a reply
-// must wait for. Image    freeze() fixes the state at a position; save_some() serialises it in
-// slices, and a row that changes before it
-//          is saved is saved first; the image is written in one transaction, once its position is
-//          durable.
-// Halt     an ordered store that cannot be read stops everything: halted() is set, nothing more is
-// sealed. Thread   core thread; Checkpoint::write runs on any one thread beside it.
+// Round    commands and remote batches change the memtable and gather into an open commit; seal() closes it; the driver
+//          makes it durable and says so with committed(). Only then may replies go out and batches be published.
+// Reads    see what is applied, durable or not; KeyRecord::changed says which log position a reply must wait for.
+// Image    freeze() fixes the state at a position; save_some() serialises it in slices, and a row that changes before it
+//          is saved is saved first; the image is written in one transaction, once its position is durable.
+// Halt     an ordered store that cannot be read stops everything: halted() is set, nothing more is sealed.
+// Thread   core thread; Checkpoint::write runs on any one thread beside it.
 #pragma once
 
 #include <absl/container/btree_set.h>

@@ -1,9 +1,7 @@
-// tests/seeds.hpp — random tests that can be played again: a seed a run, and the command that
-// replays a failure.
+// tests/seeds.hpp — random tests that can be played again: a seed a run, and the command that replays a failure.
 //
 // Shape    without SKERRY_SEED the seeds 1, 2, ... count are run; with it that one alone.
-// Source   the generator is SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
-// Generators", 2014.
+// Source   the generator is SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
 #pragma once
 
 #include <cerrno>

@@ -1,5 +1,4 @@
-// tests/tidy_test.cpp — the rules of style that a program can check, and for each the proof that it
-// finds a violation.
+// tests/tidy_test.cpp — the rules of style that a program can check, and for each the proof that it finds a violation.
 #include <sys/wait.h>
 
 #include <array>

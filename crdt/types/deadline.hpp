@@ -1,7 +1,6 @@
 // crdt/types/deadline.hpp — when a key expires: the longest time to live wins.
 //
-// Leaf     a live entry holds a wall time (value::kNoDeadline = PERSIST) and the epochs of the
-// string bases that its
+// Leaf     a live entry holds a wall time (value::kNoDeadline = PERSIST) and the epochs of the string bases that its
 //          EXPIRE had seen: their own deadlines (SET ... EX, or none) no longer count.
 // Wins     among what is left, the latest time; a SET without a time to live counts as infinite.
 // Cost     O(writers of that leaf + live bases of the key's string).

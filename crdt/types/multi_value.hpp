@@ -1,5 +1,4 @@
-// crdt/types/multi_value.hpp — multi-value register: every write that no other has seen is a value
-// of its own.
+// crdt/types/multi_value.hpp — multi-value register: every write that no other has seen is a value of its own.
 //
 // Leaf     a live entry's payload is one value.
 // Wins     nobody: concurrent values stand side by side until a write has seen them.

@@ -1,23 +1,16 @@
-// crdt/types/value.hpp — the value of a string key or hash field: a last-writer-wins register that
-// can count.
+// crdt/types/value.hpp — the value of a string key or hash field: a last-writer-wins register that can count.
 //
-// Leaf     a live entry holds an optional base (the bytes of a SET, with the deadline that the SET
-// gave), the epoch
-//          it belongs to, and what its writer has added since. Any entry, a REMOVED marker too, may
-//          hold cancels: (writer, epoch) -> the amount of that writer which SET, DEL or expiry had
-//          seen.
-// Value    the winning base + the sum over writers of (added - the greatest cancel any entry holds
-// for that writer
-//          and epoch). A base whose epoch is cancelled is dead. Greatest HLC wins, then replica,
-//          then the bytes.
-// Epoch    the dot of the SET, or of the first increment after the writer's entry was superseded or
-// removed. So a
+// Leaf     a live entry holds an optional base (the bytes of a SET, with the deadline that the SET gave), the epoch
+//          it belongs to, and what its writer has added since. Any entry, a REMOVED marker too, may hold cancels:
+//          (writer, epoch) -> the amount of that writer which SET, DEL or expiry had seen.
+// Value    the winning base + the sum over writers of (added - the greatest cancel any entry holds for that writer
+//          and epoch). A base whose epoch is cancelled is dead. Greatest HLC wins, then replica, then the bytes.
+// Epoch    the dot of the SET, or of the first increment after the writer's entry was superseded or removed. So a
 //          base stands at the birth of its epoch, and whoever cancels the epoch has seen the base.
-// Exact    increments and decrements are held apart, in 128 bits; reals as 80-bit sums with their
-// count. Cost     O(writers of that leaf). Source   observed-reset counters: Weidner, Almeida, "An
-// Oblivious Observed-Reset Embeddable Replicated Counter",
-//          PaPoC 2022. Differs: the maximum of cancels belongs to the interpretation, not to the
-//          join.
+// Exact    increments and decrements are held apart, in 128 bits; reals as 80-bit sums with their count.
+// Cost     O(writers of that leaf).
+// Source   observed-reset counters: Weidner, Almeida, "An Oblivious Observed-Reset Embeddable Replicated Counter",
+//          PaPoC 2022. Differs: the maximum of cancels belongs to the interpretation, not to the join.
 #pragma once
 
 #include <optional>

@@ -1,5 +1,4 @@
-// docs/examples/two_replicas.cpp — two replicas in one program: both write while apart, exchange
-// bytes, and agree.
+// docs/examples/two_replicas.cpp — two replicas in one program: both write while apart, exchange bytes, and agree.
 #include <cstdlib>
 #include <iostream>
 #include <string>

@@ -1,8 +1,7 @@
 // node/commands/cluster.cpp — the cluster as a Redis Cluster client wants to see it.
 //
-// Every node of a region holds every slot and takes writes. A cluster client wants one master for
-// each slot: it is told that the node it asks is the master of all and that the others of the
-// region are its replicas.
+// Every node of a region holds every slot and takes writes. A cluster client wants one master for each slot: it is
+// told that the node it asks is the master of all and that the others of the region are its replicas.
 #include <algorithm>
 #include <array>
 

@@ -1,8 +1,7 @@
-// node/commands/context.hpp — what a handler is given, and the small checks and replies that all
-// handlers share.
+// node/commands/context.hpp — what a handler is given, and the small checks and replies that all handlers share.
 //
-// Form     a handler replies exactly once, or blocks the connection; a failed check has replied its
-// error already. Thread   core thread.
+// Form     a handler replies exactly once, or blocks the connection; a failed check has replied its error already.
+// Thread   core thread.
 #pragma once
 
 #include <cstdint>

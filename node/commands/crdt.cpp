@@ -1,5 +1,4 @@
-// node/commands/crdt.cpp — what Redis does not have: conflicts, clocks, peers, and waiting for
-// them.
+// node/commands/crdt.cpp — what Redis does not have: conflicts, clocks, peers, and waiting for them.
 #include <array>
 
 #include "node/clock_token.hpp"

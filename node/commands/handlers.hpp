@@ -1,5 +1,4 @@
-// node/commands/handlers.hpp — the handlers, by the file that holds them; command_table.cpp names
-// each once.
+// node/commands/handlers.hpp — the handlers, by the file that holds them; command_table.cpp names each once.
 #pragma once
 
 namespace skerry {

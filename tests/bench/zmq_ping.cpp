@@ -1,10 +1,8 @@
-// tests/bench/zmq_ping.cpp — how long bare ZeroMQ and our transport take there and back on this
-// machine.
+// tests/bench/zmq_ping.cpp — how long bare ZeroMQ and our transport take there and back on this machine.
 //
 // Usage    zmq_ping [rounds] [bytes]     (2000 rounds of 200 bytes by default)
-// There    published, XPUB to SUB; back DEALER to ROUTER: the way of a write and of its
-// acknowledgement. Reads    the bare line is the floor; the transport's has four more thread
-// changes (queue, wake, inbox, wakeup).
+// There    published, XPUB to SUB; back DEALER to ROUTER: the way of a write and of its acknowledgement.
+// Reads    the bare line is the floor; the transport's has four more thread changes (queue, wake, inbox, wakeup).
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>

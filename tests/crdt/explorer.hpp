@@ -1,20 +1,13 @@
-// tests/crdt/explorer.hpp — every history of a few operations on three replicas, and every order of
-// delivering it.
+// tests/crdt/explorer.hpp — every history of a few operations on three replicas, and every order of delivering it.
 //
-// History  operations in an order that causality allows; each has the set of operations that its
-// replica had seen. Orders   not enumerated but proved: for every causally closed set D of
-// operations and every last operation m of D,
-//          state(D without m) + delta(m) is the same state(D). By induction all orders of delivery
-//          of D agree.
-// Joins    join(state(D), state(past of m with m)) = state(D with that past), which with
-// associativity (laws_test)
-//          gives every join of two replicas; where the past is within D it is the delivery of a
-//          duplicate.
-// Spec     what the type reads in state(D) is what a function of the history says, written from
-// docs/SEMANTICS.md. Pruned   distinct clocks: replicas are numbered by first use, because ids
-// decide nothing then. Tied clocks: of two
-//          neighbouring concurrent operations the one of the smaller replica stands first. Prefixes
-//          are shared.
+// History  operations in an order that causality allows; each has the set of operations that its replica had seen.
+// Orders   not enumerated but proved: for every causally closed set D of operations and every last operation m of D,
+//          state(D without m) + delta(m) is the same state(D). By induction all orders of delivery of D agree.
+// Joins    join(state(D), state(past of m with m)) = state(D with that past), which with associativity (laws_test)
+//          gives every join of two replicas; where the past is within D it is the delivery of a duplicate.
+// Spec     what the type reads in state(D) is what a function of the history says, written from docs/SEMANTICS.md.
+// Pruned   distinct clocks: replicas are numbered by first use, because ids decide nothing then. Tied clocks: of two
+//          neighbouring concurrent operations the one of the smaller replica stands first. Prefixes are shared.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,4 @@
-// tests/crdt/hlc_test.cpp — hybrid logical clocks: never backwards, never behind what was seen,
-// never dragged along.
+// tests/crdt/hlc_test.cpp — hybrid logical clocks: never backwards, never behind what was seen, never dragged along.
 #include "crdt/hlc.hpp"
 
 #include "tests/catch.hpp"

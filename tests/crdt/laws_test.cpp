@@ -1,5 +1,4 @@
-// tests/crdt/laws_test.cpp — the laws that every lattice and every type obeys, on random reachable
-// states.
+// tests/crdt/laws_test.cpp — the laws that every lattice and every type obeys, on random reachable states.
 //
 // A new lattice or type is one more name in `Lattices` below, nothing else.
 #include <array>

@@ -1,10 +1,8 @@
-// tests/crdt/semantics_test.cpp — the rows of docs/SEMANTICS.md, played on two and on three
-// replicas.
+// tests/crdt/semantics_test.cpp — the rows of docs/SEMANTICS.md, played on two and on three replicas.
 //
-// A row is a common past, commands that run concurrently, and what everybody must read afterwards.
-// It is played with every assignment of the commands to the replicas, and each replica and a late
-// one receive in every order, with duplicates; replicas beyond the commands only listen. A later
-// command in a row has the later wall clock.
+// A row is a common past, commands that run concurrently, and what everybody must read afterwards. It is played with
+// every assignment of the commands to the replicas, and each replica and a late one receive in every order, with
+// duplicates; replicas beyond the commands only listen. A later command in a row has the later wall clock.
 #include <algorithm>
 #include <functional>
 #include <map>

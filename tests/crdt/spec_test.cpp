@@ -1,9 +1,7 @@
-// tests/crdt/spec_test.cpp — in small, everything: each type against a function of the visible
-// history.
+// tests/crdt/spec_test.cpp — in small, everything: each type against a function of the visible history.
 //
-// The functions named spec() are written from docs/SEMANTICS.md and know nothing of leaves, dots or
-// cancels: who had seen whom is all they look at. Explorer says what is enumerated and what is
-// pruned.
+// The functions named spec() are written from docs/SEMANTICS.md and know nothing of leaves, dots or cancels: who had
+// seen whom is all they look at. Explorer says what is enumerated and what is pruned.
 #include <string_view>
 
 #include "crdt/types/deadline.hpp"

@@ -1,5 +1,4 @@
-// tests/fuzz/message_fuzz.cpp — libFuzzer over decode(): any bytes are an error or a message that
-// survives a round trip.
+// tests/fuzz/message_fuzz.cpp — libFuzzer over decode(): any bytes are an error or a message that survives a round trip.
 //
 // Built with clang and -DSKERRY_FUZZ=ON; run from the root: message_fuzz tests/corpus/message
 // What it finds goes to tests/corpus/message, which the ordinary test replays.

@@ -1,8 +1,7 @@
-// tests/fuzz/resp_fuzz.cpp — any bytes, whole and cut in two: the same requests, the same error,
-// nothing out of bounds.
+// tests/fuzz/resp_fuzz.cpp — any bytes, whole and cut in two: the same requests, the same error, nothing out of bounds.
 //
-// With clang and SKERRY_FUZZ it is a libFuzzer target (resp_fuzz tests/corpus/resp); else
-// tests/node/resp_corpus_test.cpp calls the same function with every file of tests/corpus/resp.
+// With clang and SKERRY_FUZZ it is a libFuzzer target (resp_fuzz tests/corpus/resp); else tests/node/resp_corpus_test.cpp
+// calls the same function with every file of tests/corpus/resp.
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -1,5 +1,4 @@
-// tests/net/message_samples.hpp — one example of each message, and what must hold of any bytes that
-// are decoded.
+// tests/net/message_samples.hpp — one example of each message, and what must hold of any bytes that are decoded.
 #pragma once
 
 #include <cstdlib>

@@ -1,8 +1,7 @@
-// tests/node/front_bench.cpp — the client port alone: GET and SET on an unordered_map, to be
-// measured with redis-benchmark beside a redis-server. Usage: front_bench PORT [held]
+// tests/node/front_bench.cpp — the client port alone: GET and SET on an unordered_map, to be measured with
+// redis-benchmark beside a redis-server. Usage: front_bench PORT [held]
 //
-// held     replies to SET wait for a release() that comes at the end of the round, as with a log
-// that is always durable.
+// held     replies to SET wait for a release() that comes at the end of the round, as with a log that is always durable.
 #include <cstdio>
 #include <cstdlib>
 #include <string>

@@ -1,5 +1,4 @@
-// tests/node/metrics_test.cpp — what was counted is what a scraper reads; the pages; the lines of
-// the log.
+// tests/node/metrics_test.cpp — what was counted is what a scraper reads; the pages; the lines of the log.
 #include "node/metrics.hpp"
 
 #include <arpa/inet.h>

@@ -1,5 +1,4 @@
-// tests/node/replica_test.cpp — the library: exchange in any order, what is refused, and what a
-// second opening finds.
+// tests/node/replica_test.cpp — the library: exchange in any order, what is refused, and what a second opening finds.
 #include "node/replica.hpp"
 
 #include <unistd.h>

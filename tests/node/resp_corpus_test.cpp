@@ -1,5 +1,4 @@
-// tests/node/resp_corpus_test.cpp — replays tests/corpus/resp through the fuzz entry; run from the
-// source directory.
+// tests/node/resp_corpus_test.cpp — replays tests/corpus/resp through the fuzz entry; run from the source directory.
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>

@@ -1,5 +1,4 @@
-// tests/node/resp_test.cpp — requests in every cut and with hostile bytes; replies in both
-// protocols.
+// tests/node/resp_test.cpp — requests in every cut and with hostile bytes; replies in both protocols.
 #include "node/resp.hpp"
 
 #include <random>

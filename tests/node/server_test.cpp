@@ -1,5 +1,4 @@
-// tests/node/server_test.cpp — the event loop over real sockets: many clients, slow and hostile
-// ones, threads.
+// tests/node/server_test.cpp — the event loop over real sockets: many clients, slow and hostile ones, threads.
 #include "node/server.hpp"
 
 #include <arpa/inet.h>

@@ -1,8 +1,6 @@
-// tests/sim/sim_test.cpp — many small worlds, each of a seed: they converge, lose nothing, and
-// repeat exactly.
+// tests/sim/sim_test.cpp — many small worlds, each of a seed: they converge, lose nothing, and repeat exactly.
 //
-// Replay   SKERRY_SIM_SEED=N plays that seed alone and prints its story; SKERRY_SIM_SEEDS=N sets
-// how many are played.
+// Replay   SKERRY_SIM_SEED=N plays that seed alone and prints its story; SKERRY_SIM_SEEDS=N sets how many are played.
 #include <cstdlib>
 #include <iostream>
 

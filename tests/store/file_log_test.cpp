@@ -1,5 +1,4 @@
-// tests/store/file_log_test.cpp — the log in segment files: what survives a reopening, a torn tail,
-// damage.
+// tests/store/file_log_test.cpp — the log in segment files: what survives a reopening, a torn tail, damage.
 #include "store/file_log.hpp"
 
 #include <stdlib.h>

@@ -1,5 +1,4 @@
-// tests/store/lmdb_kv_test.cpp — the store over LMDB: batches, long values, full disks, files that
-// are not ours.
+// tests/store/lmdb_kv_test.cpp — the store over LMDB: batches, long values, full disks, files that are not ours.
 #include "store/lmdb_kv.hpp"
 
 #include <lmdb.h>

@@ -1,5 +1,4 @@
-// tests/support/command_fixture.hpp — a client at a node without sockets or disks: command line in,
-// reply bytes out.
+// tests/support/command_fixture.hpp — a client at a node without sockets or disks: command line in, reply bytes out.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,4 @@
-// tests/support/memory_disk.hpp — a log and an ordered store in memory, for tests of what lies
-// above them.
+// tests/support/memory_disk.hpp — a log and an ordered store in memory, for tests of what lies above them.
 //
 // Differs  nothing fails here, and sync() is immediate; faults are the simulator's business.
 #pragma once

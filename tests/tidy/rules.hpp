@@ -1,8 +1,6 @@
-// tests/tidy/rules.hpp — what the style demands and a program can see. tests/tidy_test.cpp says it
-// rule by rule.
+// tests/tidy/rules.hpp — what the style demands and a program can see. tests/tidy_test.cpp says it rule by rule.
 //
-// Exempt   a line that ends in "// tidy: RULE, because ..." or follows such a line; a file whose
-// first line says
+// Exempt   a line that ends in "// tidy: RULE, because ..." or follows such a line; a file whose first line says
 //          "generated" has no limit of length.
 #pragma once
 

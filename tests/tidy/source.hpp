@@ -1,8 +1,6 @@
-// tests/tidy/source.hpp — a C++ source as tidy rules see it: text, code without comments, includes,
-// functions.
+// tests/tidy/source.hpp — a C++ source as tidy rules see it: text, code without comments, includes, functions.
 //
-// Parsing  by braces, not by grammar: good enough for code that clang-format has laid out, and
-// quick. Preprocessor
+// Parsing  by braces, not by grammar: good enough for code that clang-format has laid out, and quick. Preprocessor
 //          lines, comments and the inside of literals count as blanks.
 #pragma once
 
