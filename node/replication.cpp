@@ -8,6 +8,7 @@
 namespace skerry {
 
 namespace {
+constexpr MonoTime kRefusalNotedEvery{60'000};
 constexpr std::uint64_t kCreditBytes = 1024 * 1024;
 constexpr std::uint64_t kFreshLogBytes =
     256 * 1024;  // a checkpoint this far behind will do for a pull
@@ -185,9 +186,12 @@ void Replication::on_request(const ConnectionToken& from, const Message& message
 void Replication::on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now) {
     if (const auto refuse = refusal(hello.from)) {
         transport_.reply(from, encode(*refuse));
-        if (refuse->code != RefuseCode::self)
+        // It asks again every second; an operator wants to read it once a minute.
+        if (refuse->code != RefuseCode::self && now >= refusing_noted_at_ + kRefusalNotedEvery) {
+            refusing_noted_at_ = now;
             note(NoteLevel::warn, "peer_refused",
                  {{"peer", hello.from.gossip_address}, {"why", refuse->reason}});
+        }
         return;
     }
     if (is_cut(hello.from.name)) return;
@@ -288,7 +292,7 @@ void Replication::on_reply(Peer& peer, Message message, MonoTime now) {
         if (refuse->code == RefuseCode::self) {
             transport_.disconnect(peer.link);
             peers_.erase(peer.link);
-        } else if (now >= refused_noted_at_ + MonoTime(60'000)) {
+        } else if (now >= refused_noted_at_ + kRefusalNotedEvery) {
             refused_noted_at_ = now;
             note(NoteLevel::warn, "refused_by_peer",
                  {{"peer", peer.address}, {"why", refuse->reason}});

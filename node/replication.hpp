@@ -193,6 +193,7 @@ class Replication {
     std::pair<LogPosition, std::string> served_body_;
     MonoTime heartbeat_at_{-1'000'000};
     MonoTime refused_noted_at_{-1'000'000};
+    MonoTime refusing_noted_at_{-1'000'000};
     std::map<ShardId, std::uint64_t> alarmed_;  // digest of ours that was reported already
     ReplicationCounters counters_;
     std::vector<Note> notes_;
