@@ -1,7 +1,7 @@
 // store/kv.hpp — the ordered key-value store that checkpoints are written to: the interface, and nothing else.
 //
 // Shape    four tables of byte strings in lexicographic order; a batch is one atomic, durable transaction.
-// Backends store/lmdb_kv.hpp (real), sim/sim_kv.hpp (simulated, with faults); both pass tests/store/kv_conformance.hpp.
+// Backends store/lmdb_kv.hpp (real), sim/disk.hpp (simulated).
 // Thread   one writer at a time, from any thread; any number of readers beside it, each on one thread.
 #pragma once
 

@@ -3,7 +3,7 @@
 // Shape    records numbered from 1 by LogPosition without gaps; a body is opaque here (node and store/record.hpp).
 // Frame    store/log_frame.hpp: length, checksum, position, and the position up to which all was durable when it was
 //          written: so a torn tail (cut silently) is told from damage to what had been durable (reported).
-// Backends store/file_log.hpp (segment files), sim/sim_log.hpp; both pass tests/store/log_conformance.hpp.
+// Backends store/file_log.hpp (segment files), sim/disk.hpp (simulated).
 // Thread   append and sync from one thread; read from any thread beside them; drop_before from any thread.
 #pragma once
 
