@@ -20,7 +20,7 @@ namespace skerry {
 
 // The numbers are on disk: never reuse one.
 enum class Table : std::uint8_t {
-    meta = 0,       // format version, clocks, log position: store/rows.hpp
+    meta = 0,       // format version, clocks, log position: store/row.hpp
     rows = 1,       // keys with their key-level leaves, and elements
     ix = 2,         // dot -> row key and kind, for live dots above the ix floor
     deadlines = 3,  // deadline -> row key
