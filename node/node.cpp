@@ -281,13 +281,11 @@ void Node::flush_notes() {
 void Node::step_checkpoint() {
     if (failed_) return;
     const bool wanted =
-        store_->wants_checkpoint() ||
-        ((checkpoint_asked_ || replication_->wants_checkpoint()) && store_->has_changes());
+        store_->wants_checkpoint() || (replication_->wants_checkpoint() && store_->has_changes());
     if (!store_->freezing()) {
         if (!wanted) return;
         commit(CommitWhen::now);  // only with nothing open is the state that of one log position
         if (!store_->sealed()) return;
-        checkpoint_asked_ = false;
         store_->freeze();
     }
     if (!checkpoint_writing_ && mono() >= checkpoint_retry_at_ &&

@@ -130,7 +130,6 @@ class Node final : public CommandSink, public NodeFacts {
     std::size_t commits_in_flight_ = 0;
     bool checkpoint_writing_ = false;
     MonoTime checkpoint_retry_at_{};
-    bool checkpoint_asked_ = false;
     MonoTime last_sync_{};
     std::optional<Error> failed_;
     std::atomic<bool> disk_full_{false};

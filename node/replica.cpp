@@ -117,20 +117,6 @@ Result<Answer> read_chunks(FrameReader& frames) {
     return answer;
 }
 
-// Every entry within the clock of its shard: what joining relies on.
-bool sound(const Answer& answer, const Store& store) {
-    std::vector<const VersionVector*> clocks(store.shard_count(), nullptr);
-    for (const auto& [shard, clock] : answer.clocks) {
-        if (shard.value >= store.shard_count()) return false;
-        clocks[shard.value] = &clock;
-    }
-    return std::ranges::all_of(answer.leaves, [&](const StagedLeaf& staged) {
-        const VersionVector* clock =
-            clocks[store.address_of(staged.key.database, staged.key.key).shard.value];
-        return clock != nullptr && !staged.leaf.outside(*clock);
-    });
-}
-
 }  // namespace
 
 struct Replica::State {
@@ -503,7 +489,7 @@ Result<void> Replica::receive(std::string_view changes) {
         return fail(Code::refused, "the answer to a request of a replica that knew more");
     auto answer = read_chunks(frames);
     if (!answer) return std::unexpected(answer.error());
-    if (!sound(*answer, *state_->store))
+    if (!state_->store->sound(answer->clocks, answer->leaves))
         return fail(Code::malformed, "exchange: leaves outside their clocks");
     state_->store->set_now(wall_now());
     return state_->join(std::move(*answer));

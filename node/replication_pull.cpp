@@ -15,15 +15,6 @@ constexpr MonoTime kAskAgain{100};
 constexpr MonoTime kBehindMax{2500};
 constexpr MonoTime kSilentMax{5000};
 constexpr std::uint64_t kCreditBytes = 1024 * 1024;
-
-// Every entry within the clock of its shard: what joining relies on.
-bool within(const Stage& stage, const Store& store) {
-    const std::map<ShardId, VersionVector> clocks(stage.clocks.begin(), stage.clocks.end());
-    return std::ranges::all_of(stage.leaves, [&](const StagedLeaf& staged) {
-        const auto clock = clocks.find(store.address_of(staged.key.database, staged.key.key).shard);
-        return clock != clocks.end() && !staged.leaf.outside(clock->second);
-    });
-}
 }  // namespace
 
 // ---- pull: the client's side
@@ -97,7 +88,8 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
             stage.leaves.push_back({std::move(leaf->key), std::move(leaf->leaf)});
         }
     }
-    if (!within(stage, store_)) return end_pull("a leaf lies beyond the clock it came with");
+    if (!store_.sound(stage.clocks, stage.leaves))
+        return end_pull("a leaf lies beyond the clock it came with");
     // One clock for the whole pass: its leaves are the state at that clock.
     if (chunk.cursor.empty() && chunk.clocks == pull_->pass_clocks) {
         chunk.leaves.clear();

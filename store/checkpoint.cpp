@@ -125,7 +125,7 @@ void Store::freeze() {
     }
     frozen_ = std::exchange(dirty_, {});
     saved_count_ = 0;
-    frozen_log_bytes_ = std::exchange(stats_.log_bytes_since_checkpoint, 0);
+    stats_.log_bytes_since_checkpoint = 0;
 }
 
 bool Store::save_some(std::size_t row_count) {

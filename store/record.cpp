@@ -80,7 +80,7 @@ Batch read_batch(Unpacker& in) {
 Stage read_stage(Unpacker& in) {
     Stage stage;
     stage.session = in.number();
-    stage.clocks = unpack_shard_clocks(in);
+    stage.clocks = in.shard_clocks();
     const std::size_t count = in.array();
     if (count % 2 != 0) in.reject("leaves");
     for (std::size_t i = 0; i < count && !in.failed(); i += 2) {
@@ -107,7 +107,7 @@ Record read_record(Unpacker& in, RecordKind kind) {
             return read_stage(in);
         case RecordKind::flip: {
             const std::uint64_t session = in.number();
-            return Flip{session, unpack_shard_clocks(in)};
+            return Flip{session, in.shard_clocks()};
         }
         case RecordKind::boot: {
             Boot boot;
@@ -200,7 +200,7 @@ void append_stage(std::string& out, const Stage& stage) {
     Packer packer(out);
     begin(packer, RecordKind::stage, 4);
     packer.number(stage.session);
-    pack(packer, stage.clocks);
+    packer.put(stage.clocks);
     packer.array(2 * stage.leaves.size());
     for (const StagedLeaf& staged : stage.leaves) {
         packer.put(staged.key);
@@ -213,7 +213,7 @@ void append_flip(std::string& out, const Flip& flip) {
     Packer packer(out);
     begin(packer, RecordKind::flip, 2);
     packer.number(flip.session);
-    pack(packer, flip.clocks);
+    packer.put(flip.clocks);
 }
 
 void append_boot(std::string& out, const Boot& boot) {
@@ -223,26 +223,6 @@ void append_boot(std::string& out, const Boot& boot) {
     packer.number(boot.nonce);
     packer.number(boot.shard_count);
     packer.number(boot.hash_seed);
-}
-
-void pack(Packer& packer, const ShardClocks& clocks) {
-    packer.array(2 * clocks.size());
-    for (const auto& [shard, clock] : clocks) {
-        packer.number(shard.value);
-        packer.put(clock);
-    }
-}
-
-ShardClocks unpack_shard_clocks(Unpacker& in) {
-    ShardClocks clocks;
-    const std::size_t count = in.array();
-    if (count % 2 != 0) in.reject("clocks");
-    for (std::size_t i = 0; i < count && !in.failed(); i += 2) {
-        const ShardId shard = read_shard(in);
-        if (!clocks.empty() && clocks.back().first >= shard) in.reject("clocks out of order");
-        clocks.emplace_back(shard, in.clock());
-    }
-    return clocks;
 }
 
 }  // namespace skerry

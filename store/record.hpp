@@ -58,8 +58,6 @@ class BatchBuilder {
     std::string last_key_;
 };
 
-using ShardClocks = std::vector<std::pair<ShardId, VersionVector>>;  // by shard
-
 struct StagedLeaf {
     LeafKey key;
     Leaf leaf;
@@ -96,8 +94,5 @@ void append_remote(std::string& out, std::string_view source, std::string_view b
 void append_stage(std::string& out, const Stage& stage);
 void append_flip(std::string& out, const Flip& flip);
 void append_boot(std::string& out, const Boot& boot);
-
-void pack(Packer& packer, const ShardClocks& clocks);
-[[nodiscard]] ShardClocks unpack_shard_clocks(Unpacker& in);
 
 }  // namespace skerry

@@ -155,6 +155,19 @@ void Store::apply_remote(std::string_view source, std::string_view batch_bytes,
     end_record(header_at);
 }
 
+bool Store::sound(const ShardClocks& clocks, const std::vector<StagedLeaf>& leaves) const {
+    std::vector<const VersionVector*> by_shard(shard_count(), nullptr);
+    for (const auto& [shard, clock] : clocks) {
+        if (shard.value >= shard_count()) return false;
+        by_shard[shard.value] = &clock;
+    }
+    return std::ranges::all_of(leaves, [&](const StagedLeaf& staged) {
+        const VersionVector* clock =
+            by_shard[address_of(staged.key.database, staged.key.key).shard.value];
+        return clock != nullptr && !staged.leaf.outside(*clock);
+    });
+}
+
 void Store::stage(const Stage& stage) {
     close_batch();
     const std::size_t header_at = begin_record();

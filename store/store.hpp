@@ -135,6 +135,9 @@ class Store {
     // ---- remote.
     // Applies what of the batch is new. Requires: every dependency is covered.
     void apply_remote(std::string_view source, std::string_view batch_bytes, const Batch& batch);
+    // Is every entry within the clock of its shard? What joining relies on; a peer's leaves are checked before stage().
+    [[nodiscard]] bool sound(const ShardClocks& clocks,
+                             const std::vector<StagedLeaf>& leaves) const;
     void stage(const Stage& stage);
     // Joins all that is staged under the session, each leaf at its own clocks. Requires: the stages
     // are durable. Errors: io_failed, corrupt: nothing has changed.
@@ -273,7 +276,6 @@ class Store {
     std::vector<DirtyRow> frozen_;
     std::size_t saved_count_ = 0;
     std::shared_ptr<Checkpoint> image_;
-    std::uint64_t frozen_log_bytes_ = 0;
     std::optional<ShardClocks> stable_cut_;
 
     absl::btree_set<std::pair<WallTime, RowAddress>> deadlines_;  // of records in memory

@@ -109,8 +109,8 @@ TEST_CASE("a checkpoint ahead of the log is found") {
                Catch::Contains("before the checkpoint"));
 }
 TEST_CASE("a log cut before its checkpoint is found") {
-    CHECK_THAT(first_failure({.drop_log_early = true}),
-               Catch::Contains("does not open") || Catch::Contains("before the first record kept"));
+    CHECK_THAT(first_failure({.drop_log_early = true}, "does not open"),
+               Catch::Contains("does not open"));
 }
 TEST_CASE("a checkpoint that leaves out a row is found") {
     CHECK_THAT(first_failure({.lose_rows = true}), Catch::Contains("a row that is not there"));
