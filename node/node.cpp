@@ -12,7 +12,6 @@ namespace skerry {
 
 namespace {
 constexpr std::chrono::milliseconds kTick{20};
-constexpr std::chrono::seconds kSyncInterval{1};
 constexpr std::chrono::milliseconds kCheckpointRetry{1000};
 constexpr std::chrono::milliseconds kBrake{1};
 constexpr std::size_t kSaveRows = 2000;
@@ -188,36 +187,27 @@ void Node::end_of_round() {
 }
 
 void Node::commit(CommitWhen when) {
-    if (failed_ || (commits_in_flight_ > 0 && when == CommitWhen::none_under_way)) return;
-    auto sealed = store_->seal();
-    if (!sealed) return;
-    ++commits_in_flight_;
-    const bool sync_always = config_.durability == Durability::always;
-    auto commit = std::make_shared<Commit>(std::move(*sealed));
-    commit_worker_->post([this, commit, sync_always] {
-        Result<void> outcome = log_->append(commit->frames, commit->last);
-        if (outcome && (sync_always || mono() >= last_sync_ + kSyncInterval)) {
-            outcome = log_->sync();
-            last_sync_ = mono();
-        }
-        server_->post([this, commit, outcome] { commit_done(commit, outcome); });
-    });
+    if (failed_ || (committer_->busy() && when == CommitWhen::none_under_way)) return;
+    if (auto sealed = store_->seal()) committer_->commit(std::move(*sealed));
 }
 
-void Node::commit_done(std::shared_ptr<Commit> commit, Result<void> outcome) {
-    --commits_in_flight_;
+void Node::commit_done(const Commit& commit, const Result<void>& outcome) {
     if (!outcome) return log_failed(outcome.error());
     ++commits_;
-    log_bytes_ += commit->frames.size();
-    store_->committed(*commit);
+    log_bytes_ += commit.frames.size();
+    store_->committed(commit);
     server_->release(store_->durable());
-    replication_->committed(*commit, mono());
+    replication_->committed(commit, mono());
 }
 
 // ---- time
 
 int Node::run() {
-    commit_worker_ = std::make_unique<Worker>();
+    committer_ = std::make_unique<Committer>(
+        *log_, config_.durability,
+        Committer::Hooks{.post = [this](auto task) { server_->post(std::move(task)); },
+                         .done = [this](const auto& commit,
+                                        const auto& outcome) { commit_done(commit, outcome); }});
     checkpoint_worker_ = std::make_unique<Worker>();
     check_disk();
     server_->every(kTick, [this] { tick(); });
@@ -239,11 +229,8 @@ void Node::tick() {
 }
 
 void Node::sync_log() {
-    commit_worker_->post([this] {
-        if (log_->durable() == log_->last()) return;
-        if (const auto synced = log_->sync(); !synced)
-            server_->post([this, synced] { log_failed(synced.error()); });
-        last_sync_ = mono();
+    committer_->sync([this](const Result<void>& synced) {
+        if (!synced) log_failed(synced.error());
     });
 }
 
@@ -297,14 +284,11 @@ void Node::step_checkpoint() {
 void Node::write_checkpoint() {
     checkpoint_writing_ = true;
     // The ordered store may never be ahead of a log that a power cut takes back.
-    commit_worker_->post([this] {
-        const Result<void> synced = log_->sync();
-        server_->post([this, synced] {
-            if (!synced) return checkpoint_written(synced);
-            checkpoint_worker_->post([this, image = store_->image()] {
-                const Result<void> written = image->write(*kv_);
-                server_->post([this, written] { checkpoint_written(written); });
-            });
+    committer_->sync([this](const Result<void>& synced) {
+        if (!synced) return checkpoint_written(synced);
+        checkpoint_worker_->post([this, image = store_->image()] {
+            const Result<void> written = image->write(*kv_);
+            server_->post([this, written] { checkpoint_written(written); });
         });
     });
 }
@@ -337,7 +321,7 @@ int Node::finish() {
     // The server has ended: nothing posted is executed any more, so what is left is done here, in
     // order.
     checkpoint_worker_.reset();
-    commit_worker_.reset();
+    committer_.reset();
     http_.reset();
     transport_.reset();
     if (failed_) return 1;

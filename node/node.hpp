@@ -15,6 +15,7 @@
 
 #include "net/zmq_transport.hpp"
 #include "node/commands.hpp"
+#include "node/committer.hpp"
 #include "node/config.hpp"
 #include "node/http.hpp"
 #include "node/identity.hpp"
@@ -95,11 +96,10 @@ class Node final : public CommandSink, public NodeFacts {
     // As a rule commits gather while one is under way; a checkpoint cannot wait for that.
     enum class CommitWhen : std::uint8_t { none_under_way, now };
     void commit(CommitWhen when);
-    void commit_done(std::shared_ptr<Commit> commit, Result<void> outcome);
+    void commit_done(const Commit& commit, const Result<void>& outcome);
     void tick();
     void tick_second();
     void check_disk();
-    // Under `interval` a quiet time must not keep the last writes from the disk.
     void sync_log();
     void log_failed(const Error& error);
     void step_checkpoint();
@@ -127,10 +127,8 @@ class Node final : public CommandSink, public NodeFacts {
     std::unique_ptr<Replication> replication_;
     std::optional<HttpServer> http_;
 
-    std::size_t commits_in_flight_ = 0;
     bool checkpoint_writing_ = false;
     MonoTime checkpoint_retry_at_{};
-    MonoTime last_sync_{};
     std::optional<Error> failed_;
     std::atomic<bool> disk_full_{false};
     std::uint64_t log_bytes_ = 0;  // appended since the start
@@ -147,7 +145,7 @@ class Node final : public CommandSink, public NodeFacts {
     std::vector<Metrics::GaugeId> gauge_ids_;          // in the order of gauges()
 
     // Last, so that they end first.
-    std::unique_ptr<Worker> commit_worker_;
+    std::unique_ptr<Committer> committer_;
     std::unique_ptr<Worker> checkpoint_worker_;
 };
 

@@ -243,6 +243,7 @@ std::vector<FileLog::Mark> FileLog::marks_of(std::string_view frames,
 
 Result<void> FileLog::append(std::string_view frames, LogPosition last_position) {
     ASSERT(!tail_undefined_);
+    if (sync_failed_) return fail(Code::io_failed, "log: a sync has failed");
     if (frames.size() > kLogAppendBytesMax)
         return fail(Code::too_large, "log: one append is at most 1 GiB");
     const auto marks = marks_of(frames, last_position);
@@ -271,27 +272,38 @@ Result<void> FileLog::begin_next_segment() {
     auto sealed = full.file.resize(full.bytes);
     if (sealed) sealed = full.file.sync_all();
     if (!sealed) return sealed;
-    durable_bytes_ = full.bytes;
-    durable_.store(last().value, std::memory_order_release);
+    note_durable({segments_.back(), full.bytes, last()});
     auto made = make_segment(last().next());
     if (!made) return std::unexpected(made.error());
-    durable_bytes_ = kLogSegmentHeaderBytes;
     const std::scoped_lock lock(mutex_);
+    durable_bytes_ = kLogSegmentHeaderBytes;
     segments_.push_back(std::move(*made));
     return {};
 }
 
 Result<void> FileLog::sync() {
-    if (durable() == last()) return {};
-    ASSERT(!tail_undefined_);
-    if (options_.sync) {
-        tail_undefined_ = true;
-        if (auto synced = segments_.back()->file.sync_data(); !synced) return synced;
-        tail_undefined_ = false;
+    Tail tail;
+    {
+        const std::scoped_lock lock(mutex_);
+        tail = {segments_.back(), segments_.back()->bytes, last()};
     }
-    durable_bytes_ = segments_.back()->bytes;
-    durable_.store(last().value, std::memory_order_release);
+    if (durable() >= tail.last) return {};
+    if (sync_failed_) return fail(Code::io_failed, "log: a sync has failed");
+    if (options_.sync) {
+        if (auto synced = tail.segment->file.sync_data(); !synced) {
+            sync_failed_ = true;
+            return synced;
+        }
+    }
+    note_durable(tail);
     return {};
+}
+
+void FileLog::note_durable(const Tail& tail) {
+    const std::scoped_lock lock(mutex_);
+    if (durable() >= tail.last) return;  // another sync, begun later, ended before
+    if (tail.segment == segments_.back()) durable_bytes_ = tail.bytes;
+    durable_.store(tail.last.value, std::memory_order_release);
 }
 
 Result<void> FileLog::truncate_to_durable() {
@@ -313,6 +325,7 @@ Result<void> FileLog::truncate_to_durable() {
     auto reserved = segment->file.preallocate(options_.segment_bytes);
     if (!reserved && reserved.error().code != Code::out_of_space) return reserved;
     tail_undefined_ = false;
+    sync_failed_ = false;
     return {};
 }
 

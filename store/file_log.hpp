@@ -92,6 +92,12 @@ class FileLog final : public Log {
         SegmentPointer segment;
         LogPosition last;
     };
+    // What had been appended at one moment.
+    struct Tail {
+        SegmentPointer segment;
+        std::uint64_t bytes = 0;
+        LogPosition last;
+    };
 
     FileLog(std::filesystem::path directory, Options options)
         : directory_(std::move(directory)), options_(options) {}
@@ -100,6 +106,7 @@ class FileLog final : public Log {
     [[nodiscard]] Result<void> adopt(std::deque<SegmentPointer> segments, LogPosition last);
     [[nodiscard]] Result<SegmentPointer> make_segment(LogPosition first) const;
     [[nodiscard]] Result<void> begin_next_segment();
+    void note_durable(const Tail& tail);
     [[nodiscard]] std::vector<Mark> marks_of(std::string_view frames,
                                              LogPosition last_position) const;
     [[nodiscard]] Result<std::optional<Window>> locate(LogPosition position) const;
@@ -109,12 +116,14 @@ class FileLog final : public Log {
     const std::filesystem::path directory_;
     const Options options_;
     std::atomic<std::uint64_t> first_{1}, last_{0}, durable_{0};
-    mutable std::mutex mutex_;  // guards the list, its segments' bytes and marks, and epoch_
+    mutable std::mutex
+        mutex_;  // guards the list, its segments' bytes and marks, durable_bytes_, epoch_
     std::deque<SegmentPointer> segments_;  // never empty; the last one is appended to
     std::uint64_t epoch_ = 0;          // counts truncations: bytes below a reader may have changed
     std::mutex drop_mutex_;            // one drop at a time
-    std::uint64_t durable_bytes_ = 0;  // of the current segment; the appending thread's
+    std::uint64_t durable_bytes_ = 0;  // of the current segment; under mutex_
     bool tail_undefined_ = false;      // the appending thread's
+    std::atomic<bool> sync_failed_{false};
 };
 
 }  // namespace skerry

@@ -4,7 +4,7 @@
 // Frame    store/log_frame.hpp: length, checksum, position, and the position up to which all was durable when it was
 //          written: so a torn tail (cut silently) is told from damage to what had been durable (reported).
 // Backends store/file_log.hpp (segment files), sim/disk.hpp (simulated).
-// Thread   append and sync from one thread; read from any thread beside them; drop_before from any thread.
+// Thread   append from one thread at a time; sync, read and drop_before from any thread beside it. Truncating: alone.
 #pragma once
 
 #include <absl/functional/function_ref.h>
@@ -42,7 +42,7 @@ class Log {
     // the tail is undefined until truncate_to_durable().   Errors: out_of_space, io_failed.
     [[nodiscard]] virtual Result<void> append(std::string_view frames,
                                               LogPosition last_position) = 0;
-    // On return everything appended is durable.   Errors: io_failed: what was not durable before
+    // On return everything that had been appended before is durable.   Errors: io_failed: what was not durable before
     // must be taken as lost.
     [[nodiscard]] virtual Result<void> sync() = 0;
     // Forgets what was appended and not synced, so that appending can start again.

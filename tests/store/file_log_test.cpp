@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+#include <atomic>
+#include <thread>
+
 #include "store/directory_lock.hpp"
 #include "tests/catch.hpp"
 
@@ -176,6 +179,33 @@ TEST_CASE("file_log: files of others and of later versions are refused", "[store
     const auto log = FileLog::open(dir.path, kSmall);
     REQUIRE(!log.has_value());
     CHECK(log.error().code == Code::unsupported);
+}
+
+TEST_CASE("file_log: a sync may run beside appends, over segments too", "[store][file_log]") {
+    TemporaryDirectory dir;
+    constexpr std::size_t kBytes = 100;
+    {
+        auto log = FileLog::open(dir.path, kSmall);
+        REQUIRE(log.has_value());
+        std::atomic<bool> done{false};
+        std::atomic<bool> sound{true};
+        std::thread syncing([&] {
+            while (!done) {
+                const LogPosition before = (*log)->last();
+                if (!(*log)->sync() || (*log)->durable() < before) sound = false;
+            }
+        });
+        for (int i = 0; i < 2000; ++i) append(**log, kBytes);
+        done = true;
+        syncing.join();
+        CHECK(sound);
+        REQUIRE((*log)->sync().has_value());
+        append(**log, kBytes);
+        REQUIRE((*log)->truncate_to_durable().has_value());
+    }
+    const auto log = FileLog::open(dir.path, kSmall);
+    REQUIRE(log.has_value());
+    CHECK(positions_read(**log, LogPosition{1}, kBytes).size() == 2000);
 }
 
 TEST_CASE("directory_lock: a second holder is refused until the first is gone",
