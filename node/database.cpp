@@ -56,7 +56,7 @@ void Database::remove_leaf(KeyRecord& record, LeafKind kind) {
 void Database::remove_elements(KeyRecord& record, LeafKind kind, LeafKind birth) {
     if (record.live(kind) > 0) {
         std::vector<std::string> subs;
-        store_.for_each_element(record, kind, {}, [&](const ElementOrder&, const Element& element) {
+        store_.for_each_element(record, kind, {}, [&](const Element& element) {
             if (element.leaf.any_live()) subs.push_back(element.sub);
             return true;
         });
@@ -150,10 +150,9 @@ void Database::for_each(std::uint8_t db, std::string_view key, LeafKind kind, Ha
                         VisitElement visit) {
     KeyRecord* record = visible(db, key);
     if (record == nullptr || record->type != type_of(kind)) return;
-    store_.for_each_element(*record, kind, from,
-                            [&](const ElementOrder& order, const Element& element) {
-                                return !shows(kind, element.leaf) || visit(order, element);
-                            });
+    store_.for_each_element(*record, kind, from, [&](const Element& element) {
+        return !shows(kind, element.leaf) || visit(element);
+    });
 }
 
 // ---- strings
@@ -363,7 +362,7 @@ void Database::copy(std::uint8_t from_db, std::string_view from, std::uint8_t to
     }
     std::vector<std::pair<std::string, std::string>> parts;
     const LeafKind element_kind = kind == KeyType::set ? LeafKind::member : LeafKind::field;
-    for_each(from_db, from, element_kind, {}, [&](const ElementOrder&, const Element& element) {
+    for_each(from_db, from, element_kind, {}, [&](const Element& element) {
         parts.emplace_back(element.sub, kind == KeyType::hash ? value_of(element) : std::string());
         return true;
     });

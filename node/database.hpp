@@ -89,7 +89,7 @@ class Database {
     [[nodiscard]] std::uint64_t count(std::uint8_t db, std::string_view key, LeafKind kind);
     // Live elements with hash >= from, in order of hash, until `visit` returns false. A field's
     // value is text of its leaf: value_of(element).
-    using VisitElement = absl::FunctionRef<bool(const ElementOrder& order, const Element& element)>;
+    using VisitElement = Store::VisitElement;
     void for_each(std::uint8_t db, std::string_view key, LeafKind kind, Hash128 from,
                   VisitElement visit);
     [[nodiscard]] static std::string value_of(const Element& field) {

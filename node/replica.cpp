@@ -380,11 +380,10 @@ Result<bool> Replica::set_contains(std::string_view key, std::string_view member
 Result<std::vector<std::string>> Replica::set_members(std::string_view key) {
     return state_->run_on(key, KeyType::set, [&](Database& db) -> Result<std::vector<std::string>> {
         std::vector<std::string> members;
-        db.for_each(kDatabase, key, LeafKind::member, {},
-                    [&](const ElementOrder&, const Element& element) {
-                        members.push_back(element.sub);
-                        return true;
-                    });
+        db.for_each(kDatabase, key, LeafKind::member, {}, [&](const Element& element) {
+            members.push_back(element.sub);
+            return true;
+        });
         return members;
     });
 }
@@ -427,11 +426,10 @@ Result<std::int64_t> Replica::hash_add(std::string_view key, std::string_view fi
 Result<Replica::Fields> Replica::hash_fields(std::string_view key) {
     return state_->run_on(key, KeyType::hash, [&](Database& db) -> Result<Fields> {
         Fields fields;
-        db.for_each(kDatabase, key, LeafKind::field, {},
-                    [&](const ElementOrder&, const Element& element) {
-                        fields.emplace_back(element.sub, Database::value_of(element));
-                        return true;
-                    });
+        db.for_each(kDatabase, key, LeafKind::field, {}, [&](const Element& element) {
+            fields.emplace_back(element.sub, Database::value_of(element));
+            return true;
+        });
         return fields;
     });
 }

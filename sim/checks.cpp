@@ -198,11 +198,10 @@ void World::check_rows(Node& node) {
                 for (const auto& [kind, leaf] : record->extra->leaves) add(kind, {kind, {}}, leaf);
             for (const LeafKind kind :
                  {LeafKind::member, LeafKind::field, LeafKind::remove_wins_member})
-                store.for_each_element(*record, kind, {},
-                                       [&](const ElementOrder& order, const Element& element) {
-                                           add(kind, order, element.leaf);
-                                           return true;
-                                       });
+                store.for_each_element(*record, kind, {}, [&](const Element& element) {
+                    add(kind, element.place, element.leaf);
+                    return true;
+                });
         }
         if (counts[db] != store.key_count(db))
             fail("key count " + std::to_string(store.key_count(db)) + ", keys " +
@@ -237,7 +236,7 @@ std::string World::picture(Node& node) {
             const LeafKind kind =
                 data.type(db, key) == KeyType::set ? LeafKind::member : LeafKind::field;
             line += " count " + std::to_string(data.count(db, key, kind));
-            data.for_each(db, key, kind, {}, [&](const ElementOrder&, const Element& element) {
+            data.for_each(db, key, kind, {}, [&](const Element& element) {
                 line += " " + element.sub;
                 if (kind == LeafKind::field) {
                     const std::string value = Database::value_of(element);

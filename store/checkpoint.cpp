@@ -17,10 +17,9 @@ void remove(KvBatch& batch, Table table, std::string key) {
 
 // Calls `visit` with every entry of a row: one leaf of an element, all key-level leaves of a key.
 template <class Visit>
-void for_each_entry(const KeyRecord& record, const std::optional<ElementOrder>& element,
-                    Visit&& visit) {
-    if (element) {
-        for (const Entry& entry : record.extra->elements.at(*element).leaf) visit(entry);
+void for_each_entry(const KeyRecord& record, const Element* element, Visit&& visit) {
+    if (element != nullptr) {
+        for (const Entry& entry : element->leaf) visit(entry);
         return;
     }
     for (const Entry& entry : record.string) visit(entry);
@@ -33,36 +32,34 @@ void for_each_entry(const KeyRecord& record, const std::optional<ElementOrder>& 
 
 // ---- what the next image holds
 
-void Store::mark_dirty(KeyRecord& record, RowState& row,
-                       const std::optional<ElementOrder>& element) {
+void Store::mark_dirty(KeyRecord& record, Element* element) {
+    RowState& row = element != nullptr ? element->row : record.row;
     if (row.dirty == generation_) return;
     if (image_ && row.dirty == image_->generation_ && !row.saved) save_row(record, element);
     note_old_rows(record, element);
     row.dirty = generation_;
     row.saved = false;
-    if (element) record.dirty_elements = generation_;
     dirty_.push_back({&record, element});
 }
 
-void Store::note_old_rows(const KeyRecord& record, const std::optional<ElementOrder>& element) {
+void Store::note_old_rows(const KeyRecord& record, const Element* element) {
     const ShardId shard = record.address.shard;
     const VersionVector& floor = state(shard).ix_floor;
     for_each_entry(record, element, [&](const Entry& entry) {
         if (!floor.contains(entry.dot())) remove(old_rows_, Table::ix, ix_key(shard, entry.dot()));
     });
-    if (!element && expires_here(record))
+    if (element == nullptr && expires_here(record))
         remove(old_rows_, Table::deadlines, deadline_key(record.deadline, record.address));
 }
 
-void Store::save_row(KeyRecord& record, const std::optional<ElementOrder>& element) {
+void Store::save_row(KeyRecord& record, Element* element) {
     const ShardId shard = record.address.shard;
     KvBatch& changes = image_->changes_;
     std::string row_key;
-    if (element) {
-        Element& saved = record.extra->elements.at(*element);
-        row_key = element_row_key(record.address, *element);
-        put(changes, Table::rows, row_key, encode_element(saved.sub, saved.leaf));
-        saved.row.saved = true;
+    if (element != nullptr) {
+        row_key = element_row_key(record.address, element->place);
+        put(changes, Table::rows, row_key, encode_element(element->sub, element->leaf));
+        element->row.saved = true;
     } else {
         row_key = key_row_key(record.address);
         put(changes, Table::rows, row_key, encode(row_of(record)));
@@ -133,7 +130,7 @@ bool Store::save_some(std::size_t row_count) {
     const std::size_t end = std::min(frozen_.size(), saved_count_ + row_count);
     for (; saved_count_ < end; ++saved_count_) {
         const auto& [record, element] = frozen_[saved_count_];
-        const RowState& row = element ? record->extra->elements.at(*element).row : record->row;
+        const RowState& row = element != nullptr ? element->row : record->row;
         if (row.dirty == image_->generation_ && !row.saved) save_row(*record, element);
     }
     return saved_count_ == frozen_.size();
@@ -188,32 +185,20 @@ Result<void> Checkpoint::write(Kv& kv) {
 
 // ---- eviction: a clock hand over all records
 
-bool Store::evict_record(ShardState& shard, Keys& keys, Keys::iterator place) {
-    KeyRecord& record = *place->second;
-    if (record.row.dirty <= completed_ && record.dirty_elements <= completed_) {
-        std::size_t bytes = bytes_of_key_row(record);
-        if (record.extra)
-            for (const auto& [order, element] : record.extra->elements) bytes += bytes_of(element);
-        stats_.memory_bytes -= bytes;
-        ++stats_.evicted;
-        track_deadline(record, false);
-        shard.all_rows = false;
-        keys.erase(place);
-        return true;
-    }
-    if (!record.extra) return false;
+bool Store::evict_elements(KeyRecord& record) {
+    if (!record.extra) return record.row.dirty <= completed_;
     auto& elements = record.extra->elements;
     for (auto next = elements.begin(); next != elements.end();) {
-        if (next->second.row.dirty > completed_) {
+        if (next->row.dirty > completed_) {
             ++next;
             continue;
         }
-        stats_.memory_bytes -= bytes_of(next->second);
+        stats_.memory_bytes -= bytes_of(*next);
         ++stats_.evicted;
         record.extra->complete = false;
         next = elements.erase(next);
     }
-    return false;
+    return elements.empty() && record.row.dirty <= completed_;
 }
 
 void Store::evict(std::size_t row_count) {
@@ -225,16 +210,20 @@ void Store::evict(std::size_t row_count) {
         for (; next != keys.end() && looked < row_count &&
                stats_.memory_bytes > options_.memory_bytes;
              ++looked) {
-            KeyRecord& record = *next->second;
-            const KeyOrder order = record.address.order;
-            if (std::exchange(record.touched, false)) {
+            KeyRecord& record = *next;
+            if (std::exchange(record.touched, false) || !evict_elements(record)) {
                 ++next;
                 continue;
             }
-            next = evict_record(shard, keys, next) ? keys.upper_bound(order) : std::next(next);
+            stats_.memory_bytes -= bytes_of_key_row(record);
+            ++stats_.evicted;
+            track_deadline(record, false);
+            shard.all_rows = false;
+            if (last_found_ == &record) last_found_ = nullptr;
+            next = keys.erase(next);
         }
         if (next != keys.end()) {
-            hand_.order = next->first;
+            hand_.order = next->order();
             return;
         }
         ++looked;

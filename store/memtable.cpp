@@ -74,14 +74,13 @@ std::size_t bytes_of(const Leaf& leaf) {
 }
 
 std::size_t bytes_of(const Element& element) {
-    constexpr std::size_t kSlot = (sizeof(ElementOrder) + sizeof(Element)) * 5 / 4;
+    constexpr std::size_t kSlot = sizeof(Element) + 16 + kOrderedRowBytes;
     return kSlot + bytes_of(element.leaf) +
            (element.sub.size() > 15 ? element.sub.capacity() + 16 : 0);
 }
 
 std::size_t bytes_of_key_row(const KeyRecord& record) {
-    constexpr std::size_t kSlot =
-        sizeof(KeyRecord) + 16 + (sizeof(KeyOrder) + sizeof(void*)) * 5 / 4;
+    constexpr std::size_t kSlot = sizeof(KeyRecord) + 16 + kOrderedRowBytes;
     std::size_t bytes =
         kSlot + bytes_of(record.string) + (record.key.size() > 15 ? record.key.capacity() + 16 : 0);
     if (!record.extra) return bytes;

@@ -6,14 +6,13 @@
 // Thread   core thread.
 #pragma once
 
-#include <absl/container/btree_map.h>
-
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "crdt/types/value.hpp"
+#include "store/ordered_rows.hpp"
 #include "store/row.hpp"
 
 namespace skerry {
@@ -33,16 +32,19 @@ struct RowState {
 };
 
 struct Element {
+    ElementOrder place;
     std::string sub;
     Leaf leaf;
     RowState row;
+
+    [[nodiscard]] const ElementOrder& order() const { return place; }
 };
 
 // What a key has beyond a string: most keys have none of it.
 struct Extra {
     std::vector<std::pair<LeafKind, Leaf>> leaves;  // key-level, by kind, without the string
     ElementCounts live{};
-    absl::btree_map<ElementOrder, Element> elements;
+    OrderedRows<Element> elements;
     bool complete = true;  // every element row of the key is here
 };
 
@@ -53,12 +55,12 @@ struct KeyRecord {
     std::unique_ptr<Extra> extra;
     LogPosition changed;  // the record that last changed it: a reader waits until it is durable
     WallTime deadline = value::kNoDeadline;
-    ReplicaId deadline_writer;      // who issues the removal at the deadline
-    RowState row;                   // of the key's own row
-    Generation dirty_elements = 0;  // the greatest generation among its elements
+    ReplicaId deadline_writer;  // who issues the removal at the deadline
+    RowState row;               // of the key's own row
     KeyType type = KeyType::none;
     bool touched = false;  // since the eviction hand last passed
 
+    [[nodiscard]] const KeyOrder& order() const { return address.order; }
     [[nodiscard]] bool exists() const { return type != KeyType::none; }
     [[nodiscard]] const Leaf& leaf(LeafKind kind) const;
     [[nodiscard]] Leaf& leaf_to_change(LeafKind kind);
@@ -86,7 +88,7 @@ void derive(KeyRecord& record);
 [[nodiscard]] std::uint64_t digest_of(const RowAddress& address, LeafKind kind,
                                       const ElementOrder& element, const Leaf& leaf);
 
-using Keys = absl::btree_map<KeyOrder, std::unique_ptr<KeyRecord>>;
+using Keys = OrderedRows<KeyRecord>;
 
 struct ShardState {
     VersionVector clock;          // V, what is applied

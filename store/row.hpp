@@ -33,6 +33,7 @@ struct KeyOrder {
     std::uint64_t check = 0;
     friend constexpr auto operator<=>(const KeyOrder&, const KeyOrder&) = default;
     [[nodiscard]] std::uint16_t slot() const { return static_cast<std::uint16_t>(order >> 50); }
+    [[nodiscard]] std::uint64_t prefix() const { return order; }
 };
 [[nodiscard]] KeyOrder key_order(std::string_view key, std::uint64_t seed);
 
@@ -41,6 +42,9 @@ struct ElementOrder {
     LeafKind kind = LeafKind::member;
     Hash128 hash;
     friend constexpr auto operator<=>(const ElementOrder&, const ElementOrder&) = default;
+    [[nodiscard]] std::uint64_t prefix() const {
+        return std::uint64_t{static_cast<std::uint8_t>(kind)} << 56 | hash.high >> 8;
+    }
 };
 [[nodiscard]] ElementOrder element_order(LeafKind kind, std::string_view sub, std::uint64_t seed);
 

@@ -50,27 +50,35 @@ ElementOrder Store::order_of(LeafKind kind, std::string_view sub) const {
 }
 
 KeyRecord* Store::find(std::uint8_t database, std::string_view key) {
-    const RowAddress address = address_of(database, key);
-    ShardState& shard = state(address.shard);
-    Keys& keys = shard.keys[database];
-    if (const auto found = keys.find(address.order); found != keys.end()) {
-        ASSERT(found->second->key == key);  // 114 bits of hash name a key
-        found->second->touched = true;
-        return found->second.get();
+    if (last_found_ != nullptr && last_found_->key == key &&
+        last_found_->address.database == database)
+        return last_found_;
+    return find_at(address_of(database, key), key);
+}
+
+KeyRecord* Store::find_at(const RowAddress& address, std::string_view key) {
+    const ShardState& shard = state(address.shard);
+    KeyRecord* record = shard.keys[address.database].find(address.order);
+    if (record == nullptr && !shard.all_rows) {
+        std::unique_ptr<KeyRecord> loaded = load_record(address);
+        if (loaded) record = &insert(std::move(loaded));
     }
-    if (shard.all_rows) return nullptr;
-    std::unique_ptr<KeyRecord> record = load_record(address);
-    if (!record) return nullptr;
-    ASSERT(record->key == key);
-    return &insert(std::move(record));
+    if (record == nullptr) return nullptr;
+    ASSERT(record->key == key);  // 114 bits of hash name a key
+    record->touched = true;
+    return last_found_ = record;
 }
 
 KeyRecord& Store::find_or_make(std::uint8_t database, std::string_view key) {
-    if (KeyRecord* record = find(database, key)) return *record;
+    if (last_found_ != nullptr && last_found_->key == key &&
+        last_found_->address.database == database)
+        return *last_found_;
+    const RowAddress address = address_of(database, key);
+    if (KeyRecord* record = find_at(address, key)) return *record;
     auto record = std::make_unique<KeyRecord>();
-    record->address = address_of(database, key);
+    record->address = address;
     record->key = key;
-    return insert(std::move(record));
+    return *(last_found_ = &insert(std::move(record)));
 }
 
 std::unique_ptr<KeyRecord> Store::load_record(const RowAddress& address) {
@@ -92,18 +100,14 @@ KeyRecord& Store::insert(std::unique_ptr<KeyRecord> record) {
     record->touched = true;
     stats_.memory_bytes += bytes_of_key_row(*record);
     track_deadline(*record, true);
-    Keys& keys = state(record->address.shard).keys[record->address.database];
-    const auto [place, fresh] = keys.emplace(record->address.order, std::move(record));
-    ASSERT(fresh);
-    return *place->second;
+    return state(record->address.shard).keys[record->address.database].insert(std::move(record));
 }
 
 Element* Store::find_element(KeyRecord& record, const ElementOrder& order, std::string_view sub) {
     if (!record.extra) return nullptr;
-    auto& elements = record.extra->elements;
-    if (const auto found = elements.find(order); found != elements.end()) {
-        ASSERT(found->second.sub == sub);
-        return &found->second;
+    if (Element* found = record.extra->elements.find(order)) {
+        ASSERT(found->sub == sub);
+        return found;
     }
     KvReader* stored = record.extra->complete ? nullptr : reader();
     if (stored == nullptr) return nullptr;
@@ -116,10 +120,9 @@ Element* Store::find_element(KeyRecord& record, const ElementOrder& order, std::
         halt(decoded.error());
         return nullptr;
     }
-    Element& element = elements[order];
-    element.sub = std::move(decoded->sub);
-    element.leaf = std::move(decoded->leaf);
-    ASSERT(element.sub == sub);
+    ASSERT(decoded->sub == sub);
+    Element& element = record.extra->elements.insert(std::make_unique<Element>(
+        Element{order, std::move(decoded->sub), std::move(decoded->leaf), {}}));
     stats_.memory_bytes += bytes_of(element);
     return &element;
 }
@@ -138,10 +141,10 @@ void Store::for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, Vis
     // Visits what is in memory before `end`; a stored row that is in memory too, and perhaps newer
     // there, is passed by.
     const auto visit_before = [&](const ElementOrder* end) {
-        for (; more && next != elements.end() && next->first.kind == kind &&
-               (!end || next->first < *end);
+        for (; more && next != elements.end() && next->place.kind == kind &&
+               (!end || next->place < *end);
              ++next)
-            more = visit(next->first, next->second);
+            more = visit(*next);
     };
     KvReader* stored = record.extra->complete ? nullptr : reader();
     if (stored != nullptr) {
@@ -155,9 +158,9 @@ void Store::for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, Vis
                     return false;
                 }
                 visit_before(&*place->element);
-                if (more && (next == elements.end() || next->first != *place->element))
-                    more = visit(*place->element,
-                                 Element{std::move(row->sub), std::move(row->leaf), {}});
+                if (more && (next == elements.end() || next->place != *place->element))
+                    more = visit(
+                        Element{*place->element, std::move(row->sub), std::move(row->leaf), {}});
                 return more;
             });
         if (!scanned) halt(scanned.error());
@@ -200,13 +203,13 @@ void Store::for_each_key(std::uint8_t database, std::uint64_t from, VisitKey vis
         const Keys& keys = shards_[i].keys[database];
         auto next = keys.lower_bound(KeyOrder{from, 0});
         const auto visit_before = [&](const KeyOrder* end) {
-            for (; more && next != keys.end() && (!end || next->first < *end); ++next)
-                more = visit(*next->second);
+            for (; more && next != keys.end() && (!end || next->order() < *end); ++next)
+                more = visit(*next);
         };
         if (!shards_[i].all_rows)
             visit_stored_keys(ShardId{i}, database, from, [&](const KeyRecord& record) {
                 visit_before(&record.address.order);
-                if (more && (next == keys.end() || next->first != record.address.order))
+                if (more && (next == keys.end() || next->order() != record.address.order))
                     more = visit(record);
                 return more;
             });
@@ -239,8 +242,9 @@ std::vector<std::pair<std::uint8_t, std::string>> Store::expired(std::size_t cou
     std::vector<std::pair<std::uint8_t, std::string>> keys;
     for (const auto& [at, address] : deadlines_) {
         if (at > now_ || keys.size() >= count) break;
-        const KeyRecord& record = *state(address.shard).keys[address.database].at(address.order);
-        keys.emplace_back(address.database, record.key);
+        const KeyRecord* record = state(address.shard).keys[address.database].find(address.order);
+        ASSERT(record != nullptr);
+        keys.emplace_back(address.database, record->key);
     }
     const bool all_here = std::ranges::all_of(shards_, &ShardState::all_rows);
     if (keys.size() >= count || all_here) return keys;
@@ -266,7 +270,7 @@ std::vector<std::pair<std::uint8_t, std::string>> Store::expired(std::size_t cou
         const Result<RowKey> place = parse_row_key(row);
         if (!place) continue;
         const Keys& here = state(place->address.shard).keys[place->address.database];
-        if (here.contains(place->address.order)) continue;  // the set above knows better
+        if (here.find(place->address.order) != nullptr) continue;  // the set above knows better
         if (const auto record = load_record(place->address))
             keys.emplace_back(place->address.database, record->key);
     }
@@ -295,47 +299,53 @@ void Store::advance(ShardId shard, const Dot& dot) {
 
 Store::Change Store::begin_change(KeyRecord& record, LeafKind kind, std::string_view sub) {
     Change change{.leaf = nullptr,
+                  .element = nullptr,
                   .kind = kind,
-                  .order = {kind, {}},
                   .was_live = false,
                   .old_digest = 0,
                   .old_bytes = 0};
     if (is_key_level(kind)) {
-        mark_dirty(record, record.row, std::nullopt);
+        mark_dirty(record, nullptr);
         change.old_bytes = bytes_of_key_row(record);
         change.leaf = &record.leaf_to_change(kind);
     } else {
-        change.order = order_of(kind, sub);
-        Element* element = find_element(record, change.order, sub);
-        if (element == nullptr) {
-            const std::size_t bytes = bytes_of_key_row(record);
-            element = &record.with_extra().elements[change.order];
-            element->sub = sub;
-            stats_.memory_bytes += bytes_of_key_row(record) - bytes;
+        const ElementOrder order = order_of(kind, sub);
+        change.element = find_element(record, order, sub);
+        if (change.element != nullptr) {
+            change.old_bytes = bytes_of(*change.element);
         } else {
-            change.old_bytes = bytes_of(*element);
+            const std::size_t bytes = bytes_of_key_row(record);
+            change.element = &record.with_extra().elements.insert(
+                std::make_unique<Element>(Element{order, std::string(sub), {}, {}}));
+            stats_.memory_bytes += bytes_of_key_row(record) - bytes;
         }
-        mark_dirty(record, element->row, change.order);
-        change.leaf = &element->leaf;
+        mark_dirty(record, change.element);
+        change.leaf = &change.element->leaf;
     }
     change.was_live = shows(kind, *change.leaf);
-    change.old_digest = digest_of(record.address, kind, change.order, *change.leaf);
+    change.old_digest = digest_of(record, change);
     return change;
 }
 
+std::uint64_t Store::digest_of(const KeyRecord& record, const Change& change) {
+    static constexpr ElementOrder kNoPlace{.kind = LeafKind::string, .hash = {}};
+    return skerry::digest_of(record.address, change.kind,
+                             change.element != nullptr ? change.element->place : kNoPlace,
+                             *change.leaf);
+}
+
 void Store::end_change(KeyRecord& record, const Change& change) {
-    state(record.address.shard).digest +=
-        digest_of(record.address, change.kind, change.order, *change.leaf) - change.old_digest;
+    state(record.address.shard).digest += digest_of(record, change) - change.old_digest;
     record.changed = last_.next();
-    if (is_key_level(change.kind)) {
+    if (change.element == nullptr) {
         derive_and_count(record);
         stats_.memory_bytes += bytes_of_key_row(record) - change.old_bytes;
         return;
     }
-    stats_.memory_bytes += bytes_of(record.extra->elements.at(change.order)) - change.old_bytes;
+    stats_.memory_bytes += bytes_of(*change.element) - change.old_bytes;
     const bool live = shows(change.kind, *change.leaf);
     if (live == change.was_live) return;
-    mark_dirty(record, record.row, std::nullopt);
+    mark_dirty(record, nullptr);
     std::uint64_t& count = record.extra->live[element_index(change.kind)];
     count = live ? count + 1 : count - 1;
     if (count <= 1) derive_and_count(record);

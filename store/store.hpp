@@ -106,7 +106,7 @@ class Store {
     [[nodiscard]] const Leaf& element(KeyRecord& record, LeafKind kind, std::string_view sub);
     // Elements of one kind with hash >= from, in order, removed ones too, until `visit` returns
     // false.
-    using VisitElement = absl::FunctionRef<bool(const ElementOrder& order, const Element& element)>;
+    using VisitElement = absl::FunctionRef<bool(const Element& element)>;
     void for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, VisitElement visit);
     // Keys of a database with order >= from, in order, removed ones too, until `visit` returns
     // false.
@@ -189,15 +189,16 @@ class Store {
   private:
     struct Change {
         Leaf* leaf;
+        Element* element;  // nullptr: a leaf of the key itself
         LeafKind kind;
-        ElementOrder order;
         bool was_live;
         std::uint64_t old_digest;
         std::size_t old_bytes;
     };
+    // Dirty rows are not evicted, so that both stay where they are.
     struct DirtyRow {
         KeyRecord* record;
-        std::optional<ElementOrder> element;
+        Element* element;  // nullptr: the key's own row
     };
 
     Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now);
@@ -210,6 +211,7 @@ class Store {
 
     [[nodiscard]] ShardState& state(ShardId shard) { return shards_[shard.value]; }
     [[nodiscard]] KvReader* reader();
+    [[nodiscard]] KeyRecord* find_at(const RowAddress& address, std::string_view key);
     [[nodiscard]] std::unique_ptr<KeyRecord> load_record(const RowAddress& address);
     // nullptr: there is none, in memory or beyond.
     [[nodiscard]] Element* find_element(KeyRecord& record, const ElementOrder& order,
@@ -217,14 +219,16 @@ class Store {
     void visit_stored_keys(ShardId shard, std::uint8_t database, std::uint64_t from,
                            VisitKey visit);
     KeyRecord& insert(std::unique_ptr<KeyRecord> record);
-    // Drops what is clean of the record; true: all of it, the record is gone.
-    bool evict_record(ShardState& shard, Keys& keys, Keys::iterator place);
+    // Drops what is clean; true: all of it, so that the record may go.
+    bool evict_elements(KeyRecord& record);
 
     [[nodiscard]] Change begin_change(KeyRecord& record, LeafKind kind, std::string_view sub);
     void end_change(KeyRecord& record, const Change& change);
-    void mark_dirty(KeyRecord& record, RowState& row, const std::optional<ElementOrder>& element);
-    void save_row(KeyRecord& record, const std::optional<ElementOrder>& element);
-    void note_old_rows(const KeyRecord& record, const std::optional<ElementOrder>& element);
+    [[nodiscard]] static std::uint64_t digest_of(const KeyRecord& record, const Change& change);
+    // Of the key's own row, or an element's.
+    void mark_dirty(KeyRecord& record, Element* element);
+    void save_row(KeyRecord& record, Element* element);
+    void note_old_rows(const KeyRecord& record, const Element* element);
     void derive_and_count(KeyRecord& record);
     void track_deadline(const KeyRecord& record, bool present);
     [[nodiscard]] bool expires_here(const KeyRecord& record) const;
@@ -253,6 +257,8 @@ class Store {
     std::unique_ptr<KvReader> reader_;
     std::optional<Error> halted_;
     StoreStats stats_;
+
+    KeyRecord* last_found_ = nullptr;  // a command asks for its key more than once
 
     // The open commit.
     BatchBuilder open_batch_;

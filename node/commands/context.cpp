@@ -171,17 +171,17 @@ void scan_elements(CommandContext& c, LeafKind kind, std::uint64_t cursor,
     std::uint64_t looked_at = 0;
     std::uint64_t last = 0;
     std::uint64_t next = 0;
-    c.db.for_each(c.database(), c.args[1], kind, Hash128{cursor, 0},
-                  [&](const ElementOrder& order, const Element& element) {
-                      if (looked_at >= options.count && order.hash.high != last) {
-                          next = order.hash.high;
-                          return false;
-                      }
-                      ++looked_at;
-                      last = order.hash.high;
-                      if (options.matches(element.sub)) found.push_back(picked(kind, element));
-                      return true;
-                  });
+    c.db.for_each(c.database(), c.args[1], kind, Hash128{cursor, 0}, [&](const Element& element) {
+        const std::uint64_t here = element.place.hash.high;
+        if (looked_at >= options.count && here != last) {
+            next = here;
+            return false;
+        }
+        ++looked_at;
+        last = here;
+        if (options.matches(element.sub)) found.push_back(picked(kind, element));
+        return true;
+    });
     c.reply.array(2);
     c.reply.bulk(std::to_string(next));
     c.reply.array(kind == LeafKind::field ? 2 * found.size() : found.size());
@@ -195,7 +195,7 @@ void scan_elements(CommandContext& c, LeafKind kind, std::uint64_t cursor,
 // whatever the size.
 std::optional<Picked> pick_one(CommandContext& c, std::string_view key, LeafKind kind) {
     std::optional<Picked> found;
-    const auto take = [&](const ElementOrder&, const Element& element) {
+    const auto take = [&](const Element& element) {
         found = picked(kind, element);
         return false;
     };
@@ -219,15 +219,14 @@ std::vector<Picked> pick_distinct(CommandContext& c, std::string_view key, LeafK
     }
     std::uint64_t left = total;  // selection sampling: every subset is equally likely
     std::uint64_t wanted = std::min(count, total);
-    c.db.for_each(c.database(), key, kind, Hash128{},
-                  [&](const ElementOrder&, const Element& element) {
-                      if (wanted > 0 && c.random_below(left) < wanted) {
-                          result.push_back(picked(kind, element));
-                          --wanted;
-                      }
-                      --left;
-                      return wanted > 0 && left > 0;
-                  });
+    c.db.for_each(c.database(), key, kind, Hash128{}, [&](const Element& element) {
+        if (wanted > 0 && c.random_below(left) < wanted) {
+            result.push_back(picked(kind, element));
+            --wanted;
+        }
+        --left;
+        return wanted > 0 && left > 0;
+    });
     return result;
 }
 

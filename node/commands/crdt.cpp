@@ -88,14 +88,12 @@ void crdt_conflicts(CommandContext& c) {
     }
     if (type != KeyType::hash) return c.reply.array(0);
     std::vector<std::pair<std::string, std::vector<std::string>>> found;
-    c.db.for_each(c.database(), c.args[1], LeafKind::field, {},
-                  [&](const ElementOrder&, const Element& element) {
-                      const auto losers = value::siblings(element.leaf);
-                      if (!losers.empty())
-                          found.emplace_back(
-                              element.sub, std::vector<std::string>(losers.begin(), losers.end()));
-                      return true;
-                  });
+    c.db.for_each(c.database(), c.args[1], LeafKind::field, {}, [&](const Element& element) {
+        const auto losers = value::siblings(element.leaf);
+        if (!losers.empty())
+            found.emplace_back(element.sub, std::vector<std::string>(losers.begin(), losers.end()));
+        return true;
+    });
     c.reply.map(found.size());
     for (const auto& [field, losers] : found) {
         c.reply.bulk(field);

@@ -13,11 +13,10 @@ using Fields = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] std::optional<Fields> all_fields(CommandContext& c) {
     if (!typed(c, c.args[1], KeyType::hash)) return std::nullopt;
     Fields fields;
-    c.db.for_each(c.database(), c.args[1], LeafKind::field, {},
-                  [&](const ElementOrder&, const Element& element) {
-                      fields.emplace_back(element.sub, Database::value_of(element));
-                      return true;
-                  });
+    c.db.for_each(c.database(), c.args[1], LeafKind::field, {}, [&](const Element& element) {
+        fields.emplace_back(element.sub, Database::value_of(element));
+        return true;
+    });
     return fields;
 }
 

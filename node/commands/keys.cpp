@@ -152,13 +152,12 @@ struct CopyOptions {
     const LeafKind kind = type == KeyType::set ? LeafKind::member : LeafKind::field;
     bool compact = c.db.count(c.database(), key, kind) <= 512;
     if (compact) {
-        c.db.for_each(
-            c.database(), key, kind, {}, [&](const ElementOrder&, const Element& element) {
-                compact = kind == LeafKind::member ? value::parse_integer(element.sub).has_value()
-                                                   : element.sub.size() <= 64 &&
-                                                         Database::value_of(element).size() <= 64;
-                return compact;
-            });
+        c.db.for_each(c.database(), key, kind, {}, [&](const Element& element) {
+            compact = kind == LeafKind::member
+                          ? value::parse_integer(element.sub).has_value()
+                          : element.sub.size() <= 64 && Database::value_of(element).size() <= 64;
+            return compact;
+        });
     }
     if (!compact) return "hashtable";
     return type == KeyType::set ? "intset" : "listpack";
