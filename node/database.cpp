@@ -197,51 +197,47 @@ void Database::set_keep_deadline(std::uint8_t db, std::string_view key, std::str
     // An EXPIRE leaf goes on counting beside the new base, whose own deadline is the same.
 }
 
-Result<std::string> Database::add_to(KeyRecord& record, LeafKind kind, std::string_view sub,
-                                     const Leaf& seen, const value::Amount& amount, bool real) {
-    value::Reading reading = value::read(seen);
-    const bool creates_zero = !reading.exists && amount.up == amount.down && amount.real == 0;
-    std::string sum;
-    if (real) {
-        const auto before = value::real(reading);
-        if (!before) return std::unexpected(before.error());
-        const long double after = *before + amount.real;
-        if (!std::isfinite(after))
-            return fail(Code::out_of_range, "increment would produce NaN or Infinity");
-        sum = value::format_real(after);
-    } else {
-        const auto before = value::integer(reading);
-        if (!before) return std::unexpected(before.error());
-        const value::Int128 after = *before + static_cast<value::Int128>(amount.up) -
-                                    static_cast<value::Int128>(amount.down);
-        if (after < std::numeric_limits<std::int64_t>::min() ||
-            after > std::numeric_limits<std::int64_t>::max())
-            return fail(Code::out_of_range, "increment or decrement would overflow");
-        sum = std::to_string(static_cast<std::int64_t>(after));
-    }
+Result<std::int64_t> Database::add_integer(KeyRecord& record, LeafKind kind, std::string_view sub,
+                                           const Leaf& seen, std::int64_t increment) {
+    const value::Reading reading = value::read(seen);
+    const auto before = value::integer(reading);
+    if (!before) return std::unexpected(before.error());
+    std::int64_t sum = 0;
+    if (__builtin_add_overflow(*before, increment, &sum))
+        return fail(Code::out_of_range, "increment or decrement would overflow");
     // An increment by nothing leaves no trace in the sum; the key it makes is a plain zero.
     store_.change(record, kind, sub, [&](const Leaf& leaf, const Dot& dot, Hlc now) {
-        return creates_zero ? value::set(leaf, dot, now, {.bytes = "0", .deadline = kNoDeadline})
-                            : value::add(leaf, dot, now, amount);
+        return !reading.exists && increment == 0
+                   ? value::set(leaf, dot, now, {.bytes = "0", .deadline = kNoDeadline})
+                   : value::add(leaf, dot, now, value::amount_of(increment));
     });
     return sum;
+}
+
+Result<std::string> Database::add_real(KeyRecord& record, LeafKind kind, std::string_view sub,
+                                       const Leaf& seen, long double increment) {
+    const auto before = value::real(value::read(seen));
+    if (!before) return std::unexpected(before.error());
+    const long double after = *before + increment;
+    if (!std::isfinite(after))
+        return fail(Code::out_of_range, "increment would produce NaN or Infinity");
+    store_.change(record, kind, sub, [&](const Leaf& leaf, const Dot& dot, Hlc now) {
+        return value::add(leaf, dot, now, value::amount_of_real(increment));
+    });
+    return value::format_real(after);
 }
 
 Result<std::int64_t> Database::add(std::uint8_t db, std::string_view key, std::int64_t increment) {
     KeyRecord& record = to_write(db, key);
     drop_stale_deadline(record);
-    const auto sum =
-        add_to(record, LeafKind::string, {}, record.string, value::amount_of(increment), false);
-    if (!sum) return std::unexpected(sum.error());
-    return *value::parse_integer(*sum);
+    return add_integer(record, LeafKind::string, {}, record.string, increment);
 }
 
 Result<std::string> Database::add_real(std::uint8_t db, std::string_view key,
                                        long double increment) {
     KeyRecord& record = to_write(db, key);
     drop_stale_deadline(record);
-    return add_to(record, LeafKind::string, {}, record.string, value::amount_of_real(increment),
-                  true);
+    return add_real(record, LeafKind::string, {}, record.string, increment);
 }
 
 // ---- collections
@@ -325,23 +321,18 @@ Result<std::int64_t> Database::hash_add(std::uint8_t db, std::string_view key,
                                         std::string_view field, std::int64_t increment) {
     KeyRecord& record = to_write(db, key);
     begin_collection(record, LeafKind::field, birth_of(LeafKind::field));
-    const Leaf& seen_leaf = store_.element(record, LeafKind::field, field);
-    const auto sum =
-        add_to(record, LeafKind::field, field, seen_leaf, value::amount_of(increment), false);
-    if (!sum) {
-        end_collection(record, LeafKind::field, birth_of(LeafKind::field));
-        return std::unexpected(sum.error());
-    }
-    return *value::parse_integer(*sum);
+    const Leaf& seen = store_.element(record, LeafKind::field, field);
+    const auto sum = add_integer(record, LeafKind::field, field, seen, increment);
+    if (!sum) end_collection(record, LeafKind::field, birth_of(LeafKind::field));
+    return sum;
 }
 
 Result<std::string> Database::hash_add_real(std::uint8_t db, std::string_view key,
                                             std::string_view field, long double increment) {
     KeyRecord& record = to_write(db, key);
     begin_collection(record, LeafKind::field, birth_of(LeafKind::field));
-    const Leaf& seen_leaf = store_.element(record, LeafKind::field, field);
-    const auto sum =
-        add_to(record, LeafKind::field, field, seen_leaf, value::amount_of_real(increment), true);
+    const Leaf& seen = store_.element(record, LeafKind::field, field);
+    const auto sum = add_real(record, LeafKind::field, field, seen, increment);
     if (!sum) end_collection(record, LeafKind::field, birth_of(LeafKind::field));
     return sum;
 }

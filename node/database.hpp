@@ -118,8 +118,10 @@ class Database {
     void end_collection(KeyRecord& record, LeafKind kind, LeafKind birth);
     void drop_stale_deadline(KeyRecord& record);
     void write_string(KeyRecord& record, std::string_view bytes, WallTime deadline);
-    Result<std::string> add_to(KeyRecord& record, LeafKind kind, std::string_view sub,
-                               const Leaf& seen, const value::Amount& amount, bool real);
+    Result<std::int64_t> add_integer(KeyRecord& record, LeafKind kind, std::string_view sub,
+                                     const Leaf& seen, std::int64_t increment);
+    Result<std::string> add_real(KeyRecord& record, LeafKind kind, std::string_view sub,
+                                 const Leaf& seen, long double increment);
 
     Store& store_;
     LogPosition observed_;

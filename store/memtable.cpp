@@ -37,9 +37,9 @@ Extra& KeyRecord::with_extra() {
 }
 
 void derive(KeyRecord& record) {
-    const bool plain = value::plain(record.string).has_value();
-    if (!record.extra && (plain || record.string.empty())) {
-        record.type = plain ? KeyType::string : KeyType::none;
+    const bool simple = value::simple(record.string);
+    if (!record.extra && (simple || record.string.empty())) {
+        record.type = simple ? KeyType::string : KeyType::none;
         record.deadline = value::kNoDeadline;
         return;
     }
@@ -62,7 +62,7 @@ void derive(KeyRecord& record) {
 }
 
 bool shows(LeafKind kind, const Leaf& leaf) {
-    if (kind != LeafKind::field || value::plain(leaf)) return leaf.any_live();
+    if (kind != LeafKind::field || value::simple(leaf)) return leaf.any_live();
     return leaf.any_live() && value::read(leaf).exists;
 }
 

@@ -20,6 +20,7 @@ Store::Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now)
       now_(now),
       hlc_(options.drift_max),
       shards_(options.shard_count),
+      in_open_(options.shard_count),
       in_commit_(options.shard_count) {}
 
 void Store::halt(Error error) {
@@ -282,7 +283,10 @@ std::vector<std::pair<std::uint8_t, std::string>> Store::expired(std::size_t cou
 Dot Store::next_dot(ShardId shard) {
     VersionVector& clock = state(shard).clock;
     const Seq before = clock.at(options_.self);
-    open_ranges_.try_emplace(shard, before);
+    if (!in_open_[shard.value]) {
+        in_open_[shard.value] = true;
+        open_ranges_.push_back({.shard = shard, .after = before, .last = before});
+    }
     const Dot dot{options_.self, before.next()};
     advance(shard, dot);
     return dot;
@@ -381,14 +385,14 @@ void Store::end_record(std::size_t header_at) {
 
 void Store::close_batch() {
     if (open_batch_.empty()) return;
-    std::vector<ShardRange> ranges;
-    ranges.reserve(open_ranges_.size());
-    for (const auto& [shard, before] : open_ranges_)
-        ranges.push_back(
-            {.shard = shard, .after = before, .last = state(shard).clock.at(options_.self)});
-    open_ranges_.clear();
+    std::ranges::sort(open_ranges_, {}, &ShardRange::shard);
+    for (ShardRange& range : open_ranges_) {
+        range.last = state(range.shard).clock.at(options_.self);
+        in_open_[range.shard.value] = false;
+    }
     const std::size_t header_at = begin_record();
-    open_batch_.finish(commit_.frames, options_.self, ranges);
+    open_batch_.finish(commit_.frames, options_.self, open_ranges_);
+    open_ranges_.clear();
     const std::size_t body_at = header_at + kLogFrameHeaderBytes;
     end_record(header_at);
     Published& published = commit_.published.emplace_back();

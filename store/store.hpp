@@ -262,7 +262,9 @@ class Store {
 
     // The open commit.
     BatchBuilder open_batch_;
-    std::map<ShardId, Seq> open_ranges_;  // the own seq of each shard before the open batch
+    std::vector<ShardRange>
+        open_ranges_;            // of the shards with own dots in the open batch; no `last` yet
+    std::vector<bool> in_open_;  // by shard
     Commit commit_;
     std::vector<ShardId> commit_shards_;
     std::vector<bool> in_commit_;  // by shard

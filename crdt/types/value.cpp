@@ -30,6 +30,13 @@ enum Flag : unsigned char {
 constexpr unsigned char kNumbers = kDeadline | kEpoch | kCounts | kReal | kCancels;
 constexpr unsigned char kAll = kBase | kNumbers;
 
+// Elements of the array that follows such flags.
+constexpr std::size_t parts_of(unsigned char flags) {
+    return std::size_t{(flags & kDeadline) != 0} + std::size_t{(flags & kEpoch) != 0} +
+           (flags & kCounts ? 4 : 0) + (flags & kReal ? 3 : 0) +
+           std::size_t{(flags & kCancels) != 0};
+}
+
 void pack(Packer& packer, Uint128 value) {
     packer.number(static_cast<std::uint64_t>(value >> 64));
     packer.number(static_cast<std::uint64_t>(value));
@@ -44,19 +51,32 @@ void pack_real(Packer& packer, const Amount& amount) {
     packer.number(amount.real_count);
 }
 
-Uint128 unpack128(Unpacker& in) {
+Uint128 read128(NumberReader& in) {
     const auto high = static_cast<Uint128>(in.number());
     return high << 64 | in.number();
 }
 
-void unpack_real(Unpacker& in, Amount& amount) {
+void read_real(NumberReader& in, Amount& amount) {
     const std::uint64_t mantissa = in.number();
     const std::uint64_t exponent_and_sign = in.number_up_to(0x1ffff);
     amount.real = std::ldexp(static_cast<long double>(mantissa),
                              static_cast<int>(exponent_and_sign >> 1) - 32768 - 64);
-    if (!std::isfinite(amount.real)) in.reject("a real is out of range");
+    if (!std::isfinite(amount.real)) in.reject();
     if (exponent_and_sign & 1) amount.real = -amount.real;
     amount.real_count = in.number();
+}
+
+void read_cancels(NumberReader& in, std::vector<Cancel>& cancels) {
+    const std::size_t count = in.array();
+    if (count % 9 != 0) in.reject();
+    for (std::size_t i = 0; i < count && !in.failed(); i += 9) {
+        Cancel cancel{ReplicaId{in.number()}, Seq{in.number()}, {}};
+        cancel.amount.up = read128(in);
+        cancel.amount.down = read128(in);
+        read_real(in, cancel.amount);
+        if (!cancels.empty() && cancels.back().replica >= cancel.replica) in.reject();
+        cancels.push_back(cancel);
+    }
 }
 
 void raise(std::vector<Cancel>& cancels, const Cancel& cancel) {
@@ -152,18 +172,16 @@ void Amount::add(const Amount& other) {
 
 std::string encode(const Payload& payload, Seq entry_seq) {
     unsigned char flags = 0;
-    std::size_t parts = 0;
-    const auto part = [&](bool present, unsigned char flag, std::size_t count) {
-        if (!present) return;
-        flags |= flag;
-        parts += count;
+    const auto part = [&flags](bool present, unsigned char flag) {
+        if (present) flags |= flag;
     };
-    if (payload.base) flags |= kBase;
-    part(payload.base && payload.base->deadline != kNoDeadline, kDeadline, 1);
-    part(payload.epoch != entry_seq, kEpoch, 1);
-    part(payload.added.up != 0 || payload.added.down != 0, kCounts, 4);
-    part(payload.added.real_count != 0, kReal, 3);
-    part(!payload.cancels.empty(), kCancels, 1);
+    part(payload.base.has_value(), kBase);
+    part(payload.base && payload.base->deadline != kNoDeadline, kDeadline);
+    part(payload.epoch != entry_seq, kEpoch);
+    part(payload.added.up != 0 || payload.added.down != 0, kCounts);
+    part(payload.added.real_count != 0, kReal);
+    part(!payload.cancels.empty(), kCancels);
+    const std::size_t parts = parts_of(flags);
 
     std::string out(1, static_cast<char>(flags));
     if (payload.base) out.reserve(1 + payload.base->bytes.size() + (parts != 0 ? 64 : 0));
@@ -201,34 +219,21 @@ Result<Payload> decode(const Entry& entry) {
     const auto flags = static_cast<unsigned char>(entry.payload[0]);
     if ((flags & ~kAll) != 0 || (entry.removed && (flags & (kBase | kCounts | kReal)) != 0))
         return fail(Code::malformed, "value: flags");
-    std::string_view rest = std::string_view(entry.payload).substr(1);
+    NumberReader in(std::string_view(entry.payload).substr(1));
     WallTime deadline = kNoDeadline;
     if (flags & kNumbers) {
-        Unpacker in(rest);
-        (void)in.array();
+        const std::size_t parts = in.array();
         if (flags & kDeadline) deadline = WallTime(in.number_up_to(std::uint64_t{1} << 62));
         if (flags & kEpoch) payload.epoch = Seq{in.number_up_to(entry.seq.value)};
         if (flags & kCounts) {
-            payload.added.up = unpack128(in);
-            payload.added.down = unpack128(in);
+            payload.added.up = read128(in);
+            payload.added.down = read128(in);
         }
-        if (flags & kReal) unpack_real(in, payload.added);
-        if (flags & kCancels) {
-            const std::size_t count = in.array();
-            if (count % 9 != 0) in.reject("cancels");
-            for (std::size_t i = 0; i < count && !in.failed(); i += 9) {
-                Cancel cancel{ReplicaId{in.number()}, Seq{in.number()}, {}};
-                cancel.amount.up = unpack128(in);
-                cancel.amount.down = unpack128(in);
-                unpack_real(in, cancel.amount);
-                if (!payload.cancels.empty() && payload.cancels.back().replica >= cancel.replica)
-                    in.reject("cancels");
-                payload.cancels.push_back(cancel);
-            }
-        }
-        if (auto done = in.done("value"); !done) return std::unexpected(done.error());
-        rest.remove_prefix(in.consumed());
+        if (flags & kReal) read_real(in, payload.added);
+        if (flags & kCancels) read_cancels(in, payload.cancels);
+        if (in.failed() || parts != parts_of(flags)) return fail(Code::malformed, "value");
     }
+    const std::string_view rest = in.rest();
     if (flags & kBase)
         payload.base = Base{rest, deadline};
     else if (!rest.empty())
@@ -241,6 +246,14 @@ std::optional<std::string_view> plain(const Leaf& leaf) {
     const Entry& entry = *leaf.begin();
     if (entry.removed || entry.payload.empty() || entry.payload[0] != kBase) return std::nullopt;
     return std::string_view(entry.payload).substr(1);
+}
+
+bool simple(const Leaf& leaf) {
+    if (leaf.count() != 1) return false;
+    const Entry& entry = *leaf.begin();
+    if (entry.removed || entry.payload.empty()) return false;
+    const auto flags = static_cast<unsigned char>(entry.payload[0]);
+    return (flags & (kBase | kCounts | kReal)) != 0 && (flags & (kDeadline | kCancels)) == 0;
 }
 
 Reading read(const Leaf& leaf) {

@@ -86,6 +86,8 @@ struct Reading {
 [[nodiscard]] std::optional<std::string> text(const Reading& reading);
 // For the common case of one plain base: no copy. nullopt: use text(read(leaf)).
 [[nodiscard]] std::optional<std::string_view> plain(const Leaf& leaf);
+// Does one entry make it, so that it exists, with no deadline of its own? Says so without decoding.
+[[nodiscard]] bool simple(const Leaf& leaf);
 
 // The whole value as an integer of 64 bits. Errors: not_a_number (an absent value reads as 0),
 // out_of_range.
