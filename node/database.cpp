@@ -57,7 +57,7 @@ void Database::remove_elements(KeyRecord& record, LeafKind kind, LeafKind birth)
     if (record.live(kind) > 0) {
         std::vector<std::string> subs;
         store_.for_each_element(record, kind, {}, [&](const Element& element) {
-            if (element.leaf.any_live()) subs.push_back(element.sub);
+            if (element.leaf.any_live()) subs.emplace_back(element.sub);
             return true;
         });
         for (const std::string& sub : subs)
@@ -87,7 +87,7 @@ bool Database::remove(std::uint8_t db, std::string_view key) {
 void Database::flush(std::uint8_t db) {
     std::vector<std::string> keys;
     store_.for_each_key(db, 0, [&](const KeyRecord& record) {
-        if (record.exists()) keys.push_back(record.key);
+        if (record.exists()) keys.emplace_back(record.key);
         return true;
     });
     for (const std::string& key : keys) {

@@ -381,7 +381,7 @@ Result<std::vector<std::string>> Replica::set_members(std::string_view key) {
     return state_->run_on(key, KeyType::set, [&](Database& db) -> Result<std::vector<std::string>> {
         std::vector<std::string> members;
         db.for_each(kDatabase, key, LeafKind::member, {}, [&](const Element& element) {
-            members.push_back(element.sub);
+            members.emplace_back(element.sub);
             return true;
         });
         return members;

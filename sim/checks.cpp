@@ -182,7 +182,7 @@ void World::check_rows(Node& node) {
     for (std::uint8_t db = 0; db < 2; ++db) {
         std::vector<std::string> keys;
         store.for_each_key(db, 0, [&](const KeyRecord& record) {
-            keys.push_back(record.key);
+            keys.emplace_back(record.key);
             counts[db] += record.exists() ? 1 : 0;
             return true;
         });
@@ -220,7 +220,7 @@ std::string World::picture(Node& node) {
     for (std::uint8_t db = 0; db < 2; ++db) {
         std::vector<std::string> keys;
         data.for_each_key(db, 0, [&](const KeyRecord& record) {
-            keys.push_back(record.key);
+            keys.emplace_back(record.key);
             return true;
         });
         for (const std::string& key : keys) {
@@ -237,7 +237,7 @@ std::string World::picture(Node& node) {
                 data.type(db, key) == KeyType::set ? LeafKind::member : LeafKind::field;
             line += " count " + std::to_string(data.count(db, key, kind));
             data.for_each(db, key, kind, {}, [&](const Element& element) {
-                line += " " + element.sub;
+                line.append(" ").append(element.sub.view());
                 if (kind == LeafKind::field) {
                     const std::string value = Database::value_of(element);
                     line += "=" + (value.size() < 40 ? value : std::to_string(hash64(value)));

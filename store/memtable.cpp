@@ -75,14 +75,12 @@ std::size_t bytes_of(const Leaf& leaf) {
 
 std::size_t bytes_of(const Element& element) {
     constexpr std::size_t kSlot = sizeof(Element) + 16 + kOrderedRowBytes;
-    return kSlot + bytes_of(element.leaf) +
-           (element.sub.size() > 15 ? element.sub.capacity() + 16 : 0);
+    return kSlot + bytes_of(element.leaf) + element.sub.bytes_apart();
 }
 
 std::size_t bytes_of_key_row(const KeyRecord& record) {
     constexpr std::size_t kSlot = sizeof(KeyRecord) + 16 + kOrderedRowBytes;
-    std::size_t bytes =
-        kSlot + bytes_of(record.string) + (record.key.size() > 15 ? record.key.capacity() + 16 : 0);
+    std::size_t bytes = kSlot + bytes_of(record.string) + record.key.bytes_apart();
     if (!record.extra) return bytes;
     bytes += sizeof(Extra) + 16;
     for (const auto& [kind, leaf] : record.extra->leaves)
@@ -91,7 +89,7 @@ std::size_t bytes_of_key_row(const KeyRecord& record) {
 }
 
 KeyRow row_of(const KeyRecord& record) {
-    KeyRow row{.key = record.key, .leaves = {}, .live = {}};
+    KeyRow row{.key = std::string(record.key.view()), .leaves = {}, .live = {}};
     if (!record.string.empty()) row.leaves.emplace_back(LeafKind::string, record.string);
     if (!record.extra) return row;
     row.live = record.extra->live;
@@ -103,7 +101,7 @@ KeyRow row_of(const KeyRecord& record) {
 std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row) {
     auto record = std::make_unique<KeyRecord>();
     record->address = address;
-    record->key = std::move(row.key);
+    record->key = ShortBytes(row.key);
     for (auto& [kind, leaf] : row.leaves) record->leaf_to_change(kind) = std::move(leaf);
     // The elements of a key whose row comes from the ordered store are there, too, even if none is
     // live.

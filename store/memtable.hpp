@@ -14,6 +14,7 @@
 #include "crdt/types/value.hpp"
 #include "store/ordered_rows.hpp"
 #include "store/row.hpp"
+#include "store/short_bytes.hpp"
 
 namespace skerry {
 
@@ -33,7 +34,7 @@ struct RowState {
 
 struct Element {
     ElementOrder place;
-    std::string sub;
+    ShortBytes sub;
     Leaf leaf;
     RowState row;
 
@@ -49,16 +50,17 @@ struct Extra {
 };
 
 struct KeyRecord {
+    // What every command looks at comes first, together.
     RowAddress address;
-    std::string key;
-    Leaf string;
-    std::unique_ptr<Extra> extra;
-    LogPosition changed;  // the record that last changed it: a reader waits until it is durable
-    WallTime deadline = value::kNoDeadline;
-    ReplicaId deadline_writer;  // who issues the removal at the deadline
-    RowState row;               // of the key's own row
+    ShortBytes key;
     KeyType type = KeyType::none;
     bool touched = false;  // since the eviction hand last passed
+    RowState row;          // of the key's own row
+    WallTime deadline = value::kNoDeadline;
+    LogPosition changed;  // the record that last changed it: a reader waits until it is durable
+    std::unique_ptr<Extra> extra;
+    Leaf string;
+    ReplicaId deadline_writer;  // who issues the removal at the deadline
 
     [[nodiscard]] const KeyOrder& order() const { return address.order; }
     [[nodiscard]] bool exists() const { return type != KeyType::none; }

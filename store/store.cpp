@@ -78,7 +78,7 @@ KeyRecord& Store::find_or_make(std::uint8_t database, std::string_view key) {
     if (KeyRecord* record = find_at(address, key)) return *record;
     auto record = std::make_unique<KeyRecord>();
     record->address = address;
-    record->key = key;
+    record->key = ShortBytes(key);
     return *(last_found_ = &insert(std::move(record)));
 }
 
@@ -123,7 +123,7 @@ Element* Store::find_element(KeyRecord& record, const ElementOrder& order, std::
     }
     ASSERT(decoded->sub == sub);
     Element& element = record.extra->elements.insert(std::make_unique<Element>(
-        Element{order, std::move(decoded->sub), std::move(decoded->leaf), {}}));
+        Element{order, ShortBytes(decoded->sub), std::move(decoded->leaf), {}}));
     stats_.memory_bytes += bytes_of(element);
     return &element;
 }
@@ -161,7 +161,7 @@ void Store::for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, Vis
                 visit_before(&*place->element);
                 if (more && (next == elements.end() || next->place != *place->element))
                     more = visit(
-                        Element{*place->element, std::move(row->sub), std::move(row->leaf), {}});
+                        Element{*place->element, ShortBytes(row->sub), std::move(row->leaf), {}});
                 return more;
             });
         if (!scanned) halt(scanned.error());
@@ -320,7 +320,7 @@ Store::Change Store::begin_change(KeyRecord& record, LeafKind kind, std::string_
         } else {
             const std::size_t bytes = bytes_of_key_row(record);
             change.element = &record.with_extra().elements.insert(
-                std::make_unique<Element>(Element{order, std::string(sub), {}, {}}));
+                std::make_unique<Element>(Element{order, ShortBytes(sub), {}, {}}));
             stats_.memory_bytes += bytes_of_key_row(record) - bytes;
         }
         mark_dirty(record, change.element);

@@ -115,7 +115,7 @@ void cluster_key_slot(CommandContext& c) { c.reply.integer(slot_of(c.args[2])); 
     if (limit == 0) return keys;
     c.db.for_each_key(0, std::uint64_t{slot} << 50, [&](const KeyRecord& record) {
         if (record.address.order.slot() != slot) return false;
-        keys.push_back(record.key);
+        keys.emplace_back(record.key);
         return keys.size() < limit;
     });
     return keys;

@@ -26,7 +26,7 @@ namespace {
 }
 
 [[nodiscard]] Picked picked(LeafKind kind, const Element& element) {
-    return Picked{.sub = element.sub,
+    return Picked{.sub = std::string(element.sub.view()),
                   .value = kind == LeafKind::field ? Database::value_of(element) : std::string()};
 }
 

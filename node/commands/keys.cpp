@@ -153,9 +153,9 @@ struct CopyOptions {
     bool compact = c.db.count(c.database(), key, kind) <= 512;
     if (compact) {
         c.db.for_each(c.database(), key, kind, {}, [&](const Element& element) {
-            compact = kind == LeafKind::member
-                          ? value::parse_integer(element.sub).has_value()
-                          : element.sub.size() <= 64 && Database::value_of(element).size() <= 64;
+            compact = kind == LeafKind::member ? value::parse_integer(element.sub).has_value()
+                                               : element.sub.view().size() <= 64 &&
+                                                     Database::value_of(element).size() <= 64;
             return compact;
         });
     }
@@ -205,7 +205,7 @@ void persist(CommandContext& c) {
 void keys(CommandContext& c) {
     std::vector<std::string> found;
     c.db.for_each_key(c.database(), 0, [&](const KeyRecord& record) {
-        if (glob_matches(c.args[1], record.key)) found.push_back(record.key);
+        if (glob_matches(c.args[1], record.key)) found.emplace_back(record.key);
         return true;
     });
     c.reply.array(found.size());
@@ -231,7 +231,7 @@ void scan(CommandContext& c) {
         ++looked_at;
         last = order;
         const bool wanted = !options->type || *options->type == name_of_type(record.type);
-        if (wanted && options->matches(record.key)) found.push_back(record.key);
+        if (wanted && options->matches(record.key)) found.emplace_back(record.key);
         return true;
     });
     c.reply.array(2);

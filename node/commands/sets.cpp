@@ -16,7 +16,7 @@ constexpr std::int64_t kDrawsMax = 1024 * 1024;  // with repetition: more than a
 [[nodiscard]] Members members_of(CommandContext& c, std::string_view key) {
     Members members;
     c.db.for_each(c.database(), key, LeafKind::member, {}, [&](const Element& element) {
-        members.push_back(element.sub);
+        members.emplace_back(element.sub);
         return true;
     });
     return members;
