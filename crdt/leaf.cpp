@@ -23,14 +23,14 @@ bool Leaf::outside(const VersionVector& clock) const {
     return std::ranges::any_of(entries_, [&](const Entry& e) { return !clock.contains(e.dot()); });
 }
 
-bool Leaf::apply(const LeafDelta& delta) {
+bool Leaf::apply(LeafDelta delta) {
     if (const Entry* own = of(delta.entry.replica); own && own->seq >= delta.entry.seq)
         return false;
     for (const Dot& dot : delta.superseded) {
         const auto found = std::ranges::find(entries_, dot.replica, &Entry::replica);
         if (found != entries_.end() && found->seq <= dot.seq) entries_.erase(found);
     }
-    put(delta.entry);
+    put(std::move(delta.entry));
     return true;
 }
 

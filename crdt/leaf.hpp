@@ -62,7 +62,7 @@ class Leaf {
 
     // Applies an operation whose dependencies have been seen. A dot already present or older than
     // its writer's entry changes nothing. True iff the leaf changed.
-    bool apply(const LeafDelta& delta);
+    bool apply(LeafDelta delta);
 
     // Replaces or inserts the entry of its writer, as decoding and the join need it.
     void put(Entry entry);

@@ -28,6 +28,41 @@ void for_each_entry(const KeyRecord& record, const Element* element, Visit&& vis
         for (const Entry& entry : leaf) visit(entry);
 }
 
+// By table and key; of what deletes and puts one row, the put stands. The places are sorted, not the changes: most
+// differ in the first eight bytes of their keys.
+KvBatch in_order(KvBatch changes) {
+    struct Place {
+        Table table;
+        std::uint64_t prefix;
+        std::size_t index;
+    };
+    std::vector<Place> places;
+    places.reserve(changes.size());
+    for (std::size_t i = 0; i < changes.size(); ++i) {
+        std::string prefix = changes[i].key.substr(0, 8);
+        prefix.resize(8);
+        places.push_back({changes[i].table, read_u64(prefix), i});
+    }
+    const auto rest_of = [&changes](const Place& place) {
+        const KvChange& change = changes[place.index];
+        return std::tuple(std::string_view(change.key), !change.value, place.index);
+    };
+    std::ranges::sort(places, [&](const Place& a, const Place& b) {
+        if (a.table != b.table) return a.table < b.table;
+        if (a.prefix != b.prefix) return a.prefix < b.prefix;
+        return rest_of(a) < rest_of(b);
+    });
+    KvBatch ordered;
+    ordered.reserve(changes.size());
+    for (const Place& place : places) {
+        KvChange& change = changes[place.index];
+        const bool again = !ordered.empty() && ordered.back().table == change.table &&
+                           ordered.back().key == change.key;
+        if (!again) ordered.push_back(std::move(change));
+    }
+    return ordered;
+}
+
 }  // namespace
 
 // ---- what the next image holds
@@ -62,7 +97,7 @@ void Store::save_row(KeyRecord& record, Element* element) {
         element->row.saved = true;
     } else {
         row_key = key_row_key(record.address);
-        put(changes, Table::rows, row_key, encode(row_of(record)));
+        put(changes, Table::rows, row_key, encode(record));
         if (expires_here(record))
             put(changes, Table::deadlines, deadline_key(record.deadline, record.address), {});
         record.row.saved = true;
@@ -169,15 +204,7 @@ Result<void> Checkpoint::write(Kv& kv) {
             }
         }
         floors_.clear();
-        const auto same_row = [](const KvChange& a, const KvChange& b) {
-            return a.table == b.table && a.key == b.key;
-        };
-        std::ranges::stable_sort(changes_, [](const KvChange& a, const KvChange& b) {
-            return std::tuple(a.table, std::string_view(a.key), !a.value) <
-                   std::tuple(b.table, std::string_view(b.key), !b.value);
-        });
-        const auto rest = std::ranges::unique(changes_, same_row);
-        changes_.erase(rest.begin(), rest.end());
+        changes_ = in_order(std::move(changes_));
         sorted_ = true;
     }
     return kv.write(changes_);

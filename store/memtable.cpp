@@ -88,14 +88,13 @@ std::size_t bytes_of_key_row(const KeyRecord& record) {
     return bytes;
 }
 
-KeyRow row_of(const KeyRecord& record) {
-    KeyRow row{.key = std::string(record.key.view()), .leaves = {}, .live = {}};
-    if (!record.string.empty()) row.leaves.emplace_back(LeafKind::string, record.string);
-    if (!record.extra) return row;
-    row.live = record.extra->live;
+std::string encode(const KeyRecord& record) {
+    KeyLeaves leaves;
+    if (!record.string.empty()) leaves.emplace_back(LeafKind::string, &record.string);
+    if (!record.extra) return encode_key_row(record.key, {}, leaves);
     for (const auto& [kind, leaf] : record.extra->leaves)
-        if (!leaf.empty()) row.leaves.emplace_back(kind, leaf);
-    return row;
+        if (!leaf.empty()) leaves.emplace_back(kind, &leaf);
+    return encode_key_row(record.key, record.extra->live, leaves);
 }
 
 std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row) {

@@ -83,7 +83,8 @@ void derive(KeyRecord& record);
 [[nodiscard]] std::size_t bytes_of(const Element& element);
 [[nodiscard]] std::size_t bytes_of_key_row(const KeyRecord& record);
 
-[[nodiscard]] KeyRow row_of(const KeyRecord& record);
+// Its row in the ordered store.
+[[nodiscard]] std::string encode(const KeyRecord& record);
 [[nodiscard]] std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row);
 
 // The part of a shard's digest that one leaf makes: over its live entries. Zero when there is none.

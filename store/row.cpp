@@ -96,15 +96,16 @@ Result<RowKey> parse_row_key(std::string_view bytes) {
     return key;
 }
 
-std::string encode(const KeyRow& row) {
+std::string encode_key_row(std::string_view key, const ElementCounts& live,
+                           const KeyLeaves& leaves) {
     std::string out;
     Packer packer(out);
-    packer.array(1 + 2 * row.leaves.size() + kElementKinds);
-    packer.bytes(row.key);
-    for (const std::uint64_t count : row.live) packer.number(count);
-    for (const auto& [kind, leaf] : row.leaves) {
+    packer.array(1 + 2 * leaves.size() + kElementKinds);
+    packer.bytes(key);
+    for (const std::uint64_t count : live) packer.number(count);
+    for (const auto& [kind, leaf] : leaves) {
         packer.number(static_cast<std::uint8_t>(kind));
-        packer.put(leaf);
+        packer.put(*leaf);
     }
     return out;
 }

@@ -10,6 +10,8 @@
 // check      64 more bits of the same hash. Integers big-endian, so that byte order is numeric order.
 #pragma once
 
+#include <absl/container/inlined_vector.h>
+
 #include <array>
 #include <optional>
 #include <string>
@@ -90,7 +92,10 @@ struct KeyRow {
     std::vector<std::pair<LeafKind, Leaf>> leaves;  // by kind, none empty
     ElementCounts live{};
 };
-[[nodiscard]] std::string encode(const KeyRow& row);
+// Of such a row, from where its parts lie. Requires: `leaves` by kind, none empty.
+using KeyLeaves = absl::InlinedVector<std::pair<LeafKind, const Leaf*>, 4>;
+[[nodiscard]] std::string encode_key_row(std::string_view key, const ElementCounts& live,
+                                         const KeyLeaves& leaves);
 [[nodiscard]] Result<KeyRow> decode_key_row(std::string_view bytes);
 
 struct ElementRow {

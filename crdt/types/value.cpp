@@ -98,16 +98,20 @@ Payload decoded(const Entry& entry) {
     return std::move(*payload);
 }
 
+bool has_cancels(const Entry& entry) {
+    return !entry.payload.empty() && (static_cast<unsigned char>(entry.payload[0]) & kCancels) != 0;
+}
+
 // Every cancel that a write which has seen `seen` must carry: the ones held there, and of each
 // other writer's live entry all that it has added.
 std::vector<Cancel> cancels_of(const Leaf& seen, ReplicaId self) {
     std::vector<Cancel> cancels;
     for (const Entry& entry : seen) {
-        if (entry.removed && entry.payload.empty()) continue;
+        const bool cancelled = entry.live() && entry.replica != self;
+        if (!cancelled && !has_cancels(entry)) continue;
         const Payload payload = decoded(entry);
         for (const Cancel& cancel : payload.cancels) raise(cancels, cancel);
-        if (entry.live() && entry.replica != self)
-            raise(cancels, {entry.replica, payload.epoch, payload.added});
+        if (cancelled) raise(cancels, {entry.replica, payload.epoch, payload.added});
     }
     // Its own epochs end with the entry that this write replaces; but a peer that has not seen it
     // needs the others.
