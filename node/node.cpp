@@ -235,6 +235,7 @@ void Node::sync_log() {
 }
 
 void Node::log_failed(const Error& error) {
+    if (failed_) return;  // what waits behind a failed commit fails, too
     failed_ = error;
     log_adapter_.take({NoteLevel::error, "log_failed", {{"why", error.text()}}});
     server_->fail_held_from(store_->durable().next(),
@@ -285,7 +286,7 @@ void Node::write_checkpoint() {
     checkpoint_writing_ = true;
     // The ordered store may never be ahead of a log that a power cut takes back.
     committer_->sync([this](const Result<void>& synced) {
-        if (!synced) return checkpoint_written(synced);
+        if (!synced) return log_failed(synced.error());
         checkpoint_worker_->post([this, image = store_->image()] {
             const Result<void> written = image->write(*kv_);
             server_->post([this, written] { checkpoint_written(written); });

@@ -242,7 +242,7 @@ std::vector<FileLog::Mark> FileLog::marks_of(std::string_view frames,
 }
 
 Result<void> FileLog::append(std::string_view frames, LogPosition last_position) {
-    ASSERT(!tail_undefined_);
+    if (tail_undefined_) return fail(Code::io_failed, "log: an append has failed");
     if (sync_failed_) return fail(Code::io_failed, "log: a sync has failed");
     if (frames.size() > kLogAppendBytesMax)
         return fail(Code::too_large, "log: one append is at most 1 GiB");

@@ -39,7 +39,8 @@ class Log {
     [[nodiscard]] virtual std::uint64_t bytes_kept() const = 0;
 
     // Appends whole frames made by append_frame(), for the positions after last(). After an error
-    // the tail is undefined until truncate_to_durable().   Errors: out_of_space, io_failed.
+    // the tail is undefined, and appending fails, until truncate_to_durable().
+    // Errors: out_of_space, io_failed.
     [[nodiscard]] virtual Result<void> append(std::string_view frames,
                                               LogPosition last_position) = 0;
     // On return everything that had been appended before is durable.   Errors: io_failed: what was not durable before

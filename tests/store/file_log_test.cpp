@@ -1,7 +1,9 @@
 // tests/store/file_log_test.cpp — the log in segment files: what survives a reopening, a torn tail, damage.
 #include "store/file_log.hpp"
 
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <thread>
@@ -206,6 +208,29 @@ TEST_CASE("file_log: a sync may run beside appends, over segments too", "[store]
     const auto log = FileLog::open(dir.path, kSmall);
     REQUIRE(log.has_value());
     CHECK(positions_read(**log, LogPosition{1}, kBytes).size() == 2000);
+}
+
+TEST_CASE("file_log: after a failed append nothing is written before the end is forgotten",
+          "[store][file_log]") {
+    const TemporaryDirectory directory;
+    auto log = FileLog::open(directory.path, kSmall);
+    REQUIRE(log.has_value());
+    append(**log, 100);
+    REQUIRE((*log)->sync().has_value());
+    std::string frame;
+    append_frame(frame, LogPosition{2}, LogPosition{1}, body_of(2, 100));
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+    ::signal(SIGXFSZ, SIG_IGN);  // then a write beyond the limit is an error like any other
+    const rlimit narrow{200, before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &narrow) == 0);
+    CHECK_FALSE((*log)->append(frame, LogPosition{2}).has_value());
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+    CHECK_FALSE((*log)->append(frame, LogPosition{2}).has_value());
+    CHECK((*log)->last() == LogPosition{1});
+    REQUIRE((*log)->truncate_to_durable().has_value());
+    append(**log, 100);
+    CHECK(positions_read(**log, LogPosition{1}, 100) == std::vector<std::uint64_t>{1, 2});
 }
 
 TEST_CASE("directory_lock: a second holder is refused until the first is gone",
