@@ -252,6 +252,7 @@ void Node::check_disk() {
     log_adapter_.take({full ? NoteLevel::error : NoteLevel::info,
                        full ? "disk_full" : "disk_has_room",
                        {{"dir", config_.dir}, {"writes", full ? "refused" : "accepted"}}});
+    replication_->pause(full, mono());
 }
 
 std::optional<std::string> Node::writes_refused() const {

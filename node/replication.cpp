@@ -400,7 +400,14 @@ void Replication::park(Peer& peer, StreamPosition position, Parked item, MonoTim
     peer.parked.emplace(position, std::move(item));
 }
 
+void Replication::pause(bool paused, MonoTime now) {
+    if (std::exchange(paused_, paused) == paused) return;
+    if (paused && pull_) end_pull("the disk is full");
+    for (auto& [link, peer] : peers_) drain(peer, now);
+}
+
 void Replication::drain(Peer& peer, MonoTime now) {
+    if (paused_) return;
     bool applied = false;
     while (peer.following && !peer.parked.empty()) {
         const auto next = peer.parked.begin();

@@ -76,6 +76,8 @@ class Replication {
     // it publishes and what is published here are not stopped on the wire: cut both ends. False: no
     // peer of that name.
     bool set_cut(std::string_view name, bool cut);
+    // While the disk is full nothing of others is applied: batches wait within their bounds, and no pull begins.
+    void pause(bool paused, MonoTime now);
     // Asks the peers to report their durable clocks now (WAIT).
     void ask_clocks();
 
@@ -190,6 +192,7 @@ class Replication {
     std::uint64_t requests_ = 0;
     std::optional<PullSession> pull_;
     bool wants_checkpoint_ = false;
+    bool paused_ = false;
     std::pair<LogPosition, std::string> served_body_;
     MonoTime heartbeat_at_{-1'000'000};
     MonoTime refused_noted_at_{-1'000'000};

@@ -20,7 +20,7 @@ constexpr std::uint64_t kCreditBytes = 1024 * 1024;
 // ---- pull: the client's side
 
 void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
-    if (pull_ || !peer.up || !peer.greeted) return;
+    if (pull_ || paused_ || !peer.up || !peer.greeted) return;
     pull_.emplace();
     pull_->link = peer.link;
     pull_->session = random_();
