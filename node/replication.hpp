@@ -33,6 +33,7 @@ struct ReplicationOptions {
     std::string client_address;
     std::vector<std::string> seeds;  // gossip addresses to connect to
     std::uint64_t random_seed = 0;
+    std::uint64_t pull_credit_bytes = std::uint64_t{1} << 20;  // of leaves asked for at once
 };
 
 struct ReplicationCounters {
@@ -41,6 +42,7 @@ struct ReplicationCounters {
     std::uint64_t batches_dropped = 0;  // duplicates, and what did not fit the bounds
     std::uint64_t fetches = 0;
     std::uint64_t pulls = 0;
+    std::uint64_t pulled_chunks = 0;
     std::uint64_t pulled_leaves = 0;
     std::uint64_t pulled_bytes = 0;
     std::uint64_t flips = 0;

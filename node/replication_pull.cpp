@@ -14,7 +14,6 @@ constexpr MonoTime kAnswerWithin{3000};
 constexpr MonoTime kAskAgain{100};
 constexpr MonoTime kBehindMax{2500};
 constexpr MonoTime kSilentMax{5000};
-constexpr std::uint64_t kCreditBytes = 1024 * 1024;
 }  // namespace
 
 // ---- pull: the client's side
@@ -45,7 +44,7 @@ void Replication::ask_pull(MonoTime now) {
                                   .base = pull_->base,
                                   .target = pull_->target,
                                   .cursor = pull_->cursor,
-                                  .credit_bytes = kCreditBytes});
+                                  .credit_bytes = options_.pull_credit_bytes});
 }
 
 void Replication::end_pull(std::string_view why) {
@@ -98,6 +97,7 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
         std::map<ShardId, VersionVector> base(pull_->pass_clocks.begin(), pull_->pass_clocks.end());
         for (auto& [shard, clock] : pull_->base) clock.join(base[shard]);
     }
+    ++counters_.pulled_chunks;
     counters_.pulled_leaves += stage.leaves.size();
     pull_->waiting_durable = true;
     if (!stage.leaves.empty()) {

@@ -1,4 +1,6 @@
 // The part of sim/world.hpp that knows what must be true: at every event, after every restart, at the end.
+#include <algorithm>
+
 #include "crdt/hash.hpp"
 #include "sim/world.hpp"
 
@@ -31,11 +33,37 @@ void World::check_event(Node& node) {
         if (!shard.clock.covers(shard.durable_clock))
             fail(name + ": durable beyond what is applied");
         seen = shard.clock;
+        check_leaves(node, ShardId{i});
         const auto [known, fresh] = digests_.try_emplace({ShardId{i}, text(seen)}, shard.digest);
         if (!fresh && known->second != shard.digest)
             fail(name + ": two states of shard " + std::to_string(i) + " at one clock " +
                  text(seen));
     }
+}
+
+// Of the rows in memory: at most one entry a writer, and none that the clock does not know.
+void World::check_leaves(Node& node, ShardId shard) {
+    const ShardState& state = node.store->shard(shard);
+    const auto check = [&](const Leaf& leaf) {
+        if (std::ranges::adjacent_find(leaf, {}, &Entry::replica) != leaf.end())
+            fail("node " + std::to_string(node.index) + " has two entries of one writer in a leaf");
+        if (leaf.outside(state.clock))
+            fail("node " + std::to_string(node.index) + " has an entry beyond its clock");
+    };
+    for (std::size_t db = 0; db < 2; ++db)
+        for (const KeyRecord& record : state.keys[db]) {
+            check(record.string);
+            if (!record.extra) continue;
+            for (const auto& [kind, leaf] : record.extra->leaves) check(leaf);
+            for (const Element& element : record.extra->elements) check(element.leaf);
+        }
+}
+
+bool World::holds(const Node& node, ShardId shard, const Dot& dot) {
+    if (node.running()) return node.store->shard(shard).durable_clock.contains(dot);
+    return std::ranges::any_of(node.durable_at_crash, [&](const auto& entry) {
+        return entry.first == shard && entry.second.contains(dot);
+    });
 }
 
 void World::acknowledge(Node& node, const ShardClocks& clocks) {
@@ -95,6 +123,7 @@ std::string World::state_of_peers() {
 
 void World::check_end() {
     check_clocks();
+    check_waits();
     std::string first;
     for (int pass = 0; pass < 2 && !outcome_.failure; ++pass) {
         for (const auto& node : nodes_) {
@@ -102,7 +131,7 @@ void World::check_end() {
             if (pass == 1) {
                 // What the disk says alone.
                 random_.one_in(2) ? stop_cleanly(*node) : crash(*node);
-                start(*node, true);
+                start(*node);
                 if (outcome_.failure) return;
             }
             set_now(*node);
@@ -132,12 +161,26 @@ void World::check_clocks() {
             for (const auto& [dot, seq] : acknowledged_) {
                 if (dot.second != shard || node->store->shard(shard).clock.at(dot.first) >= seq)
                     continue;
-                const Node& home = *nodes_[(dot.first.value >> 32) - 1];
-                if (!home.dead)
+                if (!nodes_[homes_.at(dot.first)]->dead)
                     fail("node " + std::to_string(node->index) + " lacks the acknowledged " +
                          Dot{dot.first, seq}.text());
             }
         }
+}
+
+// What a WAIT was answered for is there, as long as one of those who held it has kept its disk.
+void World::check_waits() {
+    for (const Written& written : written_) {
+        const bool kept = std::ranges::any_of(written.holders, [&](NodeIndex index) {
+            return !nodes_[index]->dead && nodes_[index]->disk_lost_at < written.held_at;
+        });
+        if (!kept) continue;
+        const Node& home = *nodes_[homes_.at(written.writer)];
+        outcome_.coverage.waits_survived +=
+            home.dead || home.disk_lost_at >= written.held_at ? 1 : 0;
+        if (!survives(written))
+            fail("a write of " + written.writer.text() + " that WAIT had counted is lost");
+    }
 }
 
 bool World::survives(const Written& written) {

@@ -1,5 +1,7 @@
 #include "sim/disk.hpp"
 
+#include <algorithm>
+
 #include "store/log_frame.hpp"
 
 namespace skerry::sim {
@@ -7,7 +9,7 @@ namespace skerry::sim {
 bool SimLog::index(std::size_t from) {
     const LogPosition next = last().next();
     const LogScan scan = scan_frames(
-        std::string_view(bytes_).substr(from), next, durable_,
+        std::string_view(bytes_).substr(from), next, LogPosition{},
         [&](const LogFrame&, std::size_t offset) { offsets_.push_back(from + offset); });
     bytes_.resize(from + scan.good_bytes);
     return !scan.damaged;
@@ -15,6 +17,12 @@ bool SimLog::index(std::size_t from) {
 
 Result<void> SimLog::append(std::string_view frames, LogPosition last_position) {
     const std::size_t from = bytes_.size();
+    if (tail_undefined_) return fail(Code::io_failed, "an append or a sync has failed");
+    if (room_ == Room::none) {
+        tail_undefined_ = true;
+        bytes_ += frames.substr(0, frames.size() / 2);
+        return fail(Code::out_of_space, "append");
+    }
     bytes_ += frames;
     (void)index(from);
     if (bytes_.size() != from + frames.size() || last() != last_position)
@@ -23,12 +31,17 @@ Result<void> SimLog::append(std::string_view frames, LogPosition last_position) 
 }
 
 Result<void> SimLog::sync() {
+    if (std::exchange(sync_fails_, false)) {
+        tail_undefined_ = true;
+        return fail(Code::io_failed, "sync");
+    }
     durable_ = last();
     durable_bytes_ = bytes_.size();
     return {};
 }
 
 Result<void> SimLog::truncate_to_durable() {
+    tail_undefined_ = false;
     bytes_.resize(durable_bytes_);
     offsets_.resize(durable_.next().value - first_.value);
     return {};
@@ -57,11 +70,30 @@ Result<void> SimLog::drop_before(LogPosition position) {
     return {};
 }
 
-Result<void> SimLog::crash(Random& random) {
+void SimLog::crash(Random& random) {
     bytes_.resize(random.between(durable_bytes_, bytes_.size()));
+    sync_fails_ = false;
+}
+
+Result<void> SimLog::reopen() {
     offsets_.clear();
-    if (!index(0)) return fail(Code::corrupt, "what had been durable is gone");
+    tail_undefined_ = false;
+    if (!index(0)) return fail(Code::corrupt, "what had been durable is damaged");
     return sync();  // as opening does, before anything relies on it
+}
+
+std::optional<bool> SimLog::rot(Random& random) {
+    if (durable_bytes_ == 0) return std::nullopt;
+    const std::size_t at = random.below(durable_bytes_);
+    const auto hit = std::prev(std::ranges::upper_bound(offsets_, at));
+    const LogPosition position{first_.value + static_cast<std::uint64_t>(hit - offsets_.begin())};
+    const bool proven = std::any_of(std::next(hit), offsets_.end(), [&](std::size_t offset) {
+        if (offset >= bytes_.size()) return false;  // a crash has taken it
+        const auto frame = parse_frame(std::string_view(bytes_).substr(offset));
+        return frame && frame->durable_before >= position;
+    });
+    bytes_[at] ^= static_cast<char>(1 << random.below(8));
+    return proven;
 }
 
 namespace {
@@ -97,6 +129,24 @@ Result<std::unique_ptr<KvReader>> SimKv::reader() const {
 }
 
 Result<void> SimKv::write(const KvBatch& batch) {
+    if (room_ != Room::plenty) return fail(Code::out_of_space, "write");
+    if (std::exchange(write_fails_, false)) return fail(Code::io_failed, "write");
+    if (halves_ == Halves::together) {
+        apply(batch);
+        return {};
+    }
+    KvBatch first;
+    for (const KvChange& change : batch) {
+        const bool clock = change.table == Table::meta;
+        (clock == (halves_ == Halves::clocks_first) ? first : second_half_).push_back(change);
+    }
+    apply(first);
+    return {};
+}
+
+void SimKv::finish() { apply(std::exchange(second_half_, {})); }
+
+void SimKv::apply(const KvBatch& batch) {
     auto rows = std::make_shared<Rows>(*rows_);
     for (const KvChange& change : batch) {
         auto& table = (*rows)[static_cast<std::size_t>(change.table)];
@@ -106,7 +156,6 @@ Result<void> SimKv::write(const KvBatch& batch) {
             table.erase(change.key);
     }
     rows_ = std::move(rows);
-    return {};
 }
 
 void SimKv::lose_row(Random& random) {

@@ -2,17 +2,23 @@
 //
 // Crash    what was synced stays; of what was only appended a random prefix of the bytes stays, torn anywhere.
 // Kv       a write is atomic and durable when it returns; a reader is a snapshot.
+// Room     `reserve`: the ordered store refuses, the log still has what the node keeps back; `none`: both refuse, and an
+//          append leaves half of its bytes.
+// Copy     a copy of a disk is a snapshot of it.
 // Thread   one.
 #pragma once
 
 #include <array>
 #include <map>
+#include <optional>
 
 #include "sim/random.hpp"
 #include "store/kv.hpp"
 #include "store/log.hpp"
 
 namespace skerry::sim {
+
+enum class Room : std::uint8_t { plenty, reserve, none };
 
 class SimLog final : public Log {
   public:
@@ -28,11 +34,21 @@ class SimLog final : public Log {
     [[nodiscard]] Result<void> read(LogPosition from, Visit visit) const override;
     Result<void> drop_before(LogPosition position) override;
 
-    // The machine stops and starts again: the log is as a reopened one.   Errors: corrupt.
-    [[nodiscard]] Result<void> crash(Random& random);
+    // The machine stops; what is left is read by reopen().
+    void crash(Random& random);
+    // As FileLog::open: from the bytes alone. A torn tail is cut.   Errors: corrupt: what had been durable is gone.
+    [[nodiscard]] Result<void> reopen();
+
+    // ---- what goes wrong
+    void set_room(Room room) { room_ = room; }
+    void fail_next_sync() { sync_fails_ = true; }
+    void mend() { sync_fails_ = false; }
+    // One bit of what is durable turns. nullopt: there was nothing; true: a later frame proves that the frame it is in
+    // had been durable, so that reopen() has to report it.
+    [[nodiscard]] std::optional<bool> rot(Random& random);
 
   private:
-    // Finds the frames behind `from`; true: nothing that had been durable is missing.
+    // Finds the frames behind `from`; false: something proves that more had been durable.
     bool index(std::size_t from);
 
     std::string bytes_;
@@ -40,6 +56,9 @@ class SimLog final : public Log {
     LogPosition first_{1};
     LogPosition durable_;
     std::size_t durable_bytes_ = 0;
+    Room room_ = Room::plenty;
+    bool sync_fails_ = false;
+    bool tail_undefined_ = false;
 };
 
 class SimKv final : public Kv {
@@ -50,16 +69,43 @@ class SimKv final : public Kv {
     [[nodiscard]] Result<void> write(const KvBatch& batch) override;
     [[nodiscard]] KvStats stats() const override { return {}; }
 
-    // Damage, for tests: one row of keys and elements is gone.
+    // ---- what goes wrong
+    void set_room(Room room) { room_ = room; }
+    void fail_next_write() { write_fails_ = true; }
+    void mend() { write_fails_ = false; }
+    // One row of keys and elements is gone.
     void lose_row(Random& random);
+    // From now on a write is no transaction: one half is there at once, the other with finish(), or never.
+    enum class Halves : std::uint8_t { together, clocks_first, leaves_first };
+    void write_in(Halves halves) { halves_ = halves; }
+    void finish();
+    void crash() { second_half_.clear(); }
 
   private:
+    void apply(const KvBatch& batch);
+
     std::shared_ptr<const Rows> rows_ = std::make_shared<Rows>();
+    KvBatch second_half_;
+    Halves halves_ = Halves::together;
+    Room room_ = Room::plenty;
+    bool write_fails_ = false;
 };
 
 struct SimDisk {
     SimLog log;
     SimKv kv;
+    Room room = Room::plenty;
+
+    void set_room(Room now) {
+        room = now;
+        log.set_room(now);
+        kv.set_room(now);
+    }
+    void mend() {
+        set_room(Room::plenty);
+        log.mend();
+        kv.mend();
+    }
 };
 
 }  // namespace skerry::sim

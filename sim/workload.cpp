@@ -1,4 +1,4 @@
-// The part of sim/world.hpp that decides what a world is like, what goes wrong in it, and what clients do.
+// The part of sim/world.hpp that knows what clients do: commands, reads, and WAIT.
 #include "sim/world.hpp"
 
 namespace skerry::sim {
@@ -7,92 +7,33 @@ namespace {
 constexpr std::string_view kCounters[] = {"n0", "n1"};
 constexpr std::string_view kCounterHash = "nh";
 constexpr std::string_view kGrowingSet = "grow";
+constexpr Millis kWaitMax = 3000;  // then the client gives up
 }  // namespace
-
-void World::make_plan() {
-    Random& r = random_;
-    constexpr std::uint16_t kShards[] = {1, 2, 4, 16};
-    plan_.node_count = r.between(2, 4);
-    plan_.shard_count = kShards[r.below(4)];
-    plan_.duration = static_cast<Millis>(r.between(2000, 8000));
-    plan_.command_every = static_cast<Millis>(r.between(10, 80));
-    plan_.sync_max = r.one_in(3) ? 100 : 10;
-    plan_.memory_bytes = r.one_in(2) ? 2000 : std::size_t{1} << 24;
-    plan_.checkpoint_percent = r.one_in(3) ? 0 : r.between(1, 20);
-    plan_.drop_percent = r.one_in(2) ? 0 : 60;
-    plan_.big_percent = r.one_in(20) ? 10 : 0;
-    plan_.crash_every = r.one_in(4) ? 0 : static_cast<Millis>(r.between(400, 3000));
-    plan_.cut_every = r.one_in(4) ? 0 : static_cast<Millis>(r.between(300, 2000));
-    plan_.may_die = r.one_in(4);
-    NetworkFaults& faults = network_.faults;
-    faults.loss_percent = r.one_in(2) ? 0 : r.between(1, 30);
-    faults.duplicate_percent = r.one_in(2) ? 0 : r.between(1, 20);
-    faults.bit_error_percent = r.one_in(8) ? 2 : 0;
-    faults.delay_max = r.one_in(3) ? 300 : 20;
-}
-
-// ---- what goes wrong
-
-void World::schedule_faults() {
-    for (Millis at = plan_.command_every; at < plan_.duration;
-         at += static_cast<Millis>(random_.between(1, 2 * plan_.command_every)))
-        schedule(at, [this] { some_commands(*nodes_[random_.below(nodes_.size())]); });
-    for (Millis at = plan_.crash_every; plan_.crash_every != 0 && at < plan_.duration;
-         at += plan_.crash_every)
-        schedule(at, [this] {
-            Node& node = *nodes_[random_.below(nodes_.size())];
-            if (!node.running()) return;
-            const bool clean = random_.one_in(4);
-            clean ? stop_cleanly(node) : crash(node);
-            node.skew = static_cast<Millis>(random_.below(4000)) - 2000;
-            const bool keep_writer = clean || sabotage_.reuse_writer;
-            schedule(static_cast<Millis>(random_.between(1, 1500)), [this, &node, keep_writer] {
-                if (!node.running() && !node.dead) start(node, keep_writer);
-            });
-        });
-    for (Millis at = plan_.cut_every; plan_.cut_every != 0 && at < plan_.duration;
-         at += plan_.cut_every)
-        schedule(at, [this] {
-            const NodeIndex from = random_.below(nodes_.size()), to = random_.below(nodes_.size());
-            if (healing_) return;
-            network_.cuts.insert({from, to});
-            if (random_.one_in(2)) network_.cuts.insert({to, from});
-            schedule(static_cast<Millis>(random_.between(50, 4000)), [this, from, to] {
-                network_.cuts.erase({from, to});
-                network_.cuts.erase({to, from});
-            });
-        });
-    if (!plan_.may_die || plan_.node_count < 3) return;
-    schedule(static_cast<Millis>(random_.between(1000, static_cast<std::uint64_t>(plan_.duration))),
-             [this] {
-                 Node& node = *nodes_[random_.between(1, nodes_.size() - 1)];
-                 node.dead = true;
-                 if (node.running()) crash(node);
-                 tell("node " + std::to_string(node.index) + " never comes back");
-             });
-}
-
-void World::heal() {
-    healing_ = true;
-    tell("all faults end");
-    network_.cuts.clear();
-    network_.faults = NetworkFaults{};
-    for (const auto& node : nodes_) node->skew = 0;
-    for (const auto& node : nodes_)
-        if (!node->running() && !node->dead && !outcome_.failure) start(*node, false);
-}
-
-// ---- what clients do
 
 void World::some_commands(Node& node) {
     if (!node.running() || healing_) return;
     set_now(node);
     for (std::uint64_t i = random_.between(1, 4); i > 0; --i) {
         ++outcome_.coverage.commands;
-        random_.one_in(4) ? counted_command(node) : command(node);
+        node.full           ? command_when_full(node)
+        : random_.one_in(4) ? counted_command(node)
+                            : command(node);
         node.store->end_command();
+        if (random_.one_in(4)) read(node);
     }
     end_of_event(node);
+}
+
+// As node/commands.cpp does: what needs room is refused, what makes room is not.
+void World::command_when_full(Node& node) {
+    if (random_.one_in(2)) {
+        ++outcome_.coverage.refused_writes;
+        return;
+    }
+    ++outcome_.coverage.deletes_when_full;
+    const std::string key = "k" + std::to_string(random_.below(6));
+    (void)node.database->remove(0, key);
+    if (node.database->exists(0, key)) fail("a delete on a full disk removed nothing");
 }
 
 std::string World::some_value() {
@@ -122,6 +63,7 @@ void World::command_on_key(Node& node, std::uint8_t db, const std::string& key) 
             data.set(db, key, some_value(), db == 1 ? soon : late);
             break;
         case 2:
+            if (sabotage_.remove_locally) return remove_locally(node, db, key);
             data.remove(db, key);
             break;
         case 3:
@@ -200,6 +142,77 @@ void World::note_written(Node& node, const std::string& key, Written written, Se
     written.last = node.store->shard(written.shard).clock.at(node.writer);
     if (written.last < written.first) return fail("a write took no dot: " + key);
     written_.push_back(std::move(written));
+    if (random_.percent(plan_.wait_percent))
+        node.waits.push_back({.written = written_.size() - 1,
+                              .count = random_.between(1, nodes_.size() - 1),
+                              .since = now_});
+}
+
+void World::remove_locally(Node& node, std::uint8_t db, const std::string& key) {
+    KeyRecord* record = node.store->find(db, key);
+    if (record == nullptr) return;
+    record->leaf_to_change(LeafKind::string) = Leaf{};
+    derive(*record);
+}
+
+// ---- what clients are told
+
+// The reply is held until all that it shows is durable.
+void World::read(Node& node) {
+    Database& data = *node.database;
+    data.reset_observed();
+    const auto db = static_cast<std::uint8_t>(random_.below(2));
+    const KeyRecord* record = data.record(db, "k" + std::to_string(random_.below(6)));
+    if (record == nullptr) return;
+    Read read{.at = data.observed(), .shard = record->address.shard, .seen = {}};
+    const auto see = [&](const Leaf& leaf) {
+        for (const Entry& entry : leaf) read.seen.advance(entry.dot());
+    };
+    see(record->string);
+    if (record->extra) {
+        for (const auto& [kind, leaf] : record->extra->leaves) see(leaf);
+        for (const Element& element : record->extra->elements) see(element.leaf);
+    }
+    if (read.at > node.store->durable()) ++outcome_.coverage.reads_held;
+    node.reads.push_back(std::move(read));
+    release_reads(node);
+}
+
+void World::release_reads(Node& node) {
+    std::erase_if(node.reads, [&](const Read& read) {
+        if (read.at > node.store->durable()) return false;
+        if (!node.store->shard(read.shard).durable_clock.covers(read.seen))
+            fail("node " + std::to_string(node.index) +
+                 " lets a client read what a crash could take back");
+        return true;
+    });
+}
+
+void World::serve_waits(Node& node) {
+    if (!node.waits.empty()) node.replication->ask_clocks();
+    std::erase_if(node.waits, [&](const Wait& wait) {
+        Written& written = written_[wait.written];
+        const Dot dot{written.writer, written.last};
+        const ShardClocks clocks{{written.shard, VersionVector{{dot.replica, dot.seq}}}};
+        if (!node.store->durably_covers(clocks) ||
+            node.replication->peers_covering(clocks) < wait.count)
+            return now_ > wait.since + kWaitMax;
+        ++outcome_.coverage.waits;
+        std::size_t gone = 0;  // may have held it, on a disk lost since
+        for (const auto& other : nodes_) {
+            if (other.get() == &node) continue;
+            if (holds(*other, written.shard, dot))
+                written.holders.push_back(other->index);
+            else
+                gone += other->disk_lost_at >= wait.since ? 1 : 0;
+        }
+        written.held_at = now_;
+        if (written.holders.size() + gone < wait.count)
+            fail("node " + std::to_string(node.index) + ": WAIT " + std::to_string(wait.count) +
+                 " is answered, but " + std::to_string(written.holders.size()) + " others hold " +
+                 dot.text());
+        return true;
+    });
 }
 
 }  // namespace skerry::sim

@@ -6,6 +6,8 @@ namespace skerry::sim {
 
 namespace {
 constexpr Millis kTick = 50;
+constexpr Millis kDiskCheckEvery = 1000;
+constexpr Millis kCheckpointRetry = 1000;
 constexpr WallTime kEpoch{1'700'000'000'000};
 constexpr Millis kDeadlinesMax =
     3600;  // then what was to expire soon has, however fast its writer's clock
@@ -67,10 +69,11 @@ Outcome World::run() {
     for (NodeIndex i = 0; i < plan_.node_count; ++i) {
         nodes_.push_back(std::make_unique<Node>());
         nodes_.back()->index = i;
-        nodes_.back()->writer = ReplicaId{(i + 1) << 32};
+        nodes_.back()->writer = ReplicaId{++lineages_ << 32};
     }
-    for (const auto& node : nodes_) start(*node, false);
-    schedule_faults();
+    for (NodeIndex i = 0; i < plan_.node_count - plan_.late_count; ++i) start(*nodes_[i]);
+    outcome_.coverage.late_nodes = plan_.late_count;
+    schedule_all();
     run_until(plan_.duration);
     heal();
     const Millis limit = now_ + kQuietMax;
@@ -89,10 +92,34 @@ Outcome World::run() {
 
 void World::set_now(Node& node) { node.store->set_now(kEpoch + WallTime(now_ + node.skew)); }
 
-void World::start(Node& node, bool keep_writer) {
-    if (!keep_writer)
+// As FileLog::open, and as an operator who reads what a refusal says (docs/STORAGE.md).
+void World::start(Node& node) {
+    SimLog& log = node.disk.log;
+    const LogPosition durable = log.durable();
+    const auto reopened = log.reopen();
+    if (!reopened && reopened.error().code == Code::io_failed) return start_later(node);
+    const bool cut = reopened && log.last() < durable;
+    if (!node.rotten && (!reopened || cut)) return fail("a sound log loses what had been durable");
+    if (node.rotten) {
+        if (reopened && !cut) return fail("a rotten log is taken for sound");
+        if (cut && *node.rotten) return fail("a rotten log is cut, though damage can be proved");
+        tell(cut ? "the rotten end of a log is cut"
+                 : "a log is refused: " + reopened.error().text());
+        if (!cut) {
+            ++outcome_.coverage.rot_reported;
+            lose_disk(node);
+        } else {
+            ++outcome_.coverage.rot_cut;
+            excuse(node);
+        }
+    }
+    if (!node.ended_cleanly && !sabotage_.reuse_writer)
         node.writer = ReplicaId{(node.writer.value & ~std::uint64_t{0xffffffff}) |
                                 (random_.next() & 0xffffffff)};
+    open(node);
+}
+
+void World::open(Node& node) {
     ++node.boot;
     const StoreOptions options{.self = node.writer,
                                .nonce = random_.next() | 1,
@@ -101,9 +128,18 @@ void World::start(Node& node, bool keep_writer) {
                                .memory_bytes = plan_.memory_bytes};
     auto opened =
         Store::open(node.disk.log, node.disk.kv, options, kEpoch + WallTime(now_ + node.skew));
+    if (!opened && std::exchange(node.rotten, {})) {
+        // What was cut at the end is missed by the checkpoint: a refusal, too.
+        ++outcome_.coverage.rot_reported;
+        lose_disk(node);
+        return start(node);
+    }
     if (!opened)
         return fail("node " + std::to_string(node.index) +
                     " does not open: " + opened.error().text());
+    node.rotten.reset();
+    node.joined = true;
+    homes_[node.writer] = node.index;
     node.store = std::move(*opened);
     node.database = std::make_unique<Database>(*node.store);
     node.transport = network_.boot(node.index);
@@ -114,7 +150,8 @@ void World::start(Node& node, bool keep_writer) {
                                    .publish_address = publish_address(node.index),
                                    .client_address = "c:1",
                                    .seeds = {gossip_address(0)},
-                                   .random_seed = random_.next()};
+                                   .random_seed = random_.next(),
+                                   .pull_credit_bytes = plan_.pull_credit_bytes};
     if (node.index == 0) replication.seeds.push_back(gossip_address(1));
     node.replication = std::make_unique<Replication>(*node.store, node.disk.log, node.disk.kv,
                                                      *node.transport, replication);
@@ -123,37 +160,52 @@ void World::start(Node& node, bool keep_writer) {
          std::to_string(node.store->durable().value));
     check_reopened(node);
     on_node(node, 0, [this, &node] {
+        check_disk(node);
         node.replication->start(mono(node));
         tick(node);
+    });
+}
+
+void World::start_later(Node& node) {
+    schedule(static_cast<Millis>(random_.between(1, 1500)), [this, &node] {
+        if (!node.running() && !node.dead) start(node);
     });
 }
 
 void World::stop_process(Node& node) {
     network_.stopped(node.index);
     const ReplicationCounters& counters = node.replication->counters();
-    outcome_.coverage.fetches += counters.fetches;
-    outcome_.coverage.pulls += counters.pulls;
-    outcome_.coverage.flips += counters.flips;
-    outcome_.coverage.parked += counters.batches_parked;
-    outcome_.coverage.malformed += counters.malformed;
-    outcome_.coverage.applied += counters.batches_applied;
-    outcome_.coverage.evicted += node.store->stats().evicted;
-    outcome_.coverage.checkpoints += node.store->stats().checkpoints;
-    outcome_.coverage.lost_commits += node.commits.size();
+    Coverage& coverage = outcome_.coverage;
+    coverage.fetches += counters.fetches;
+    coverage.pulls += counters.pulls;
+    coverage.flips += counters.flips;
+    coverage.chunks += counters.pulled_chunks - std::min(counters.pulled_chunks, counters.pulls);
+    coverage.parked += counters.batches_parked;
+    coverage.malformed += counters.malformed;
+    coverage.applied += counters.batches_applied;
+    coverage.evicted += node.store->stats().evicted;
+    coverage.checkpoints += node.store->stats().checkpoints;
+    coverage.lost_commits += node.commits.size();
     node.durable_at_crash = node.store->durable_clocks();
+    node.ended_cleanly = false;
     node.replication.reset();
     node.database.reset();
     node.store.reset();
     node.transport.reset();
     node.commits.clear();
+    node.reads.clear();
+    node.waits.clear();
+    node.full = false;
     node.writing_checkpoint = false;
+    node.checkpoint_retry_at = 0;
+    node.disk.kv.crash();
 }
 
 void World::crash(Node& node) {
     ++outcome_.coverage.crashes;
     tell("node " + std::to_string(node.index) + " crashes");
     stop_process(node);
-    if (auto kept = node.disk.log.crash(random_); !kept) fail("log: " + kept.error().text());
+    node.disk.log.crash(random_);
 }
 
 // As Node::finish(): what is under way is written, nothing is published any more.
@@ -162,12 +214,30 @@ void World::stop_cleanly(Node& node) {
     tell("node " + std::to_string(node.index) + " stops");
     Log& log = node.disk.log;
     while (auto sealed = node.store->seal()) node.commits.push_back(std::move(*sealed));
+    Result<void> written;
     for (Commit& waiting : node.commits)
-        if (waiting.last > log.last())
-            if (auto appended = log.append(waiting.frames, waiting.last); !appended)
-                fail(appended.error().text());
-    (void)log.sync();
+        if (written && waiting.last > log.last())
+            written = log.append(waiting.frames, waiting.last);
+    if (written) written = log.sync();
     stop_process(node);
+    node.ended_cleanly = written.has_value();
+    if (!written) node.disk.log.crash(random_);
+}
+
+// As Node::log_failed(): the process ends, and somebody starts it again.
+void World::log_failed(Node& node) {
+    tell("node " + std::to_string(node.index) + " ends: its log failed");
+    stop_process(node);
+    node.disk.log.crash(random_);
+    start_later(node);
+}
+
+void World::check_disk(Node& node) {
+    node.disk_checked_at = now_;
+    const bool full = node.disk.room != Room::plenty;
+    if (std::exchange(node.full, full) == full) return;
+    outcome_.coverage.pauses += full ? 1 : 0;
+    node.replication->pause(full, mono(node));
 }
 
 void World::receive(NodeIndex to, Incoming incoming) {
@@ -183,6 +253,8 @@ void World::receive(NodeIndex to, Incoming incoming) {
 void World::tick(Node& node) {
     node.replication->tick(mono(node));
     node.database->expire_some(10);
+    if (now_ >= node.disk_checked_at + kDiskCheckEvery) check_disk(node);
+    serve_waits(node);
     step_checkpoint(node);
     node.store->evict(50);
     on_node(node, kTick, [this, &node] { tick(node); });
@@ -209,10 +281,16 @@ void World::commit(Node& node, bool even_if_busy) {
 
 void World::write_commit(Node& node) {
     const Commit& commit = node.commits.front();
-    if (auto appended = node.disk.log.append(commit.frames, commit.last); !appended)
-        return fail(appended.error().text());
+    if (auto appended = node.disk.log.append(commit.frames, commit.last); !appended) {
+        if (appended.error().code != Code::out_of_space) return fail(appended.error().text());
+        ++outcome_.coverage.failed_appends;
+        return on_node(node, 0, [this, &node] { log_failed(node); });
+    }
     on_node(node, static_cast<Millis>(random_.between(0, plan_.sync_max)), [this, &node] {
-        if (auto synced = node.disk.log.sync(); !synced) return fail(synced.error().text());
+        if (auto synced = node.disk.log.sync(); !synced) {
+            ++outcome_.coverage.failed_syncs;
+            return log_failed(node);
+        }
         on_node(node, static_cast<Millis>(random_.below(2)), [this, &node] { commit_done(node); });
     });
 }
@@ -223,6 +301,7 @@ void World::commit_done(Node& node) {
     if (!node.commits.empty()) write_commit(node);
     node.store->committed(commit);
     acknowledge(node, commit.clocks);
+    release_reads(node);
     const bool published = sabotage_.publish_before_durable || sabotage_.reuse_writer;
     node.replication->committed(published ? Commit{} : commit, mono(node));
 }
@@ -239,7 +318,7 @@ void World::step_checkpoint(Node& node) {
         if (sabotage_.drop_log_early) (void)node.disk.log.drop_before(store.durable());
     }
     const bool early = sabotage_.checkpoint_before_durable;
-    if (node.writing_checkpoint ||
+    if (node.writing_checkpoint || now_ < node.checkpoint_retry_at ||
         !store.save_some(early ? ~std::size_t{0} / 2 : random_.between(1, 20)))
         return;
     if (store.durable() < store.image()->covered() && !early) return;
@@ -252,10 +331,16 @@ void World::write_checkpoint(Node& node) {
                              ? 0
                              : static_cast<Millis>(random_.between(0, plan_.sync_max));
     on_node(node, delay, [this, &node] {
-        if (auto written = node.store->image()->write(node.disk.kv); !written)
-            return fail(written.error().text());
+        node.disk.kv.write_in(sabotage_.halves);
+        if (auto written = node.store->image()->write(node.disk.kv); !written) {
+            ++outcome_.coverage.failed_checkpoints;
+            node.writing_checkpoint = false;
+            node.checkpoint_retry_at = now_ + kCheckpointRetry;  // the image stays
+            return;
+        }
         if (sabotage_.lose_rows) node.disk.kv.lose_row(random_);
         on_node(node, static_cast<Millis>(random_.below(5)), [this, &node] {
+            node.disk.kv.finish();
             node.writing_checkpoint = false;
             const LogPosition needed = node.store->checkpointed();
             node.replication->checkpointed();

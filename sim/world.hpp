@@ -4,9 +4,12 @@
 // Nodes    the product's own Store, Database and Replication, driven as node/node.cpp drives them, on a SimDisk and a
 //          SimTransport. Commits become durable after a while, checkpoints are written after a while, nodes crash, stop
 //          cleanly, come back, or never do; clocks are skewed; memory may be far too small.
+// Mishaps  a swarm: each seed goes through a random subset of them, with random weights (sim/mishaps.cpp).
 // Checks   at every event: clocks never fall, equal clocks have equal digests, no alarm, nothing halts. After a crash:
 //          all that was durable is there. At the end, with every fault gone: docs/SIMULATION.md.
-// Sabotage breaks the driver on purpose, never the product: each switch must make some seed fail.
+// Sabotage breaks the driver on purpose, never the product: each switch must make some seed fail. The shortcuts within
+//          the product are those of crdt/shortcut.hpp.
+// Source   swarm testing: Groce et al., "Swarm Testing", ISSTA 2012.
 #pragma once
 
 #include <deque>
@@ -32,12 +35,54 @@ struct Sabotage {
     bool checkpoint_before_durable = false;  // the ordered store gets ahead of the log
     bool drop_log_early = false;             // before the checkpoint that covers it is written
     bool lose_rows = false;                  // a checkpoint leaves out a row
+    bool restore_keeps_writer = false;       // a restored snapshot goes on under its id
+    bool remove_locally = false;             // a removal that is no event: no dot, no marker
+    SimKv::Halves halves = SimKv::Halves::together;  // a checkpoint is written in two transactions
 };
 
 struct Coverage {
-    std::uint64_t commands = 0, crashes = 0, clean_stops = 0, checkpoints = 0, evicted = 0,
-                  fetches = 0, pulls = 0, flips = 0, parked = 0, malformed = 0, applied = 0,
-                  lost_commits = 0;
+    std::uint64_t commands = 0, applied = 0, fetches = 0, parked = 0, pulls = 0, flips = 0,
+                  chunks = 0, malformed = 0, checkpoints = 0, evicted = 0;
+    std::uint64_t crashes = 0, lost_commits = 0, clean_stops = 0, late_nodes = 0, reads_held = 0;
+    std::uint64_t refused_writes = 0, deletes_when_full = 0, pauses = 0, failed_appends = 0,
+                  failed_syncs = 0, failed_checkpoints = 0;
+    std::uint64_t lost_disks = 0, restored_disks = 0, rot_reported = 0, rot_cut = 0;
+    std::uint64_t waits = 0, waits_survived = 0;
+};
+
+// For whoever adds them up. The name is what it counts.
+struct Counted {
+    std::string_view name;
+    std::uint64_t Coverage::* count;
+};
+inline constexpr Counted kCounted[] = {
+    {"commands", &Coverage::commands},
+    {"batches applied", &Coverage::applied},
+    {"fetches", &Coverage::fetches},
+    {"batches parked", &Coverage::parked},
+    {"pulls", &Coverage::pulls},
+    {"flips", &Coverage::flips},
+    {"chunks that were not the last of their pass", &Coverage::chunks},
+    {"damaged frames", &Coverage::malformed},
+    {"checkpoints", &Coverage::checkpoints},
+    {"rows dropped from memory", &Coverage::evicted},
+    {"crashes", &Coverage::crashes},
+    {"commits under way in a crash", &Coverage::lost_commits},
+    {"clean stops", &Coverage::clean_stops},
+    {"nodes that joined late", &Coverage::late_nodes},
+    {"reads that waited for a commit", &Coverage::reads_held},
+    {"writes refused on a full disk", &Coverage::refused_writes},
+    {"deletes on a full disk", &Coverage::deletes_when_full},
+    {"pauses of remote batches", &Coverage::pauses},
+    {"failed appends", &Coverage::failed_appends},
+    {"failed syncs", &Coverage::failed_syncs},
+    {"failed checkpoints", &Coverage::failed_checkpoints},
+    {"lost disks", &Coverage::lost_disks},
+    {"restored disks", &Coverage::restored_disks},
+    {"logs refused for rot", &Coverage::rot_reported},
+    {"logs whose rotten end was cut", &Coverage::rot_cut},
+    {"WAITs answered", &Coverage::waits},
+    {"writes that outlived their disk because of WAIT", &Coverage::waits_survived},
 };
 
 struct Outcome {
@@ -54,33 +99,78 @@ class World {
     [[nodiscard]] Outcome run();
 
   private:
+    enum class Mishap : std::uint8_t {
+        crash,
+        stop,
+        cut,
+        fill_disk,        // nearly: the node's reserve is left
+        exhaust_disk,     // to the last byte: the log fails
+        fail_sync,        // once
+        fail_checkpoint,  // once
+        rot,              // a bit of the log turns while the process is down
+        lose_disk,
+        take_snapshot,
+        restore_snapshot,
+    };
+    static constexpr std::size_t kMishaps = 11;
     struct Plan {
         std::size_t node_count;
+        std::size_t late_count;  // nodes of these that join later
         std::uint16_t shard_count;
         Millis duration;
         Millis command_every;
         Millis sync_max;  // how long a commit takes at most
         std::size_t memory_bytes;
+        std::uint64_t pull_credit_bytes;
         std::uint64_t checkpoint_percent;  // of ticks
         std::uint64_t drop_percent;        // of checkpoints after which the log is cut
         std::uint64_t big_percent;         // of values larger than a published frame
-        Millis crash_every, cut_every;     // 0: never
-        bool may_die;                      // one node may never come back
+        std::uint64_t wait_percent;        // of writes after which the client says WAIT
+        Millis mishap_every;
+        std::array<std::uint64_t, kMishaps> weights;  // 0: does not happen in this world
+        bool may_die;                                 // one node may never come back
+    };
+    struct Snapshot {
+        SimDisk disk;
+        ReplicaId writer;
+    };
+    // The reply to a read, which may go out once `at` is durable.
+    struct Read {
+        LogPosition at;
+        ShardId shard;
+        VersionVector seen;
+    };
+    // A client that waits until `count` others hold written_[written] durably.
+    struct Wait {
+        std::size_t written;
+        std::size_t count;
+        Millis since;
     };
     struct Node {
         NodeIndex index = 0;
         SimDisk disk;
+        std::optional<Snapshot> snapshot;
+        std::optional<bool>
+            rotten;  // a bit has turned since the last start; true: it must be reported
         ReplicaId writer;
         std::uint64_t boot =
             0;  // of this run of the process; what was scheduled for another one is dropped
-        bool dead = false;  // for good
+        bool joined = false;
+        bool dead = false;           // for good
+        bool ended_cleanly = false;  // its token says so
+        bool full = false;           // as the node itself last saw its disk
+        Millis disk_lost_at = -1;    // or set back
         Millis skew = 0;
         std::unique_ptr<SimTransport> transport;
         std::unique_ptr<Store> store;
         std::unique_ptr<Database> database;
         std::unique_ptr<Replication> replication;
         std::deque<Commit> commits;  // the first is on its way to the disk
+        std::deque<Read> reads;      // held
+        std::vector<Wait> waits;
         bool writing_checkpoint = false;
+        Millis checkpoint_retry_at = 0;
+        Millis disk_checked_at = 0;
         std::vector<VersionVector> seen_clocks;  // at the last event
         ShardClocks durable_at_crash;
         [[nodiscard]] bool running() const { return store != nullptr; }
@@ -101,16 +191,22 @@ class World {
         Seq first, last;  // its dots
         std::int64_t amount = 0;
         std::string member;
+        std::vector<NodeIndex> holders;  // when a WAIT was answered for it
+        Millis held_at = 0;
     };
 
     // ---- world.cpp: time and nodes
     void schedule(Millis delay, std::function<void()> action);
     void on_node(Node& node, Millis delay, std::function<void()> action);
     void run_until(Millis end);
-    void start(Node& node, bool keep_writer);
+    void start(Node& node);
+    void open(Node& node);
+    void start_later(Node& node);
     void stop_process(Node& node);
     void crash(Node& node);
     void stop_cleanly(Node& node);
+    void log_failed(Node& node);
+    void check_disk(Node& node);
     void receive(NodeIndex to, Incoming incoming);
     void tick(Node& node);
     void end_of_event(Node& node);
@@ -124,25 +220,43 @@ class World {
         return MonoTime(now_ + static_cast<Millis>(node.index) * 777);
     }
 
-    // ---- workload.cpp
+    // ---- mishaps.cpp
     void make_plan();
-    void schedule_faults();
+    void weigh_mishaps();
+    void schedule_all();
+    void mishap();
+    void happen(Mishap what, Node& node);
+    void cut_link();
+    void fill_disk(Node& node, Room room);
+    void lose_disk(Node& node);
+    void restore(Node& node);
+    void excuse(Node& node);
     void heal();
+
+    // ---- workload.cpp
     void some_commands(Node& node);
     void command(Node& node);
+    void command_when_full(Node& node);
+    void remove_locally(Node& node, std::uint8_t db, const std::string& key);
     void command_on_key(Node& node, std::uint8_t db, const std::string& key);
     void command_on_collection(Node& node, std::uint8_t db, const std::string& key);
     void counted_command(Node& node);
     void note_written(Node& node, const std::string& key, Written written, Seq before);
+    void read(Node& node);
+    void release_reads(Node& node);
+    void serve_waits(Node& node);
     [[nodiscard]] std::string some_value();
 
     // ---- checks.cpp
     void check_event(Node& node);
     void check_reopened(Node& node);
+    void check_leaves(Node& node, ShardId shard);
     void acknowledge(Node& node, const ShardClocks& clocks);
+    [[nodiscard]] static bool holds(const Node& node, ShardId shard, const Dot& dot);
     [[nodiscard]] bool quiet();
     void check_end();
     void check_clocks();
+    void check_waits();
     void check_counted(Node& node);
     void check_rows(Node& node);
     [[nodiscard]] std::string picture(Node& node);
@@ -174,6 +288,8 @@ class World {
         kept_;  // what a finished writer's log held after its end
     std::map<ReplicaId, bool>
         finished_;  // false: with a node that died for good, its end is unknown
+    std::map<ReplicaId, NodeIndex> homes_;
+    std::uint64_t lineages_ = 0;  // upper halves of writer ids given so far
     std::map<std::pair<ShardId, std::string>, std::uint64_t> digests_;  // by clock
     std::vector<Written> written_;
 };

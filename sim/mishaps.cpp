@@ -1,0 +1,203 @@
+// The part of sim/world.hpp that decides what a world is like, and what goes wrong in it.
+#include "sim/world.hpp"
+
+namespace skerry::sim {
+
+void World::make_plan() {
+    Random& r = random_;
+    constexpr std::uint16_t kShards[] = {1, 2, 4, 16};
+    plan_.node_count = r.between(2, 4);
+    plan_.late_count = plan_.node_count > 2 && r.one_in(3) ? r.between(1, plan_.node_count - 2) : 0;
+    plan_.shard_count = kShards[r.below(4)];
+    plan_.duration = static_cast<Millis>(r.between(2000, 8000));
+    plan_.command_every = static_cast<Millis>(r.between(10, 80));
+    plan_.sync_max = r.one_in(3) ? 100 : 10;
+    plan_.memory_bytes = r.one_in(2) ? 2000 : std::size_t{1} << 24;
+    plan_.pull_credit_bytes = r.one_in(2) ? r.between(50, 500) : std::uint64_t{1} << 20;
+    plan_.checkpoint_percent = r.one_in(3) ? 0 : r.between(1, 20);
+    plan_.drop_percent = r.one_in(2) ? 0 : 60;
+    plan_.big_percent = r.one_in(20) ? 10 : 0;
+    plan_.wait_percent = r.one_in(2) ? 0 : r.between(5, 50);
+    plan_.may_die = r.one_in(4);
+    weigh_mishaps();
+    NetworkFaults& faults = network_.faults;
+    faults.loss_percent = r.one_in(2) ? 0 : r.between(1, 30);
+    faults.duplicate_percent = r.one_in(2) ? 0 : r.between(1, 20);
+    faults.bit_error_percent = r.one_in(8) ? 2 : 0;
+    faults.delay_max = r.one_in(3) ? 300 : 20;
+}
+
+// A world with every kind of mishap sees too little of each: most have some kinds only, in a mixture of their own.
+void World::weigh_mishaps() {
+    struct Odds {
+        Mishap what;
+        std::uint64_t percent;  // of worlds that know it
+        std::uint64_t weight_max;
+    };
+    constexpr Odds kOdds[] = {
+        {Mishap::crash, 70, 8},           {Mishap::stop, 40, 4},         {Mishap::cut, 70, 8},
+        {Mishap::fill_disk, 20, 4},       {Mishap::exhaust_disk, 10, 2}, {Mishap::fail_sync, 15, 4},
+        {Mishap::fail_checkpoint, 15, 4}, {Mishap::rot, 10, 2},          {Mishap::lose_disk, 10, 2},
+        {Mishap::take_snapshot, 15, 4},
+    };
+    static_assert(std::size(kOdds) == kMishaps - 1);
+    plan_.mishap_every = static_cast<Millis>(random_.between(150, 1500));
+    plan_.weights.fill(0);
+    for (const Odds& odds : kOdds)
+        if (random_.percent(odds.percent))
+            plan_.weights[static_cast<std::size_t>(odds.what)] =
+                random_.between(1, odds.weight_max);
+    // What is never restored need not be taken.
+    plan_.weights[static_cast<std::size_t>(Mishap::restore_snapshot)] =
+        plan_.weights[static_cast<std::size_t>(Mishap::take_snapshot)];
+}
+
+void World::schedule_all() {
+    for (Millis at = plan_.command_every; at < plan_.duration;
+         at += static_cast<Millis>(random_.between(1, 2 * plan_.command_every)))
+        schedule(at, [this] { some_commands(*nodes_[random_.below(nodes_.size())]); });
+    for (Millis at = plan_.mishap_every; at < plan_.duration;
+         at += static_cast<Millis>(random_.between(1, 2 * plan_.mishap_every)))
+        schedule(at, [this] { mishap(); });
+    const auto some_time = [this] {
+        return static_cast<Millis>(
+            random_.between(500, static_cast<std::uint64_t>(plan_.duration)));
+    };
+    for (const auto& node : nodes_) {
+        if (node->joined) continue;
+        schedule(some_time(), [this, &node = *node] {
+            if (!node.joined && !node.dead) start(node);
+        });
+    }
+    if (!plan_.may_die || plan_.node_count < 3) return;
+    schedule(some_time(), [this] {
+        Node& node = *nodes_[random_.between(1, nodes_.size() - 1)];
+        node.dead = true;
+        if (node.running()) crash(node);
+        tell("node " + std::to_string(node.index) + " never comes back");
+    });
+}
+
+// ---- what goes wrong
+
+void World::mishap() {
+    std::uint64_t sum = 0;
+    for (const std::uint64_t weight : plan_.weights) sum += weight;
+    if (sum == 0 || healing_) return;
+    std::uint64_t drawn = random_.below(sum);
+    std::size_t what = 0;
+    while (drawn >= plan_.weights[what]) drawn -= plan_.weights[what++];
+    Node& node = *nodes_[random_.below(nodes_.size())];
+    if (node.joined && !node.dead) happen(static_cast<Mishap>(what), node);
+}
+
+void World::happen(Mishap what, Node& node) {
+    const bool of_process =
+        what != Mishap::cut && what != Mishap::fill_disk && what != Mishap::exhaust_disk;
+    if (of_process && !node.running()) return;
+    switch (what) {
+        case Mishap::crash:
+            crash(node);
+            break;
+        case Mishap::stop:
+            stop_cleanly(node);
+            break;
+        case Mishap::cut:
+            return cut_link();
+        case Mishap::fill_disk:
+            return fill_disk(node, Room::reserve);
+        case Mishap::exhaust_disk:
+            return fill_disk(node, Room::none);
+        case Mishap::fail_sync:
+            return node.disk.log.fail_next_sync();
+        case Mishap::fail_checkpoint:
+            return node.disk.kv.fail_next_write();
+        case Mishap::rot:
+            crash(node);
+            node.rotten = node.disk.log.rot(random_);
+            break;
+        case Mishap::lose_disk:
+            crash(node);
+            lose_disk(node);
+            break;
+        case Mishap::take_snapshot:
+            node.snapshot = {node.disk, node.writer};
+            (void)node.snapshot->disk.log.truncate_to_durable();
+            return;
+        case Mishap::restore_snapshot:
+            if (!node.snapshot) return;
+            crash(node);
+            restore(node);
+            break;
+    }
+    node.skew = static_cast<Millis>(random_.below(4000)) - 2000;
+    start_later(node);
+}
+
+void World::cut_link() {
+    const NodeIndex from = random_.below(nodes_.size()), to = random_.below(nodes_.size());
+    network_.cuts.insert({from, to});
+    if (random_.one_in(2)) network_.cuts.insert({to, from});
+    schedule(static_cast<Millis>(random_.between(50, 4000)), [this, from, to] {
+        network_.cuts.erase({from, to});
+        network_.cuts.erase({to, from});
+    });
+}
+
+void World::fill_disk(Node& node, Room room) {
+    tell("the disk of node " + std::to_string(node.index) + " is full");
+    node.disk.set_room(room);
+    schedule(static_cast<Millis>(random_.between(300, 3000)),
+             [&node] { node.disk.set_room(Room::plenty); });
+}
+
+void World::lose_disk(Node& node) {
+    ++outcome_.coverage.lost_disks;
+    tell("node " + std::to_string(node.index) + " loses its disk");
+    excuse(node);
+    const Room room = node.disk.room;
+    node.disk = SimDisk{};
+    node.disk.set_room(room);
+    node.writer = ReplicaId{++lineages_ << 32};
+}
+
+void World::restore(Node& node) {
+    ++outcome_.coverage.restored_disks;
+    tell("node " + std::to_string(node.index) + " is set back to a snapshot");
+    excuse(node);
+    const Room room = node.disk.room;
+    node.disk = node.snapshot->disk;
+    node.disk.set_room(room);
+    node.writer = node.snapshot->writer;
+    node.ended_cleanly = sabotage_.restore_keeps_writer;
+}
+
+// What only this disk held may be gone: of what its writers wrote, nothing need be found any more, except what a WAIT
+// has answered for. But nobody can have more than what had been durable. Requires: the process is down.
+void World::excuse(Node& node) {
+    node.disk_lost_at = now_;
+    const std::map<ShardId, VersionVector> durable(node.durable_at_crash.begin(),
+                                                   node.durable_at_crash.end());
+    for (auto& [writer, finished] : finished_) {
+        if (finished || homes_.at(writer) != node.index) continue;
+        finished = true;
+        for (const auto& [shard, clock] : durable) kept_[{writer, shard}] = clock.at(writer);
+    }
+    std::erase_if(acknowledged_,
+                  [&](const auto& entry) { return homes_.at(entry.first.first) == node.index; });
+    node.durable_at_crash.clear();
+}
+
+void World::heal() {
+    healing_ = true;
+    tell("all faults end");
+    network_.cuts.clear();
+    network_.faults = NetworkFaults{};
+    for (const auto& node : nodes_) {
+        node->skew = 0;
+        node->disk.mend();
+        if (!node->running() && !node->dead && !outcome_.failure) start(*node);
+    }
+}
+
+}  // namespace skerry::sim
