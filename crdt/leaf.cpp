@@ -1,5 +1,7 @@
 #include "crdt/leaf.hpp"
 
+#include "crdt/shortcut.hpp"
+
 namespace skerry {
 
 namespace {
@@ -30,13 +32,19 @@ bool Leaf::apply(LeafDelta delta) {
         const auto found = std::ranges::find(entries_, dot.replica, &Entry::replica);
         if (found != entries_.end() && found->seq <= dot.seq) entries_.erase(found);
     }
+    if (delta.entry.removed && taken(Shortcut::remove_without_marker)) {
+        const auto own = std::ranges::find(entries_, delta.entry.replica, &Entry::replica);
+        if (own != entries_.end()) entries_.erase(own);
+        return true;
+    }
     put(std::move(delta.entry));
     return true;
 }
 
 void Leaf::put(Entry entry) {
     const auto place = std::lower_bound(entries_.begin(), entries_.end(), entry.replica, kBefore);
-    if (place != entries_.end() && place->replica == entry.replica)
+    if (place != entries_.end() && place->replica == entry.replica &&
+        !taken(Shortcut::two_dots_of_writer))
         *place = std::move(entry);
     else
         entries_.insert(place, std::move(entry));

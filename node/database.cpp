@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "crdt/shortcut.hpp"
 #include "crdt/types/deadline.hpp"
 #include "crdt/types/presence.hpp"
 
@@ -21,7 +22,8 @@ constexpr KeyType type_of(LeafKind element) {
 
 KeyRecord* Database::seen(std::uint8_t db, std::string_view key) {
     KeyRecord* record = store_.find(db, key);
-    if (record != nullptr) observed_ = std::max(observed_, record->changed);
+    if (record != nullptr && !taken(Shortcut::read_not_observed))
+        observed_ = std::max(observed_, record->changed);
     return record;
 }
 

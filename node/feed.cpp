@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "crdt/shortcut.hpp"
 #include "store/record.hpp"
 
 namespace skerry {
@@ -34,7 +35,8 @@ FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_
             if (const Remote* remote = std::get_if<Remote>(&*record))
                 for (const ShardRange& range : remote->batch.ranges)
                     foreign[range.shard].advance({remote->batch.writer, range.last});
-            if (const Flip* flip = std::get_if<Flip>(&*record))
+            const Flip* flip = std::get_if<Flip>(&*record);
+            if (flip != nullptr && !taken(Shortcut::flip_passed_over))
                 for (const auto& [shard, clock] : flip->clocks) foreign[shard].join(clock);
             if (!std::holds_alternative<Batch>(*record)) return true;
             if (bytes >= credit || reply.records.size() >= kRecordsMax) {
@@ -112,8 +114,8 @@ class PullServer {
             if (!meta) return std::unexpected(meta.error());
             if (!meta->clock.empty()) chunk_.clocks.emplace_back(shard, meta->clock);
             if (full_ || shard < first || base.covers(meta->clock)) continue;
-            const auto served = base.covers(meta->ix_floor) ? by_index(shard, base, meta->clock)
-                                                            : by_scan(shard, base);
+            const bool indexed = base.covers(meta->ix_floor) || taken(Shortcut::index_below_floor);
+            const auto served = indexed ? by_index(shard, base, meta->clock) : by_scan(shard, base);
             if (!served) return served;
         }
         if (full_) chunk_.cursor = encode_cursor(next_);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "crdt/shortcut.hpp"
 #include "node/feed.hpp"
 #include "store/record.hpp"
 
@@ -178,7 +179,9 @@ void Replication::on_request(const ConnectionToken& from, const Message& message
         return;
     }
     if (std::holds_alternative<Ping>(message)) {
-        const Ack ack{store_.self(), store_.options().nonce, store_.durable_clocks()};
+        const bool early = taken(Shortcut::volatile_clock_shown);
+        const Ack ack{store_.self(), store_.options().nonce,
+                      early ? store_.clocks() : store_.durable_clocks()};
         transport_.reply(from, encode(ack));
     }
 }
@@ -239,7 +242,7 @@ void Replication::on_pull_request(const ConnectionToken& from, const PullRequest
             note(NoteLevel::error, "pull_not_served", {{"why", served.error().text()}});
             return;
         }
-        if (begins && !serves_target(request, served->clocks)) {
+        if (begins && !serves_target(request, served->clocks) && !taken(Shortcut::target_ignored)) {
             wants_checkpoint_ = true;
             chunk.status = PullStatus::refused;
         } else {
@@ -417,11 +420,11 @@ void Replication::drain(Peer& peer, MonoTime now) {
             peer.parked.erase(next);
             continue;
         }
-        if (item.previous > peer.applied) {
+        if (item.previous > peer.applied && !taken(Shortcut::hole_ignored)) {
             fetch(peer, item.previous, now);
             break;
         }
-        if (!store_.covers(item.foreign)) {
+        if (!store_.covers(item.foreign) && !taken(Shortcut::no_causal_check)) {
             if (!peer.stuck_since) {
                 peer.stuck_since = now;
                 ++counters_.batches_parked;
@@ -476,7 +479,7 @@ bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item)
         return store_.shard(range.shard).clock.contains({batch->writer, range.after}) ||
                range.after.value == 0;
     });
-    if (!causal) {
+    if (!causal && !taken(Shortcut::hole_ignored)) {
         note(NoteLevel::warn, "stream_gap",
              {{"peer", peer.who.name}, {"position", std::to_string(position.value)}});
         stop_following(peer);

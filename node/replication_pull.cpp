@@ -1,6 +1,7 @@
 // The part of node/replication.hpp that pulls, publishes, and keeps time.
 #include <algorithm>
 
+#include "crdt/shortcut.hpp"
 #include "node/feed.hpp"
 #include "node/replication.hpp"
 #include "store/record.hpp"
@@ -24,7 +25,9 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
     pull_->link = peer.link;
     pull_->session = random_();
     for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
-        pull_->base.emplace_back(ShardId{i}, store_.shard(ShardId{i}).durable_clock);
+        pull_->base.emplace_back(ShardId{i}, taken(Shortcut::volatile_base)
+                                                 ? store_.shard(ShardId{i}).clock
+                                                 : store_.shard(ShardId{i}).durable_clock);
     std::map<ShardId, VersionVector> target(peer.durable.begin(), peer.durable.end());
     if (!peer.parked.empty())
         for (const auto& [shard, clock] : peer.parked.begin()->second.foreign)
@@ -90,7 +93,8 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
     if (!store_.sound(stage.clocks, stage.leaves))
         return end_pull("a leaf lies beyond the clock it came with");
     // One clock for the whole pass: its leaves are the state at that clock.
-    if (chunk.cursor.empty() && chunk.clocks == pull_->pass_clocks) {
+    const bool held = chunk.clocks == pull_->pass_clocks || taken(Shortcut::one_pass);
+    if (chunk.cursor.empty() && held) {
         chunk.leaves.clear();
         pull_->last = std::move(chunk);
     } else if (chunk.cursor.empty()) {

@@ -1,6 +1,7 @@
 // The part of store/store.hpp that opens a directory, replays the log, and takes in what other replicas wrote.
 #include <algorithm>
 
+#include "crdt/shortcut.hpp"
 #include "store/store.hpp"
 
 namespace skerry {
@@ -174,6 +175,8 @@ void Store::stage(const Stage& stage) {
     append_stage(commit_.frames, stage);
     end_record(header_at);
     sessions_[stage.session].push_back(last_);
+    if (taken(Shortcut::join_on_arrival)) join_stage(stage, stage.clocks);
+    if (taken(Shortcut::clock_per_chunk)) join_clocks(stage.clocks);
 }
 
 Result<void> Store::flip(const Flip& flip) {
@@ -205,14 +208,17 @@ Result<void> Store::join_session(std::uint64_t session) {
         if (!read) return read;
         if (!outcome) return outcome;
     }
-    for (const Stage& stage : stages) {
-        const std::map<ShardId, VersionVector> clocks(stage.clocks.begin(), stage.clocks.end());
-        for (const StagedLeaf& staged : stage.leaves) {
-            const auto clock = clocks.find(address_of(staged.key.database, staged.key.key).shard);
-            if (clock != clocks.end()) join_leaf_at(staged, clock->second);
-        }
-    }
+    for (const Stage& stage : stages)
+        join_stage(stage, taken(Shortcut::chunk_at_final) ? stages.back().clocks : stage.clocks);
     return {};
+}
+
+void Store::join_stage(const Stage& stage, const ShardClocks& at) {
+    const std::map<ShardId, VersionVector> clocks(at.begin(), at.end());
+    for (const StagedLeaf& staged : stage.leaves) {
+        const auto clock = clocks.find(address_of(staged.key.database, staged.key.key).shard);
+        if (clock != clocks.end()) join_leaf_at(staged, clock->second);
+    }
 }
 
 void Store::join_leaf_at(const StagedLeaf& staged, const VersionVector& clock) {

@@ -241,6 +241,8 @@ class Store {
     void end_record(std::size_t header_at);
     void apply_operations(const Batch& batch);
     void apply_operation(KeyRecord& record, const Operation& operation);
+    // Each leaf of the stage, as the state that it was at the clock of its shard in `at`.
+    void join_stage(const Stage& stage, const ShardClocks& at);
     void join_leaf_at(const StagedLeaf& staged, const VersionVector& clock);
     [[nodiscard]] Result<void> join_session(std::uint64_t session);
     void advance(ShardId shard, const Dot& dot);

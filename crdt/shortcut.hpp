@@ -1,0 +1,43 @@
+// crdt/shortcut.hpp — the shortcuts that lose data, each takeable in a test build: negative controls of the simulator.
+//
+// Shipped  taken() is the constant false: a hook is no code at all. Nothing can switch one on.
+// Controls tests/sim/controls_test.cpp links cores of its own, compiled with SKERRY_SHORTCUTS, takes one shortcut at a
+//          time, and demands that the simulator finds it and says why. docs/SIMULATION.md lists them.
+// Hook     `if (rule && !taken(Shortcut::without_the_rule))`: one line at the place that holds the rule.
+#pragma once
+
+#include <cstdint>
+
+namespace skerry {
+
+enum class Shortcut : std::uint8_t {
+    none,
+    // The leaf and its dots.
+    remove_without_marker,  // the dot is taken and leaves no entry: R2
+    two_dots_of_writer,     // an operation leaves its writer's earlier entry standing: R1
+    // The stream.
+    no_causal_check,   // a batch is applied before what it depends on
+    hole_ignored,      // a batch is applied though one before it is missing
+    flip_passed_over,  // a served log does not name what its flips brought
+    // The pull.
+    clock_per_chunk,    // V joins the clock of each chunk as it comes
+    join_on_arrival,    // a chunk's leaves join as they come, before the flip
+    chunk_at_final,     // a chunk's leaves join at the clock of the last one, not at their own
+    one_pass,           // the flip does not wait until one clock has held for a whole pass
+    target_ignored,     // a checkpoint is served that lacks what the caller is after
+    index_below_floor,  // the index is used where it has no rows any more
+    volatile_base,      // what is only applied, not durable, is not asked for
+    // The log.
+    damage_cut,  // a frame that had been durable and is damaged is cut like a torn one
+    // Replies.
+    volatile_clock_shown,  // peers are told the applied clock: WAIT counts what a crash takes
+    read_not_observed,     // the reply to a read does not wait for what it has seen
+};
+
+#ifdef SKERRY_SHORTCUTS
+[[nodiscard]] bool taken(Shortcut shortcut) noexcept;
+#else
+[[nodiscard]] constexpr bool taken(Shortcut) noexcept { return false; }
+#endif
+
+}  // namespace skerry
