@@ -18,7 +18,8 @@ enum class Shortcut : std::uint8_t {
     // The stream.
     no_causal_check,   // a batch is applied before what it depends on
     hole_ignored,      // a batch is applied though one before it is missing
-    flip_passed_over,  // a served log does not name what its flips brought
+    flip_unnamed,      // what is published does not name what a flip brought
+    flip_passed_over,  // the same of a served log
     // The pull.
     clock_per_chunk,    // V joins the clock of each chunk as it comes
     join_on_arrival,    // a chunk's leaves join as they come, before the flip

@@ -84,7 +84,8 @@ void World::check_reopened(Node& node) {
         finished = true;
         for (std::uint16_t i = 0; i < plan_.shard_count; ++i) {
             const Seq seq = store.shard(ShardId{i}).clock.at(writer);
-            kept_[{writer, ShardId{i}}] = seq;
+            Seq& kept = kept_[{writer, ShardId{i}}];
+            kept = std::max(kept, seq);
             if (seq < acknowledged_[{writer, ShardId{i}}])
                 fail("an acknowledged write of " + writer.text() + " is lost");
         }
@@ -130,6 +131,7 @@ void World::check_end() {
             if (node->dead || outcome_.failure) continue;
             if (pass == 1) {
                 // What the disk says alone.
+                if (plan_.interval) (void)node->disk.log.sync();
                 random_.one_in(2) ? stop_cleanly(*node) : crash(*node);
                 start(*node);
                 if (outcome_.failure) return;

@@ -26,7 +26,7 @@ Result<void> SimLog::append(std::string_view frames, LogPosition last_position) 
     bytes_ += frames;
     (void)index(from);
     if (bytes_.size() != from + frames.size() || last() != last_position)
-        return fail(Code::io_failed, "frames out of order");
+        return fail(Code::corrupt, "frames out of order");
     return {};
 }
 
@@ -70,9 +70,11 @@ Result<void> SimLog::drop_before(LogPosition position) {
     return {};
 }
 
-void SimLog::crash(Random& random) {
-    bytes_.resize(random.between(durable_bytes_, bytes_.size()));
+bool SimLog::crash(Random& random) {
+    const std::size_t written = bytes_.size();
+    bytes_.resize(random.between(durable_bytes_, written));
     sync_fails_ = false;
+    return bytes_.size() < written;
 }
 
 Result<void> SimLog::reopen() {

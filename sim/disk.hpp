@@ -34,8 +34,8 @@ class SimLog final : public Log {
     [[nodiscard]] Result<void> read(LogPosition from, Visit visit) const override;
     Result<void> drop_before(LogPosition position) override;
 
-    // The machine stops; what is left is read by reopen().
-    void crash(Random& random);
+    // The machine stops; what is left is read by reopen(). True: something is lost.
+    bool crash(Random& random);
     // As FileLog::open: from the bytes alone. A torn tail is cut.   Errors: corrupt: what had been durable is gone.
     [[nodiscard]] Result<void> reopen();
 

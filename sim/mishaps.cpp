@@ -12,6 +12,9 @@ void World::make_plan() {
     plan_.duration = static_cast<Millis>(r.between(2000, 8000));
     plan_.command_every = static_cast<Millis>(r.between(10, 80));
     plan_.sync_max = r.one_in(3) ? 100 : 10;
+    plan_.interval = r.one_in(5);
+    plan_.quick_percent = r.one_in(3) ? r.between(20, 100) : 0;
+    plan_.drift_max = r.one_in(3) ? WallTime(r.below(1000)) : HlcClock::kDriftMax;
     plan_.memory_bytes = r.one_in(2) ? 2000 : std::size_t{1} << 24;
     plan_.pull_credit_bytes = r.one_in(2) ? r.between(50, 500) : std::uint64_t{1} << 20;
     plan_.checkpoint_percent = r.one_in(3) ? 0 : r.between(1, 20);
@@ -21,7 +24,7 @@ void World::make_plan() {
     plan_.may_die = r.one_in(4);
     weigh_mishaps();
     NetworkFaults& faults = network_.faults;
-    faults.loss_percent = r.one_in(2) ? 0 : r.between(1, 30);
+    faults.loss_percent = r.one_in(2) ? 0 : r.one_in(2) ? r.between(30, 60) : r.between(1, 30);
     faults.duplicate_percent = r.one_in(2) ? 0 : r.between(1, 20);
     faults.bit_error_percent = r.one_in(8) ? 2 : 0;
     faults.delay_max = r.one_in(3) ? 300 : 20;
@@ -35,9 +38,16 @@ void World::weigh_mishaps() {
         std::uint64_t weight_max;
     };
     constexpr Odds kOdds[] = {
-        {Mishap::crash, 70, 8},           {Mishap::stop, 40, 4},         {Mishap::cut, 70, 8},
-        {Mishap::fill_disk, 20, 4},       {Mishap::exhaust_disk, 10, 2}, {Mishap::fail_sync, 15, 4},
-        {Mishap::fail_checkpoint, 15, 4}, {Mishap::rot, 10, 2},          {Mishap::lose_disk, 10, 2},
+        {Mishap::crash, 70, 8},
+        {Mishap::stop, 40, 4},
+        {Mishap::cut, 70, 8},
+        {Mishap::fill_disk, 20, 4},
+        {Mishap::exhaust_disk, 10, 2},
+        {Mishap::fail_sync, 15, 4},
+        {Mishap::fail_checkpoint, 15, 4},
+        {Mishap::rot, 10, 2},
+        {Mishap::lose_disk, 10, 2},
+        {Mishap::drill, 15, 4},
         {Mishap::take_snapshot, 15, 4},
     };
     static_assert(std::size(kOdds) == kMishaps - 1);
@@ -112,6 +122,8 @@ void World::happen(Mishap what, Node& node) {
             return node.disk.log.fail_next_sync();
         case Mishap::fail_checkpoint:
             return node.disk.kv.fail_next_write();
+        case Mishap::drill:
+            return drill(node);
         case Mishap::rot:
             crash(node);
             node.rotten = node.disk.log.rot(random_);
@@ -144,6 +156,14 @@ void World::cut_link() {
     });
 }
 
+void World::drill(Node& node) {
+    const std::string name = "node" + std::to_string(random_.below(nodes_.size()));
+    if (!node.replication->set_cut(name, true)) return;
+    ++outcome_.coverage.drills;
+    on_node(node, static_cast<Millis>(random_.between(50, 3000)),
+            [&node, name] { (void)node.replication->set_cut(name, false); });
+}
+
 void World::fill_disk(Node& node, Room room) {
     tell("the disk of node " + std::to_string(node.index) + " is full");
     node.disk.set_room(room);
@@ -173,15 +193,18 @@ void World::restore(Node& node) {
 }
 
 // What only this disk held may be gone: of what its writers wrote, nothing need be found any more, except what a WAIT
-// has answered for. But nobody can have more than what had been durable. Requires: the process is down.
+// has answered for. But nobody can have more than what had been durable, or is found in the log. Requires: the process
+// is down.
 void World::excuse(Node& node) {
     node.disk_lost_at = now_;
     const std::map<ShardId, VersionVector> durable(node.durable_at_crash.begin(),
                                                    node.durable_at_crash.end());
-    for (auto& [writer, finished] : finished_) {
+    for (const auto& [writer, finished] : finished_) {
         if (finished || homes_.at(writer) != node.index) continue;
-        finished = true;
-        for (const auto& [shard, clock] : durable) kept_[{writer, shard}] = clock.at(writer);
+        for (const auto& [shard, clock] : durable) {
+            Seq& kept = kept_[{writer, shard}];
+            kept = std::max(kept, clock.at(writer));
+        }
     }
     std::erase_if(acknowledged_,
                   [&](const auto& entry) { return homes_.at(entry.first.first) == node.index; });

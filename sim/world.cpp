@@ -8,6 +8,7 @@ namespace {
 constexpr Millis kTick = 50;
 constexpr Millis kDiskCheckEvery = 1000;
 constexpr Millis kCheckpointRetry = 1000;
+constexpr Millis kSyncEvery = 1000;
 constexpr WallTime kEpoch{1'700'000'000'000};
 constexpr Millis kDeadlinesMax =
     3600;  // then what was to expire soon has, however fast its writer's clock
@@ -125,7 +126,8 @@ void World::open(Node& node) {
                                .nonce = random_.next() | 1,
                                .shard_count = plan_.shard_count,
                                .hash_seed = 7,
-                               .memory_bytes = plan_.memory_bytes};
+                               .memory_bytes = plan_.memory_bytes,
+                               .drift_max = plan_.drift_max};
     auto opened =
         Store::open(node.disk.log, node.disk.kv, options, kEpoch + WallTime(now_ + node.skew));
     if (!opened && std::exchange(node.rotten, {})) {
@@ -184,6 +186,7 @@ void World::stop_process(Node& node) {
     coverage.malformed += counters.malformed;
     coverage.applied += counters.batches_applied;
     coverage.evicted += node.store->stats().evicted;
+    coverage.clocks_ahead += node.store->stats().clocks_ahead;
     coverage.checkpoints += node.store->stats().checkpoints;
     coverage.lost_commits += node.commits.size();
     node.durable_at_crash = node.store->durable_clocks();
@@ -205,7 +208,13 @@ void World::crash(Node& node) {
     ++outcome_.coverage.crashes;
     tell("node " + std::to_string(node.index) + " crashes");
     stop_process(node);
-    node.disk.log.crash(random_);
+    lose_tail(node);
+}
+
+// Under `interval` peers may have what is lost here: it was published when it was written.
+void World::lose_tail(Node& node) {
+    if (plan_.interval) excuse(node);
+    outcome_.coverage.taken_back += node.disk.log.crash(random_) && plan_.interval ? 1 : 0;
 }
 
 // As Node::finish(): what is under way is written, nothing is published any more.
@@ -221,14 +230,14 @@ void World::stop_cleanly(Node& node) {
     if (written) written = log.sync();
     stop_process(node);
     node.ended_cleanly = written.has_value();
-    if (!written) node.disk.log.crash(random_);
+    if (!written) lose_tail(node);
 }
 
 // As Node::log_failed(): the process ends, and somebody starts it again.
 void World::log_failed(Node& node) {
     tell("node " + std::to_string(node.index) + " ends: its log failed");
     stop_process(node);
-    node.disk.log.crash(random_);
+    lose_tail(node);
     start_later(node);
 }
 
@@ -254,6 +263,7 @@ void World::tick(Node& node) {
     node.replication->tick(mono(node));
     node.database->expire_some(10);
     if (now_ >= node.disk_checked_at + kDiskCheckEvery) check_disk(node);
+    if (plan_.interval && now_ >= node.synced_at + kSyncEvery) (void)sync(node);
     serve_waits(node);
     step_checkpoint(node);
     node.store->evict(50);
@@ -282,28 +292,40 @@ void World::commit(Node& node, bool even_if_busy) {
 void World::write_commit(Node& node) {
     const Commit& commit = node.commits.front();
     if (auto appended = node.disk.log.append(commit.frames, commit.last); !appended) {
-        if (appended.error().code != Code::out_of_space) return fail(appended.error().text());
+        if (appended.error().code == Code::corrupt) return fail(appended.error().text());
         ++outcome_.coverage.failed_appends;
         return on_node(node, 0, [this, &node] { log_failed(node); });
     }
+    // As node/committer.hpp: on the spot, or beside.
+    if (plan_.interval || random_.percent(plan_.quick_percent)) {
+        if (!plan_.interval && !sync(node)) return;
+        ++outcome_.coverage.quick_commits;
+        return commit_done(node);
+    }
     on_node(node, static_cast<Millis>(random_.between(0, plan_.sync_max)), [this, &node] {
-        if (auto synced = node.disk.log.sync(); !synced) {
-            ++outcome_.coverage.failed_syncs;
-            return log_failed(node);
-        }
+        if (!sync(node)) return;
         on_node(node, static_cast<Millis>(random_.below(2)), [this, &node] { commit_done(node); });
     });
+}
+
+// False: the process is about to end.
+bool World::sync(Node& node) {
+    node.synced_at = now_;
+    if (node.disk.log.sync()) return true;
+    ++outcome_.coverage.failed_syncs;
+    on_node(node, 0, [this, &node] { log_failed(node); });
+    return false;
 }
 
 void World::commit_done(Node& node) {
     const Commit commit = std::move(node.commits.front());
     node.commits.pop_front();
-    if (!node.commits.empty()) write_commit(node);
     node.store->committed(commit);
     acknowledge(node, commit.clocks);
     release_reads(node);
     const bool published = sabotage_.publish_before_durable || sabotage_.reuse_writer;
     node.replication->committed(published ? Commit{} : commit, mono(node));
+    if (!node.commits.empty()) write_commit(node);
 }
 
 void World::step_checkpoint(Node& node) {
@@ -327,6 +349,7 @@ void World::step_checkpoint(Node& node) {
 
 void World::write_checkpoint(Node& node) {
     node.writing_checkpoint = true;
+    if (plan_.interval && !sync(node)) return;
     const Millis delay = sabotage_.checkpoint_before_durable
                              ? 0
                              : static_cast<Millis>(random_.between(0, plan_.sync_max));

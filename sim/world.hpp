@@ -44,6 +44,7 @@ struct Coverage {
     std::uint64_t commands = 0, applied = 0, fetches = 0, parked = 0, pulls = 0, flips = 0,
                   chunks = 0, malformed = 0, checkpoints = 0, evicted = 0;
     std::uint64_t crashes = 0, lost_commits = 0, clean_stops = 0, late_nodes = 0, reads_held = 0;
+    std::uint64_t quick_commits = 0, taken_back = 0, drills = 0, clocks_ahead = 0;
     std::uint64_t refused_writes = 0, deletes_when_full = 0, pauses = 0, failed_appends = 0,
                   failed_syncs = 0, failed_checkpoints = 0;
     std::uint64_t lost_disks = 0, restored_disks = 0, rot_reported = 0, rot_cut = 0;
@@ -69,6 +70,10 @@ inline constexpr Counted kCounted[] = {
     {"crashes", &Coverage::crashes},
     {"commits under way in a crash", &Coverage::lost_commits},
     {"clean stops", &Coverage::clean_stops},
+    {"commits made durable on the spot", &Coverage::quick_commits},
+    {"crashes that took back what was published", &Coverage::taken_back},
+    {"drills", &Coverage::drills},
+    {"clock readings too far ahead", &Coverage::clocks_ahead},
     {"nodes that joined late", &Coverage::late_nodes},
     {"reads that waited for a commit", &Coverage::reads_held},
     {"writes refused on a full disk", &Coverage::refused_writes},
@@ -109,10 +114,11 @@ class World {
         fail_checkpoint,  // once
         rot,              // a bit of the log turns while the process is down
         lose_disk,
+        drill,  // CRDT.DRILL: the node is told to hear nothing of another
         take_snapshot,
         restore_snapshot,
     };
-    static constexpr std::size_t kMishaps = 11;
+    static constexpr std::size_t kMishaps = 12;
     struct Plan {
         std::size_t node_count;
         std::size_t late_count;  // nodes of these that join later
@@ -120,6 +126,9 @@ class World {
         Millis duration;
         Millis command_every;
         Millis sync_max;  // how long a commit takes at most
+        bool interval;    // --durability interval: published when written, synced once a second
+        std::uint64_t quick_percent;  // of commits that are waited for on the spot
+        WallTime drift_max;           // a clock further ahead is not absorbed
         std::size_t memory_bytes;
         std::uint64_t pull_credit_bytes;
         std::uint64_t checkpoint_percent;  // of ticks
@@ -171,6 +180,7 @@ class World {
         bool writing_checkpoint = false;
         Millis checkpoint_retry_at = 0;
         Millis disk_checked_at = 0;
+        Millis synced_at = 0;
         std::vector<VersionVector> seen_clocks;  // at the last event
         ShardClocks durable_at_crash;
         [[nodiscard]] bool running() const { return store != nullptr; }
@@ -206,12 +216,14 @@ class World {
     void crash(Node& node);
     void stop_cleanly(Node& node);
     void log_failed(Node& node);
+    void lose_tail(Node& node);
     void check_disk(Node& node);
     void receive(NodeIndex to, Incoming incoming);
     void tick(Node& node);
     void end_of_event(Node& node);
     void commit(Node& node, bool even_if_busy);
     void write_commit(Node& node);
+    [[nodiscard]] bool sync(Node& node);
     void commit_done(Node& node);
     void step_checkpoint(Node& node);
     void write_checkpoint(Node& node);
@@ -227,6 +239,7 @@ class World {
     void mishap();
     void happen(Mishap what, Node& node);
     void cut_link();
+    void drill(Node& node);
     void fill_disk(Node& node, Room room);
     void lose_disk(Node& node);
     void restore(Node& node);

@@ -183,6 +183,7 @@ Result<void> Store::flip(const Flip& flip) {
     close_batch();
     if (auto joined = join_session(flip.session); !joined) return joined;
     join_clocks(flip.clocks);
+    if (taken(Shortcut::flip_unnamed)) foreign_.clear();
     const std::size_t header_at = begin_record();
     append_flip(commit_.frames, flip);
     end_record(header_at);
