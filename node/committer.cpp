@@ -27,7 +27,7 @@ void Committer::commit(Commit commit) {
     const bool quick = durability_ != Durability::always || sync_time_ < kQuickSync;
     if (quick && !busy()) return finish(commit, write(commit));
     ++under_way_;
-    worker_.post([this, commit = std::make_shared<Commit>(std::move(commit))] {
+    worker_->post([this, commit = std::make_shared<Commit>(std::move(commit))] {
         hooks_.post([this, commit, attempt = write(*commit)] {
             --under_way_;
             finish(*commit, attempt);
@@ -36,7 +36,7 @@ void Committer::commit(Commit commit) {
 }
 
 void Committer::sync(std::function<void(const Outcome& outcome)> done) {
-    worker_.post([this, done = std::move(done)] {
+    worker_->post([this, done = std::move(done)] {
         hooks_.post([done, outcome = log_.sync()] { done(outcome); });
     });
 }

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 
 #include "node/config.hpp"
 #include "node/worker.hpp"
@@ -36,6 +37,8 @@ class Committer {
     [[nodiscard]] bool busy() const { return under_way_ > 0; }
     // Makes durable what commits have appended, beside, and gives the outcome on the core thread.
     void sync(std::function<void(const Outcome& outcome)> done);
+    // Waits for what is under way; its outcome is posted. Nothing is committed or synced after this.
+    void end() { worker_.reset(); }
 
   private:
     struct Attempt {
@@ -50,7 +53,7 @@ class Committer {
     const Hooks hooks_;
     std::size_t under_way_ = 0;
     std::chrono::nanoseconds sync_time_{kQuickSync};  // moving average; the first one runs beside
-    Worker worker_;                                   // last, so that it ends first
+    std::optional<Worker> worker_{std::in_place};     // last, so that it ends first
 };
 
 }  // namespace skerry

@@ -32,6 +32,9 @@ struct CommandSink {
     // Every command of this round has been executed; what was written goes out next, unless it is
     // held.
     virtual void end_of_round() = 0;
+    // The last round is over. What was posted before this returns is still executed; then replies go out, and
+    // all connections are closed.
+    virtual void ending() {}
     virtual void closed(Connection& connection) = 0;
 };
 

@@ -14,6 +14,7 @@ namespace {
 constexpr std::chrono::milliseconds kTick{20};
 constexpr std::chrono::milliseconds kCheckpointRetry{1000};
 constexpr std::chrono::milliseconds kBrake{1};
+constexpr MonoTime kFenceStands{300};
 constexpr std::size_t kSaveRows = 2000;
 constexpr std::size_t kEvictRows = 2000;
 constexpr std::size_t kExpireKeys = 200;
@@ -43,8 +44,8 @@ class NoTransport final : public Transport {
 };
 }  // namespace
 
-Result<std::unique_ptr<Node>> Node::open(Config config, LogAdapter& log) {
-    std::unique_ptr<Node> node(new Node(std::move(config), log));
+Result<std::unique_ptr<Node>> Node::open(Config config, LogAdapter& log, std::uint64_t fences) {
+    std::unique_ptr<Node> node(new Node(std::move(config), log, fences));
     if (auto opened = node->open_store(); !opened) return std::unexpected(opened.error());
     if (auto opened = node->open_ports(); !opened) return std::unexpected(opened.error());
     node->register_metrics();
@@ -187,7 +188,9 @@ void Node::end_of_round() {
 }
 
 void Node::commit(CommitWhen when) {
-    if (failed_ || (committer_->busy() && when == CommitWhen::none_under_way)) return;
+    if (failed_ || replication_->fenced() ||
+        (committer_->busy() && when == CommitWhen::none_under_way))
+        return;
     if (auto sealed = store_->seal()) committer_->commit(std::move(*sealed));
 }
 
@@ -202,7 +205,7 @@ void Node::commit_done(const Commit& commit, const Result<void>& outcome) {
 
 // ---- time
 
-int Node::run() {
+std::optional<int> Node::run() {
     committer_ = std::make_unique<Committer>(
         *log_, config_.durability,
         Committer::Hooks{.post = [this](auto task) { server_->post(std::move(task)); },
@@ -226,6 +229,15 @@ void Node::tick() {
     serve_waiting();
     step_checkpoint();
     if (!waiting_.empty()) replication_->ask_clocks();
+    if (replication_->fenced()) step_fence();
+}
+
+void Node::step_fence() {
+    if (!fenced_at_) fenced_at_ = mono();
+    if (committer_->busy() || mono() < *fenced_at_ + kFenceStands) return;
+    server_->fail_held_from(store_->durable().next(),
+                            "ERR the node takes a new writer id: this write was not made");
+    stop();
 }
 
 void Node::sync_log() {
@@ -256,6 +268,7 @@ void Node::check_disk() {
 }
 
 std::optional<std::string> Node::writes_refused() const {
+    if (replication_->fenced()) return "ERR the node takes a new writer id: try again";
     if (!disk_full_) return std::nullopt;
     return "MISCONF the disk of " + config_.dir +
            " has less than 128 MiB left: writes are refused, reads and deletes work";
@@ -268,7 +281,7 @@ void Node::flush_notes() {
 // ---- checkpoints
 
 void Node::step_checkpoint() {
-    if (failed_) return;
+    if (failed_ || replication_->fenced()) return;
     const bool wanted =
         store_->wants_checkpoint() || (replication_->wants_checkpoint() && store_->has_changes());
     if (!store_->freezing()) {
@@ -319,7 +332,13 @@ void Node::drop_old_log(LogPosition needed) {
         log_adapter_.take({NoteLevel::warn, "log_not_dropped", {{"why", dropped.error().text()}}});
 }
 
-int Node::finish() {
+// No command is executed any more: all that was is committed, so that its replies go out.
+void Node::ending() {
+    commit(CommitWhen::now);
+    committer_->end();
+}
+
+std::optional<int> Node::finish() {
     // The server has ended: nothing posted is executed any more, so what is left is done here, in
     // order.
     checkpoint_worker_.reset();
@@ -327,7 +346,8 @@ int Node::finish() {
     http_.reset();
     transport_.reset();
     if (failed_) return 1;
-    const auto give_up = [this](const Error& error) {
+    if (replication_->fenced()) return std::nullopt;  // the identity stays unclean
+    const auto give_up = [this](const Error& error) -> int {
         log_adapter_.take({NoteLevel::error, "not_ended_cleanly", {{"why", error.text()}}});
         return 1;
     };

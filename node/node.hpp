@@ -32,18 +32,22 @@ namespace skerry {
 
 class Node final : public CommandSink, public NodeFacts {
   public:
-    // Opens everything and listens. Errors: with a sentence for the operator.
-    [[nodiscard]] static Result<std::unique_ptr<Node>> open(Config config, LogAdapter& log);
+    // Opens everything and listens. `fences`: how often this process has begun anew before. Errors: with a
+    // sentence for the operator.
+    [[nodiscard]] static Result<std::unique_ptr<Node>> open(Config config, LogAdapter& log,
+                                                            std::uint64_t fences = 0);
     ~Node() override;
 
-    // Until a signal or SHUTDOWN; then what is written is made durable. The exit
-    // code.
-    int run();
+    // Until a signal or SHUTDOWN; then what is written is made durable, and who waits for that gets the reply.
+    // The exit code; nullopt: the writer id is used elsewhere too, and the node must be opened again, which
+    // takes a new one.
+    std::optional<int> run();
     void stop() noexcept { server_->stop(); }  // also from a signal handler
 
     // CommandSink
     void execute(Connection& connection, std::span<const std::string_view> arguments) override;
     void end_of_round() override;
+    void ending() override;
     void closed(Connection& connection) override;
 
     // NodeFacts
@@ -81,7 +85,8 @@ class Node final : public CommandSink, public NodeFacts {
         std::optional<MonoTime> until;
     };
 
-    explicit Node(Config config, LogAdapter& log) : config_(std::move(config)), log_adapter_(log) {}
+    Node(Config config, LogAdapter& log, std::uint64_t fences)
+        : config_(std::move(config)), log_adapter_(log), fences_(fences) {}
     [[nodiscard]] Result<void> open_store();
     [[nodiscard]] Result<void> open_ports();
     struct Figure {
@@ -109,7 +114,9 @@ class Node final : public CommandSink, public NodeFacts {
     void serve_waiting();
     [[nodiscard]] bool answered(const Waiting& waiting);
     void flush_notes();
-    [[nodiscard]] int finish();
+    // A fenced node refuses writes for a moment, in which it tells callers why; then it ends.
+    void step_fence();
+    [[nodiscard]] std::optional<int> finish();
     [[nodiscard]] MonoTime mono() const;
 
     Config config_;
@@ -130,6 +137,8 @@ class Node final : public CommandSink, public NodeFacts {
     bool checkpoint_writing_ = false;
     MonoTime checkpoint_retry_at_{};
     std::optional<Error> failed_;
+    std::uint64_t fences_;
+    std::optional<MonoTime> fenced_at_;
     std::atomic<bool> disk_full_{false};
     std::uint64_t log_bytes_ = 0;  // appended since the start
     std::deque<std::pair<LogPosition, std::uint64_t>> log_marks_;

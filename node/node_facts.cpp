@@ -154,6 +154,9 @@ std::vector<Node::Figure> Node::counters() const {
         {"skerry_peer_bytes_out_total", "Bytes sent to peers.",
          count(transport_ ? transport_->counters().bytes_out : 0)},
         {"skerry_malformed_total", "Frames and batches refused.", count(net.malformed)},
+        {"skerry_refused_total", "Greetings refused, by either side.", count(net.refused)},
+        {"skerry_fences_total", "Writer ids given up, since they were used elsewhere too.",
+         count(fences_ + net.fences)},
         {"skerry_divergence_alarms_total", "Equal clocks with unequal digests.",
          count(net.divergence_alarms)}};
 }
@@ -244,8 +247,11 @@ std::vector<TextFields> Node::peers() const {
                         {"link", peer.link},
                         {"phase", peer.phase},
                         {"lag_events", std::to_string(peer.lag_events)},
+                        {"lag_bytes", std::to_string(peer.lag.bytes)},
+                        {"lag_ms", std::to_string(peer.lag.ms)},
                         {"parked_bytes", std::to_string(peer.parked_bytes)},
-                        {"silent_ms", std::to_string(peer.silent_ms)}});
+                        {"silent_ms", std::to_string(peer.silent_ms)},
+                        {"trouble", peer.trouble}});
     return rows;
 }
 

@@ -9,7 +9,6 @@
 namespace skerry {
 
 namespace {
-constexpr MonoTime kRefusalNotedEvery{60'000};
 constexpr std::uint64_t kCreditBytes = 1024 * 1024;
 constexpr std::uint64_t kFreshLogBytes =
     256 * 1024;  // a checkpoint this far behind will do for a pull
@@ -38,7 +37,12 @@ Replication::Replication(Store& store, Log& log, const Kv& kv, Transport& transp
       kv_(kv),
       transport_(transport),
       options_(std::move(options)),
-      random_(options_.random_seed) {}
+      random_(options_.random_seed) {
+    for (std::uint16_t i = 0; i < store_.shard_count(); ++i) {
+        own_committed_.push_back(store_.shard(ShardId{i}).durable_clock.at(store_.self()));
+        own_event_count_ += own_committed_.back().value;
+    }
+}
 
 void Replication::note(NoteLevel level, std::string event,
                        std::vector<std::pair<std::string, std::string>> fields) {
@@ -90,48 +94,8 @@ void Replication::start(MonoTime now) {
     for (const std::string& seed : options_.seeds)
         if (seed != options_.gossip_address) peer_at(seed);
     update_stable_cut();
+    lag_.committed(own_event_count_, 0, now.count());
     tick(now);
-}
-
-void Replication::learn(const std::vector<std::string>& addresses) {
-    for (const std::string& address : addresses)
-        if (!address.empty() && address != options_.gossip_address && peers_.size() < kPeersMax)
-            peer_at(address);
-}
-
-Introduction Replication::introduction() const {
-    Introduction who;
-    who.cluster = options_.cluster;
-    who.shard_count = store_.shard_count();
-    who.hash_seed = store_.options().hash_seed;
-    who.name = options_.name;
-    who.region = options_.region;
-    who.writer = store_.self();
-    who.nonce = store_.options().nonce;
-    who.gossip_address = options_.gossip_address;
-    who.publish_address = options_.publish_address;
-    who.client_address = options_.client_address;
-    for (const auto& [link, peer] : peers_)
-        if (peer.greeted && who.peers.size() < kPeersMax) who.peers.push_back(peer.address);
-    return who;
-}
-
-std::optional<Refuse> Replication::refusal(const Introduction& who) const {
-    if (who.cluster != options_.cluster)
-        return Refuse{RefuseCode::cluster, "this node is of cluster '" + options_.cluster +
-                                               "', the caller of '" + who.cluster +
-                                               "': give both the same --cluster"};
-    if (who.shard_count != store_.shard_count() || who.hash_seed != store_.options().hash_seed)
-        return Refuse{RefuseCode::shards,
-                      "this cluster has " + std::to_string(store_.shard_count()) +
-                          " shards, the caller " + std::to_string(who.shard_count) +
-                          ": give both the same --shards"};
-    if (who.nonce == store_.options().nonce && who.writer == store_.self())
-        return Refuse{RefuseCode::self, "this address is the caller's own"};
-    if (who.writer == store_.self())
-        return Refuse{RefuseCode::same_writer,
-                      "a copied data directory: two live nodes write as " + who.writer.text()};
-    return std::nullopt;
 }
 
 // ---- what comes in
@@ -170,6 +134,7 @@ void Replication::receive(Incoming incoming, MonoTime now) {
 
 void Replication::on_request(const ConnectionToken& from, const Message& message, MonoTime now) {
     if (const auto* hello = std::get_if<Hello>(&message)) return on_hello(from, *hello, now);
+    if (fenced_) return;
     if (const auto* pull = std::get_if<PullRequest>(&message)) return on_pull_request(from, *pull);
     if (const auto* body = std::get_if<BodyRequest>(&message)) return on_body_request(from, *body);
     if (const auto* fetch = std::get_if<FetchRequest>(&message)) {
@@ -186,27 +151,6 @@ void Replication::on_request(const ConnectionToken& from, const Message& message
     }
 }
 
-void Replication::on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now) {
-    if (const auto refuse = refusal(hello.from)) {
-        transport_.reply(from, encode(*refuse));
-        // It asks again every second; an operator wants to read it once a minute.
-        if (refuse->code != RefuseCode::self && now >= refusing_noted_at_ + kRefusalNotedEvery) {
-            refusing_noted_at_ = now;
-            note(NoteLevel::warn, "peer_refused",
-                 {{"peer", hello.from.gossip_address}, {"why", refuse->reason}});
-        }
-        return;
-    }
-    if (is_cut(hello.from.name)) return;
-    constexpr std::size_t kCallersMax = 4096;
-    if (callers_.size() >= kCallersMax) callers_.clear();  // those who still call say Hello again
-    callers_[from] = hello.from.name;
-    transport_.reply(from, encode(HelloOk{introduction()}));
-    learn({hello.from.gossip_address});
-    heartbeat_at_ =
-        now - kHeartbeat + MonoTime(100);  // the caller subscribes now, and waits for one
-}
-
 // Is what the caller is after, as far as it is durable here, in the checkpoint? What is only in the
 // log behind it would never come: neither by this pull, nor by following the stream if another
 // writer or an earlier boot wrote it.
@@ -219,6 +163,7 @@ bool Replication::serves_target(const PullRequest& request, const ShardClocks& c
 }
 
 void Replication::on_pull_request(const ConnectionToken& from, const PullRequest& request) {
+    check_own_dots(request.base, "that pulls");
     PullChunk chunk;
     chunk.request = request.request;
     chunk.session = request.session;
@@ -286,43 +231,12 @@ void Replication::on_reply(Peer& peer, Message message, MonoTime now) {
         return on_fetch_reply(peer, *fetched, now);
     if (auto* body = std::get_if<BodyReply>(&message)) return on_body_reply(peer, *body, now);
     if (auto* chunk = std::get_if<PullChunk>(&message)) return on_pull_chunk(peer, *chunk, now);
-    if (auto* ack = std::get_if<Ack>(&message)) {
-        peer.durable = std::move(ack->durable);
-        peer.reported = true;
-        return;
-    }
-    if (const auto* refuse = std::get_if<Refuse>(&message)) {
-        if (refuse->code == RefuseCode::self) {
-            transport_.disconnect(peer.link);
-            peers_.erase(peer.link);
-        } else if (now >= refused_noted_at_ + kRefusalNotedEvery) {
-            refused_noted_at_ = now;
-            note(NoteLevel::warn, "refused_by_peer",
-                 {{"peer", peer.address}, {"why", refuse->reason}});
-        }
-    }
-}
-
-void Replication::on_hello_ok(Peer& peer, HelloOk& hello, MonoTime) {
-    if (refusal(hello.from)) return;  // said to it when it called; it says so when we call
-    const bool known = peer.greeted && peer.who.nonce == hello.from.nonce;
-    std::vector<std::string> others = std::move(hello.from.peers);
-    if (!known) {
-        note(NoteLevel::info, "peer_greeted",
-             {{"name", hello.from.name},
-              {"region", hello.from.region},
-              {"peer", peer.address},
-              {"writer", hello.from.writer.text()}});
-        transport_.subscribe(peer.link, hello.from.publish_address);
-        stop_following(peer);
-    }
-    peer.who = std::move(hello.from);
-    peer.greeted = true;
-    learn(others);
-    update_stable_cut();
+    if (auto* ack = std::get_if<Ack>(&message)) return report(peer, std::move(ack->durable), now);
+    if (const auto* refuse = std::get_if<Refuse>(&message)) on_refuse(peer, *refuse, now);
 }
 
 void Replication::on_published(Peer& peer, Message message, MonoTime now) {
+    if (!peer.greeted) return;  // it has been refused since
     if (auto* batch = std::get_if<BatchMessage>(&message)) {
         if (!peer.following || batch->nonce != peer.nonce)
             return;  // a heartbeat or a pull says where to begin
@@ -341,8 +255,7 @@ void Replication::on_published(Peer& peer, Message message, MonoTime now) {
 }
 
 void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime now) {
-    peer.durable = heartbeat.durable;
-    peer.reported = true;
+    report(peer, heartbeat.durable, now);
     const bool covered = store_.covers(heartbeat.durable);
     if (peer.nonce != heartbeat.nonce) stop_following(peer);
     if (!peer.following && covered) {
@@ -393,6 +306,7 @@ void Replication::stop_following(Peer& peer) {
 }
 
 void Replication::park(Peer& peer, StreamPosition position, Parked item, MonoTime) {
+    check_own_dots(item.foreign, peer.who.name);
     peer.announced = std::max(peer.announced, position);
     if (position <= peer.applied || peer.parked.contains(position) ||
         (peer.parked_bytes + item.body.size() > kParkedBytesMax && !peer.parked.empty())) {
@@ -470,6 +384,10 @@ bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item)
               {"position", std::to_string(position.value)},
               {"why", batch ? "operations outside its ranges" : batch.error().text()}});
         stop_following(peer);
+        return false;
+    }
+    if (batch->writer == store_.self()) {
+        fence("peer " + peer.who.name + " publishes as " + batch->writer.text() + ", too");
         return false;
     }
     const bool covered = std::ranges::all_of(batch->ranges, [&](const ShardRange& range) {

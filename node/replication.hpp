@@ -6,6 +6,8 @@
 //          that does not come by itself is pulled: leaves are staged as log records and join in one flip.
 // Third    a heartbeat that covers what is lacking here and does not come otherwise starts a pull from that peer.
 // Alarm    equal clocks with unequal digests: counted and noted, always.
+// Fence    whoever shows that this writer id is used elsewhere too (it knows own dots that are not here, or writes under
+//          the id) ends it: nothing is published under it any more, and the driver must begin anew under another one.
 // Pure     frames in, frames out through Transport; time comes in.   Thread: core thread.
 #pragma once
 
@@ -17,6 +19,7 @@
 
 #include "net/message.hpp"
 #include "net/transport.hpp"
+#include "node/lag.hpp"
 #include "node/note.hpp"
 #include "store/store.hpp"
 
@@ -49,14 +52,18 @@ struct ReplicationCounters {
     std::uint64_t malformed = 0;
     std::uint64_t divergence_alarms = 0;
     std::uint64_t published = 0;
+    std::uint64_t refused = 0;  // greetings, by either side; a caller repeats them
+    std::uint64_t fences = 0;
 };
 
 struct PeerStatus {
     std::string name, region, address, client_address, link, phase;
     ReplicaId writer;
     std::uint64_t lag_events = 0;  // written here or known here, and not durable there
+    Lag lag;                       // the part of it that was written here
     std::uint64_t parked_bytes = 0;
     std::int64_t silent_ms = -1;  // since it was last heard; -1 = never
+    std::string trouble;  // why it refuses this node or is refused; empty = nothing is wrong
 };
 
 class Replication {
@@ -64,6 +71,7 @@ class Replication {
     static constexpr std::size_t kParkedBytesMax = std::size_t{4} << 20;
     static constexpr MonoTime kParkedMax{500};
     static constexpr MonoTime kHeartbeat{1000};
+    static constexpr MonoTime kSilentMax{5000};  // then a peer counts as down
 
     Replication(Store& store, Log& log, const Kv& kv, Transport& transport,
                 ReplicationOptions options);
@@ -90,6 +98,9 @@ class Replication {
     [[nodiscard]] bool wants_checkpoint() const { return wants_checkpoint_; }
     void checkpointed() { wants_checkpoint_ = false; }
     [[nodiscard]] const ReplicationCounters& counters() const { return counters_; }
+    // Why nothing may be written under this writer id any more. The driver commits nothing from then on,
+    // and starts again under a new one: what it has committed is good, and comes back by a pull.
+    [[nodiscard]] const std::optional<std::string>& fenced() const { return fenced_; }
     [[nodiscard]] std::vector<Note> take_notes() { return std::exchange(notes_, {}); }
 
   private:
@@ -123,6 +134,16 @@ class Replication {
         // What it reports.
         ShardClocks durable;
         bool reported = false;
+        std::uint64_t own_events = 0;  // of this node, that it has
+        std::string refuses;           // why, if its last word was a refusal
+        MonoTime refuses_noted_at{-1'000'000};
+    };
+    // A caller that was not let in.
+    struct Refused {
+        Introduction who;
+        std::string why;
+        MonoTime at{};
+        MonoTime noted_at{};
     };
     struct PullSession {
         LinkId link;
@@ -150,7 +171,11 @@ class Replication {
 
     void on_request(const ConnectionToken& from, const Message& message, MonoTime now);
     void on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now);
-    [[nodiscard]] std::optional<Refuse> refusal(const Introduction& who) const;
+    [[nodiscard]] std::optional<Refuse> refusal(const Introduction& who, MonoTime now) const;
+    [[nodiscard]] const Peer* same_name(const Introduction& who, MonoTime now) const;
+    void refuse(const ConnectionToken& from, const Introduction& who, const Refuse& refuse,
+                MonoTime now);
+    void on_refuse(Peer& peer, const Refuse& refuse, MonoTime now);
     void on_pull_request(const ConnectionToken& from, const PullRequest& request);
     [[nodiscard]] bool serves_target(const PullRequest& request,
                                      const ShardClocks& checkpoint) const;
@@ -163,6 +188,14 @@ class Replication {
     void on_published(Peer& peer, Message message, MonoTime now);
     void on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime now);
     void learn(const std::vector<std::string>& addresses);
+    void report(Peer& peer, ShardClocks durable, MonoTime now);
+    // Does it know dots of this writer that are not here?
+    void check_own_dots(const ShardClocks& theirs, std::string_view peer);
+    void fence(std::string why);
+    [[nodiscard]] std::uint64_t own_events(const ShardClocks& clocks) const;
+    [[nodiscard]] PeerStatus status_of(const Peer& peer, const ShardClocks& durable,
+                                       MonoTime now) const;
+    void count_own_events(const Commit& commit, MonoTime now);
 
     void park(Peer& peer, StreamPosition position, Parked item, MonoTime now);
     void drain(Peer& peer, MonoTime now);
@@ -197,8 +230,11 @@ class Replication {
     bool paused_ = false;
     std::pair<LogPosition, std::string> served_body_;
     MonoTime heartbeat_at_{-1'000'000};
-    MonoTime refused_noted_at_{-1'000'000};
-    MonoTime refusing_noted_at_{-1'000'000};
+    std::map<std::string, Refused> refused_;  // by gossip address
+    std::optional<std::string> fenced_;
+    LagMeter lag_;
+    std::vector<Seq> own_committed_;            // by shard
+    std::uint64_t own_event_count_ = 0;         // their sum
     std::map<ShardId, std::uint64_t> alarmed_;  // digest of ours that was reported already
     ReplicationCounters counters_;
     std::vector<Note> notes_;

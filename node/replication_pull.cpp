@@ -14,7 +14,6 @@ constexpr MonoTime kGreetEvery{10'000};  // again, so that new addresses spread
 constexpr MonoTime kAnswerWithin{3000};
 constexpr MonoTime kAskAgain{100};
 constexpr MonoTime kBehindMax{2500};
-constexpr MonoTime kSilentMax{5000};
 }  // namespace
 
 // ---- pull: the client's side
@@ -67,6 +66,7 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
     }
     if (chunk.status != PullStatus::ok || (pull_->nonce != 0 && chunk.nonce != pull_->nonce))
         return end_pull("the server began anew");
+    check_own_dots(chunk.clocks, peer.who.name);
     pull_->nonce = chunk.nonce;
     pull_->request = 0;
     const bool begins = pull_->cursor.empty();
@@ -152,6 +152,8 @@ void Replication::flip(MonoTime now) {
 // ---- publishing
 
 void Replication::committed(const Commit& commit, MonoTime now) {
+    count_own_events(commit, now);
+    if (fenced_) return;
     for (const Published& published : commit.published) {
         const std::string_view body =
             std::string_view(commit.frames).substr(published.body_at, published.body_bytes);
@@ -199,7 +201,7 @@ void Replication::ask_clocks() {
 // ---- time
 
 void Replication::tick(MonoTime now) {
-    if (now >= heartbeat_at_ + kHeartbeat) publish_heartbeat(now);
+    if (now >= heartbeat_at_ + kHeartbeat && !fenced_) publish_heartbeat(now);
     for (auto& [link, peer] : peers_) {
         const MonoTime every =
             peer.greeted && now < peer.heard_at + kSilentMax ? kGreetEvery : kHelloEvery;
@@ -259,34 +261,6 @@ std::size_t Replication::peers_covering(const ShardClocks& clocks) const {
             return found != theirs.end() && found->second.covers(wanted.second);
         });
     }));
-}
-
-std::vector<PeerStatus> Replication::peers(MonoTime now) const {
-    std::vector<PeerStatus> rows;
-    for (const auto& [link, peer] : peers_) {
-        PeerStatus& row = rows.emplace_back();
-        row.name = peer.who.name;
-        row.region = peer.who.region;
-        row.address = peer.address;
-        row.client_address = peer.who.client_address;
-        row.writer = peer.who.writer;
-        row.link = !peer.up || now > peer.heard_at + kSilentMax ? "down" : "up";
-        row.phase = pull_ && pull_->link == link ? "pulling"
-                    : peer.following             ? "following"
-                    : peer.greeted               ? "greeted"
-                                                 : "calling";
-        row.silent_ms = peer.heard_at < MonoTime(0) ? -1 : (now - peer.heard_at).count();
-        row.parked_bytes = peer.parked_bytes;
-        const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
-        for (const auto& [shard, clock] : store_.durable_clocks()) {
-            const auto found = theirs.find(shard);
-            const VersionVector none;
-            row.lag_events +=
-                clock.event_count() -
-                clock.meet(found == theirs.end() ? none : found->second).event_count();
-        }
-    }
-    return rows;
 }
 
 }  // namespace skerry

@@ -1,6 +1,7 @@
 // node/server.cpp — the event loop; see the header.
 #include "node/server.hpp"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -167,9 +168,12 @@ int Server::wait_ms() const {
 
 void Server::run() {
     while (!stopping_.load()) round(wait_ms());
+    sink_.ending();
+    run_posted();
+    const Clock::time_point until = Clock::now() + kLastFlush;
     while (!clients_.empty()) {
         Client& client = *clients_.begin()->second;
-        write_client(client);
+        say_farewell(client, until);
         close_client(client);
     }
     attended_.clear();
@@ -312,6 +316,22 @@ void Server::write_client(Client& client) {
     } else if (errno != EAGAIN && errno != EINTR) {
         client.connection.close_now();
     }
+}
+
+void Server::say_farewell(Client& client, Clock::time_point until) {
+    const Connection& connection = client.connection;
+    const int fd = client.fd.number();
+    for (write_client(client); !connection.sendable().empty() && !connection.finished();
+         write_client(client)) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+        pollfd room{.fd = fd, .events = POLLOUT, .revents = 0};
+        if (left.count() <= 0 || ::poll(&room, 1, static_cast<int>(left.count())) <= 0) break;
+    }
+    // A socket that is closed with input unread is reset, and its peer would lose what was sent.
+    constexpr int kReadsMax = 16;
+    (void)::shutdown(fd, SHUT_WR);
+    for (int i = 0; i < kReadsMax && ::recv(fd, scratch_.get(), kReadBytes, MSG_DONTWAIT) > 0; ++i)
+        continue;
 }
 
 void Server::watch(Client& client) {

@@ -66,7 +66,8 @@ class Server final {
     // see listen_on().
     [[nodiscard]] Result<std::uint16_t> listen(const std::string& host, std::uint16_t port);
 
-    // Until stop(). Then every connection is sent what may be sent, and closed.
+    // Until stop(). Then the sink ends its work, and every connection is sent what may be sent, and closed;
+    // slow clients are waited for kLastFlush in all.
     void run();
     // Also from a signal handler.
     void stop() noexcept;
@@ -100,6 +101,7 @@ class Server final {
     static constexpr std::size_t kReadBulkBytes = 1024 * 1024;
     static constexpr std::size_t kEventsMax = 1024;
     static constexpr int kAcceptsPerRound = 1000;
+    static constexpr std::chrono::milliseconds kLastFlush{1000};
 
     struct Watched;
     struct Client;
@@ -117,6 +119,7 @@ class Server final {
     void flush_clients();
     void settle(Client& client);
     void write_client(Client& client);
+    void say_farewell(Client& client, Clock::time_point until);
     void watch(Client& client);
     void close_client(Client& client);
     void close_idle();

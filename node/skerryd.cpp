@@ -3,6 +3,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <optional>
 #include <thread>
 
 #include "node/node.hpp"
@@ -23,15 +24,17 @@ int main(int argc, char** argv) {
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-    auto node = skerry::Node::open(*outcome.config, log);
-    if (!node) {
-        log.take({skerry::NoteLevel::error, "not_started", {{"why", node.error().text()}}});
-        return 1;
+    for (std::uint64_t fences = 0;; ++fences) {
+        auto node = skerry::Node::open(*outcome.config, log, fences);
+        if (!node) {
+            log.take({skerry::NoteLevel::error, "not_started", {{"why", node.error().text()}}});
+            return 1;
+        }
+        const std::jthread watcher([&](const std::stop_token& ended) {
+            const timespec look_up{.tv_sec = 0, .tv_nsec = 100'000'000};
+            while (!ended.stop_requested())
+                if (::sigtimedwait(&signals, nullptr, &look_up) > 0) (*node)->stop();
+        });
+        if (const std::optional<int> code = (*node)->run()) return *code;
     }
-    const std::jthread watcher([&](const std::stop_token& ended) {
-        const timespec look_up{.tv_sec = 0, .tv_nsec = 100'000'000};
-        while (!ended.stop_requested())
-            if (::sigtimedwait(&signals, nullptr, &look_up) > 0) (*node)->stop();
-    });
-    return (*node)->run();
 }

@@ -141,6 +141,47 @@ def check_clean_end():
         equal(node.stop(), 0, "the second time")
 
 
+class LoadedWriter(Writer):
+    """Counts up, too, but with so much beside it that a commit takes its time. Its last pipeline ends where the node does."""
+
+    def run(self):
+        value = "x" * 200000
+        try:
+            while True:
+                commands = [("SET", "value%d" % self.number, value), ("INCR", "count")]
+                self.client.socket.sendall(b"".join(self.client.encode(command) for command in commands))
+                self.issued += 1
+                for _ in commands:
+                    reply = self.client.read()
+                    if isinstance(reply, ReplyError):
+                        raise reply
+                    self.acknowledged += isinstance(reply, int)
+        except ReplyError as error:
+            self.wrong = error
+        except (OSError, ConnectionError):
+            pass
+
+
+def check_replies_at_end():
+    """Every write that a SIGTERM finds executed is answered: what is there afterwards is what was acknowledged."""
+    with Cluster(["one"], namespaces=False) as cluster:
+        node = cluster.start().nodes[0]
+        base = 0
+        for i in range(6):
+            writers = [LoadedWriter(node, n, i) for n in range(8)]
+            for writer in writers:
+                writer.start()
+            time.sleep(0.3)
+            equal(node.stop(), 0, "the exit code after SIGTERM")
+            for writer in writers:
+                writer.join(timeout=30)
+                assert not writer.is_alive() and writer.wrong is None, writer.wrong
+            node.start()
+            base += sum(writer.acknowledged for writer in writers)
+            equal(int(node.call("GET", "count")), base, "what was counted, and what was acknowledged")
+        assert base > 100, "hardly anything was written: this has tested nothing"
+
+
 def check_same_directory():
     with Cluster(["one"], namespaces=False) as cluster:
         node = cluster.start().nodes[0]

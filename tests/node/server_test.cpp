@@ -43,6 +43,9 @@ struct TestSink final : CommandSink {
         }
     }
     void end_of_round() override { ++rounds; }
+    void ending() override {
+        server->post([this] { server->release(position); });
+    }
     void closed(Connection&) override { ++closed_count; }
 
     Server* server = nullptr;
@@ -202,6 +205,23 @@ TEST_CASE("server: held replies go out when another thread's work is done", "[no
     CHECK(writer.read(18) == "-ERR disk failed\r\n");
     CHECK(writer.ended());
     CHECK(other.ask("PING\r\n", "+PONG\r\n") == "+PONG\r\n");
+}
+
+TEST_CASE("server: what becomes durable at the end is still answered, long replies too",
+          "[node][server]") {
+    constexpr std::size_t kLong = 16 * 1024 * 1024;  // more than a socket holds
+    std::unique_ptr<Running> r = std::make_unique<Running>();
+    const TestClient writer(r->port);
+    const TestClient reader(r->port);
+    writer.send("WRITE\r\n");
+    CHECK(writer.silent());
+    reader.send("BIG " + std::to_string(kLong) + "\r\n");
+    REQUIRE(eventually([&] { return r->sink.executed == 2; }));
+    writer.send("*1\r\n$5\r\nWR");  // half a command more, which nobody will read
+    std::thread stopper([&] { r.reset(); });
+    CHECK(reader.read(kLong + 100).size() == kLong + 13);  // $16777216 CR LF ... CR LF
+    CHECK(writer.read(100) == "+OK\r\n");
+    stopper.join();
 }
 
 TEST_CASE("server: a blocked client waits, and its hanging up is noticed", "[node][server]") {

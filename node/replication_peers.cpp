@@ -1,0 +1,255 @@
+// The part of node/replication.hpp that knows who the peers are: greetings, refusals, tripwires, and what is shown of them.
+#include <algorithm>
+
+#include "node/replication.hpp"
+
+namespace skerry {
+
+namespace {
+// A caller asks again every second; an operator wants to read it once a minute.
+constexpr MonoTime kRefusalNotedEvery{60'000};
+constexpr MonoTime kRefusalShown{60'000};  // after the last attempt
+constexpr std::size_t kRefusedMax = 64;
+constexpr std::size_t kCallersMax = 4096;
+
+// The half of an id that a data directory keeps over its incarnations (node/identity.hpp).
+constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 32; }
+}  // namespace
+
+// ---- greetings
+
+void Replication::learn(const std::vector<std::string>& addresses) {
+    for (const std::string& address : addresses)
+        if (!address.empty() && address != options_.gossip_address && peers_.size() < kPeersMax)
+            peer_at(address);
+}
+
+Introduction Replication::introduction() const {
+    Introduction who;
+    who.cluster = options_.cluster;
+    who.shard_count = store_.shard_count();
+    who.hash_seed = store_.options().hash_seed;
+    who.name = options_.name;
+    who.region = options_.region;
+    who.writer = store_.self();
+    who.nonce = store_.options().nonce;
+    who.gossip_address = options_.gossip_address;
+    who.publish_address = options_.publish_address;
+    who.client_address = options_.client_address;
+    for (const auto& [link, peer] : peers_)
+        if (peer.greeted && who.peers.size() < kPeersMax) who.peers.push_back(peer.address);
+    return who;
+}
+
+// A live peer of that name that is another node: neither the same data directory nor at the same
+// address.
+const Replication::Peer* Replication::same_name(const Introduction& who, MonoTime now) const {
+    const auto found = std::ranges::find_if(peers_, [&](const auto& pair) {
+        const Peer& peer = pair.second;
+        return peer.greeted && peer.up && now <= peer.heard_at + kSilentMax &&
+               peer.who.name == who.name && lineage(peer.who.writer) != lineage(who.writer) &&
+               peer.address != who.gossip_address && peer.who.gossip_address != who.gossip_address;
+    });
+    return found == peers_.end() ? nullptr : &found->second;
+}
+
+std::optional<Refuse> Replication::refusal(const Introduction& who, MonoTime now) const {
+    if (who.cluster != options_.cluster)
+        return Refuse{RefuseCode::cluster, "this node is of cluster '" + options_.cluster +
+                                               "', the caller of '" + who.cluster +
+                                               "': give both the same --cluster"};
+    if (who.shard_count != store_.shard_count() || who.hash_seed != store_.options().hash_seed)
+        return Refuse{RefuseCode::shards,
+                      "this cluster has " + std::to_string(store_.shard_count()) +
+                          " shards, the caller " + std::to_string(who.shard_count) +
+                          ": give both the same --shards"};
+    if (who.nonce == store_.options().nonce && who.writer == store_.self())
+        return Refuse{RefuseCode::self, "this address is the caller's own"};
+    if (who.writer == store_.self())
+        return Refuse{RefuseCode::same_writer,
+                      "a copied data directory: two live nodes write as " + who.writer.text()};
+    const Peer* other = same_name(who, now);
+    if (who.name == options_.name || other != nullptr)
+        return Refuse{RefuseCode::same_name,
+                      "two nodes are named '" + who.name + "', at " +
+                          (other == nullptr ? options_.gossip_address : other->address) + " and " +
+                          who.gossip_address + ": give each its own --name"};
+    return std::nullopt;
+}
+
+void Replication::on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now) {
+    if (const auto why = refusal(hello.from, now)) return refuse(from, hello.from, *why, now);
+    if (is_cut(hello.from.name)) return;
+    refused_.erase(hello.from.gossip_address);
+    if (callers_.size() >= kCallersMax) callers_.clear();  // those who still call say Hello again
+    callers_[from] = hello.from.name;
+    transport_.reply(from, encode(HelloOk{introduction()}));
+    learn({hello.from.gossip_address});
+    heartbeat_at_ =
+        now - kHeartbeat + MonoTime(100);  // the caller subscribes now, and waits for one
+}
+
+void Replication::on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now) {
+    if (refusal(hello.from, now)) return;  // said to it when it called; it says so when we call
+    const bool known = peer.greeted && peer.who.nonce == hello.from.nonce;
+    std::vector<std::string> others = std::move(hello.from.peers);
+    if (!known) {
+        note(NoteLevel::info, "peer_greeted",
+             {{"name", hello.from.name},
+              {"region", hello.from.region},
+              {"peer", peer.address},
+              {"writer", hello.from.writer.text()}});
+        transport_.subscribe(peer.link, hello.from.publish_address);
+        stop_following(peer);
+    }
+    peer.who = std::move(hello.from);
+    peer.greeted = true;
+    peer.refuses.clear();
+    learn(others);
+    update_stable_cut();
+}
+
+// ---- refusals: both sides say why
+
+void Replication::refuse(const ConnectionToken& from, const Introduction& who, const Refuse& refuse,
+                         MonoTime now) {
+    transport_.reply(from, encode(refuse));
+    if (refuse.code == RefuseCode::self) return;
+    ++counters_.refused;
+    if (refused_.size() >= kRefusedMax && !refused_.contains(who.gossip_address)) refused_.clear();
+    const auto [place, fresh] = refused_.try_emplace(who.gossip_address);
+    Refused& refused = place->second;
+    if (fresh || refused.why != refuse.reason || now >= refused.noted_at + kRefusalNotedEvery) {
+        refused.noted_at = now;
+        note(NoteLevel::warn, "peer_refused",
+             {{"name", who.name}, {"peer", who.gossip_address}, {"why", refuse.reason}});
+    }
+    refused.who = who;
+    refused.why = refuse.reason;
+    refused.at = now;
+    if (refuse.code == RefuseCode::same_writer) fence(refuse.reason);
+}
+
+void Replication::on_refuse(Peer& peer, const Refuse& refuse, MonoTime now) {
+    if (refuse.code == RefuseCode::self) {
+        transport_.disconnect(peer.link);
+        peers_.erase(peer.link);
+        return;
+    }
+    ++counters_.refused;
+    if (peer.refuses != refuse.reason || now >= peer.refuses_noted_at + kRefusalNotedEvery) {
+        peer.refuses_noted_at = now;
+        note(NoteLevel::warn, "refused_by_peer", {{"peer", peer.address}, {"why", refuse.reason}});
+    }
+    peer.refuses = refuse.reason;
+    peer.greeted = false;
+    stop_following(peer);
+    if (pull_ && pull_->link == peer.link) end_pull("the peer refuses this node");
+    if (refuse.code == RefuseCode::same_writer) fence(refuse.reason);
+}
+
+// ---- tripwires: a dot may never name two events
+
+void Replication::check_own_dots(const ShardClocks& theirs, std::string_view peer) {
+    if (fenced_) return;
+    for (const auto& [shard, clock] : theirs) {
+        if (shard.value >= store_.shard_count()) continue;
+        const Dot known{store_.self(), clock.at(store_.self())};
+        if (store_.shard(shard).clock.contains(known)) continue;
+        return fence("peer " + std::string(peer) + " has " + known.text() + " of shard " +
+                     std::to_string(shard.value) +
+                     ", which this node has not written: an old copy of the data directory");
+    }
+}
+
+void Replication::fence(std::string why) {
+    if (fenced_) return;
+    ++counters_.fences;
+    note(NoteLevel::error, "writer_fenced",
+         {{"writer", store_.self().text()},
+          {"why", why},
+          {"next", "the node goes on under a new writer id; see Copies in docs/OPERATIONS.md"}});
+    fenced_ = std::move(why);
+}
+
+// ---- what peers report, and what is shown of it
+
+std::uint64_t Replication::own_events(const ShardClocks& clocks) const {
+    std::uint64_t count = 0;
+    for (const auto& [shard, clock] : clocks) count += clock.at(store_.self()).value;
+    return count;
+}
+
+void Replication::report(Peer& peer, ShardClocks durable, MonoTime) {
+    check_own_dots(durable, peer.who.name);
+    peer.durable = std::move(durable);
+    peer.own_events = own_events(peer.durable);
+    peer.reported = true;
+    std::uint64_t least = peer.own_events;
+    for (const auto& [link, other] : peers_) least = std::min(least, other.own_events);
+    lag_.forget(least);
+}
+
+void Replication::count_own_events(const Commit& commit, MonoTime now) {
+    for (const auto& [shard, clock] : commit.clocks) {
+        Seq& known = own_committed_[shard.value];
+        const Seq seq = clock.at(store_.self());
+        own_event_count_ += seq.value - known.value;
+        known = seq;
+    }
+    lag_.committed(own_event_count_, commit.frames.size(), now.count());
+}
+
+PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable,
+                                  MonoTime now) const {
+    PeerStatus row;
+    row.name = peer.who.name;
+    row.region = peer.who.region;
+    row.address = peer.address;
+    row.client_address = peer.who.client_address;
+    row.writer = peer.who.writer;
+    row.link = !peer.up || now > peer.heard_at + kSilentMax ? "down" : "up";
+    row.phase = pull_ && pull_->link == peer.link ? "pulling"
+                : peer.following                  ? "following"
+                : peer.greeted                    ? "greeted"
+                : !peer.refuses.empty()           ? "refused"
+                                                  : "calling";
+    row.silent_ms = peer.heard_at < MonoTime(0) ? -1 : (now - peer.heard_at).count();
+    row.parked_bytes = peer.parked_bytes;
+    row.trouble = peer.refuses;
+    const auto refused = refused_.find(peer.address);
+    if (row.trouble.empty() && refused != refused_.end() &&
+        now <= refused->second.at + kRefusalShown)
+        row.trouble = refused->second.why;
+    const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
+    for (const auto& [shard, clock] : durable) {
+        const auto found = theirs.find(shard);
+        row.lag_events += clock.event_count() -
+                          (found == theirs.end() ? 0 : clock.meet(found->second).event_count());
+    }
+    row.lag = lag_.behind(peer.own_events, now.count());
+    return row;
+}
+
+std::vector<PeerStatus> Replication::peers(MonoTime now) const {
+    const ShardClocks durable = store_.durable_clocks();
+    std::vector<PeerStatus> rows;
+    for (const auto& [link, peer] : peers_) rows.push_back(status_of(peer, durable, now));
+    for (const auto& [address, refused] : refused_) {
+        if (now > refused.at + kRefusalShown ||
+            std::ranges::any_of(peers_, [&](const auto& p) { return p.second.address == address; }))
+            continue;
+        PeerStatus& row = rows.emplace_back();
+        row.name = refused.who.name;
+        row.region = refused.who.region;
+        row.address = address;
+        row.writer = refused.who.writer;
+        row.link = "down";  // nothing goes over it
+        row.phase = "refused";
+        row.silent_ms = (now - refused.at).count();
+        row.trouble = refused.why;
+    }
+    return rows;
+}
+
+}  // namespace skerry
