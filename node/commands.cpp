@@ -95,14 +95,18 @@ void Commands::execute(Connection& connection, std::span<const std::string_view>
                            .node = node_,
                            .commands = *this,
                            .args = arguments};
+    const std::uint64_t errors_before = context.reply.error_count();
     command->handler(context);
+    if (context.reply.error_count() != errors_before) ++stats.failed;
     if (database_.store().halted() && !command->has(flag::kLoading)) {
         return connection.close_now(
             "the store halted");  // during this command: its reply may be wrong
     }
     hold_reply(connection, *command);
     ++stats.calls;
-    stats.microseconds += node_.mono_us() - begin_us;
+    const std::uint64_t took_us = node_.mono_us() - begin_us;
+    stats.microseconds += took_us;
+    stats.latency.record(took_us * 1000);
 }
 
 void Commands::hold_reply(Connection& connection, const Command& command) {

@@ -16,6 +16,7 @@
 #include "node/command_table.hpp"
 #include "node/connection.hpp"
 #include "node/database.hpp"
+#include "node/metrics.hpp"
 #include "node/node_facts.hpp"
 
 namespace skerry {
@@ -32,6 +33,8 @@ struct CommandStats {
     std::uint64_t calls = 0;
     std::uint64_t microseconds = 0;
     std::uint64_t rejected = 0;  // before the handler: arity, authentication, full disk
+    std::uint64_t failed = 0;    // by the handler: it replied an error
+    Histogram latency;           // in nanoseconds, of calls
 };
 
 class Commands {

@@ -48,7 +48,6 @@ Result<std::unique_ptr<Node>> Node::open(Config config, LogAdapter& log, std::ui
     std::unique_ptr<Node> node(new Node(std::move(config), log, fences));
     if (auto opened = node->open_store(); !opened) return std::unexpected(opened.error());
     if (auto opened = node->open_ports(); !opened) return std::unexpected(opened.error());
-    node->register_metrics();
     return node;
 }
 
@@ -80,6 +79,7 @@ Result<void> Node::open_store() {
     store_ = std::move(*store);
     database_ = std::make_unique<Database>(*store_);
     commands_ = std::make_unique<Commands>(*database_, *this, random_bits());
+    metrics_ = std::make_unique<NodeMetrics>(commands_->table());
     log_adapter_.take({NoteLevel::info,
                        "store_opened",
                        {{"dir", config_.dir},
@@ -139,7 +139,7 @@ Result<void> Node::open_ports() {
         std::make_unique<Replication>(*store_, *log_, *kv_, transport, std::move(replication));
     if (config_.http) {
         HttpPages pages{
-            .metrics = [this] { return metrics_.text(); },
+            .metrics = [this] { return metrics_->text(); },
             .health =
                 [this] {
                     return disk_full_
@@ -191,12 +191,18 @@ void Node::commit(CommitWhen when) {
     if (failed_ || replication_->fenced() ||
         (committer_->busy() && when == CommitWhen::none_under_way))
         return;
-    if (auto sealed = store_->seal()) committer_->commit(std::move(*sealed));
+    auto sealed = store_->seal();
+    if (!sealed) return;
+    commits_began_us_.push_back(mono_us());
+    committer_->commit(std::move(*sealed));
 }
 
 void Node::commit_done(const Commit& commit, const Result<void>& outcome) {
+    const std::uint64_t took_us = mono_us() - commits_began_us_.front();
+    commits_began_us_.pop_front();
     if (!outcome) return log_failed(outcome.error());
     ++commits_;
+    metrics_->committed(commit.frames.size(), took_us * 1000);
     log_bytes_ += commit.frames.size();
     store_->committed(commit);
     server_->release(store_->durable());
@@ -289,6 +295,7 @@ void Node::step_checkpoint() {
         commit(CommitWhen::now);  // only with nothing open is the state that of one log position
         if (!store_->sealed()) return;
         store_->freeze();
+        checkpoint_began_us_ = mono_us();
     }
     if (!checkpoint_writing_ && mono() >= checkpoint_retry_at_ &&
         store_->save_some(kSaveRows * (store_->overloaded() ? 50 : 10)) &&
@@ -316,6 +323,7 @@ void Node::checkpoint_written(Result<void> outcome) {
         checkpoint_retry_at_ = mono() + kCheckpointRetry;  // the image stays
         return;
     }
+    metrics_->checkpointed(store_->image()->row_count(), (mono_us() - checkpoint_began_us_) * 1000);
     const LogPosition needed = store_->checkpointed();
     replication_->checkpointed();
     last_checkpoint_seconds_ = store_->now().count() / 1000;

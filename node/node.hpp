@@ -20,7 +20,7 @@
 #include "node/http.hpp"
 #include "node/identity.hpp"
 #include "node/log_adapter.hpp"
-#include "node/metrics.hpp"
+#include "node/node_metrics.hpp"
 #include "node/replication.hpp"
 #include "node/server.hpp"
 #include "node/worker.hpp"
@@ -89,14 +89,8 @@ class Node final : public CommandSink, public NodeFacts {
         : config_(std::move(config)), log_adapter_(log), fences_(fences) {}
     [[nodiscard]] Result<void> open_store();
     [[nodiscard]] Result<void> open_ports();
-    struct Figure {
-        const char* name;
-        const char* help;
-        double value;
-    };
-    [[nodiscard]] std::vector<Figure> counters() const;
-    [[nodiscard]] std::vector<Figure> gauges() const;
-    void register_metrics();
+    [[nodiscard]] NodeReadings readings() const;
+    [[nodiscard]] std::string crdt_info() const;
 
     // As a rule commits gather while one is under way; a checkpoint cannot wait for that.
     enum class CommitWhen : std::uint8_t { none_under_way, now };
@@ -147,11 +141,9 @@ class Node final : public CommandSink, public NodeFacts {
     std::uint64_t commits_ = 0;
     MonoTime started_{};
 
-    Metrics metrics_;
-    std::vector<Metrics::CounterId> call_ids_;         // by CommandTable::index_of()
-    std::vector<Metrics::CounterId> microsecond_ids_;  // the same
-    std::vector<Metrics::CounterId> counter_ids_;      // in the order of counters()
-    std::vector<Metrics::GaugeId> gauge_ids_;          // in the order of gauges()
+    std::unique_ptr<NodeMetrics> metrics_;
+    std::deque<std::uint64_t> commits_began_us_;  // of those that are not done
+    std::uint64_t checkpoint_began_us_ = 0;
 
     // Last, so that they end first.
     std::unique_ptr<Committer> committer_;

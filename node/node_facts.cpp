@@ -112,11 +112,7 @@ std::string Node::info(std::string_view section) const {
     } else if (section == "cluster") {
         out.add("cluster_enabled", 1);
     } else if (section == "crdt") {
-        out.add("writer", identity_.writer.text());
-        for (const Figure& figure : counters())
-            out.add(figure.name, static_cast<std::uint64_t>(figure.value));
-        for (const Figure& figure : gauges())
-            out.add(figure.name, static_cast<std::uint64_t>(figure.value));
+        return crdt_info();
     }
     return out.take();
 }
@@ -125,83 +121,48 @@ void Node::reset_stats() { commands_->reset_stats(); }
 
 // ---- metrics: the same figures as INFO crdt
 
-std::vector<Node::Figure> Node::counters() const {
-    const ReplicationCounters& net = replication_->counters();
-    const StoreStats& store = store_->stats();
-    const auto count = [](std::uint64_t value) { return static_cast<double>(value); };
-    return {
-        {"skerry_commands_total", "Commands executed.", count(commands_->executed())},
-        {"skerry_commits_total", "Commits made durable.", count(commits_)},
-        {"skerry_commit_bytes_total", "Bytes appended to the log.", count(log_bytes_)},
-        {"skerry_checkpoints_total", "Checkpoints written.", count(store.checkpoints)},
-        {"skerry_cache_misses_total", "Rows read from the ordered store.",
-         count(store.cache_misses)},
-        {"skerry_evicted_total", "Rows dropped from memory, kept on disk.", count(store.evicted)},
-        {"skerry_clocks_ahead_total", "Clock readings too far in the future.",
-         count(store.clocks_ahead)},
-        {"skerry_batches_published_total", "Batches published.", count(net.published)},
-        {"skerry_batches_applied_total", "Batches of peers applied.", count(net.batches_applied)},
-        {"skerry_batches_parked_total", "Batches that waited for dependencies.",
-         count(net.batches_parked)},
-        {"skerry_batches_dropped_total", "Duplicates, and batches beyond the bounds.",
-         count(net.batches_dropped)},
-        {"skerry_fetches_total", "Requests for missed log positions.", count(net.fetches)},
-        {"skerry_pulls_total", "Pulls begun.", count(net.pulls)},
-        {"skerry_pulled_leaves_total", "Leaves staged by pulls.", count(net.pulled_leaves)},
-        {"skerry_flips_total", "Pulls finished.", count(net.flips)},
-        {"skerry_peer_bytes_in_total", "Bytes received from peers.",
-         count(transport_ ? transport_->counters().bytes_in : 0)},
-        {"skerry_peer_bytes_out_total", "Bytes sent to peers.",
-         count(transport_ ? transport_->counters().bytes_out : 0)},
-        {"skerry_malformed_total", "Frames and batches refused.", count(net.malformed)},
-        {"skerry_refused_total", "Greetings refused, by either side.", count(net.refused)},
-        {"skerry_fences_total", "Writer ids given up, since they were used elsewhere too.",
-         count(fences_ + net.fences)},
-        {"skerry_divergence_alarms_total", "Equal clocks with unequal digests.",
-         count(net.divergence_alarms)}};
+NodeReadings Node::readings() const {
+    NodeReadings now;
+    now.commands = commands_->executed();
+    now.commits = commits_;
+    now.commit_bytes = log_bytes_;
+    now.log_bytes = log_->bytes_kept();
+    now.clients = server_->connection_count();
+    now.clients_accepted = server_->counters().connections_accepted;
+    now.clients_refused = server_->counters().connections_refused;
+    now.clients_cut = server_->counters().connections_cut;
+    now.writes_refused = disk_full_;
+    now.store = store_->stats();
+    now.replication = replication_->counters();
+    now.fences = fences_ + now.replication.fences;
+    if (transport_) now.transport = transport_->counters();
+    now.peers = replication_->peers(mono());
+    now.command_stats = commands_->stats();
+    return now;
 }
 
-std::vector<Node::Figure> Node::gauges() const {
-    double lag = 0;
-    for (const PeerStatus& peer : replication_->peers(mono()))
-        lag = std::max(lag, static_cast<double>(peer.lag_events));
-    return {
-        {"skerry_clients", "Connected clients.", static_cast<double>(server_->connection_count())},
-        {"skerry_memory_bytes", "Memtable and cache.",
-         static_cast<double>(store_->stats().memory_bytes)},
-        {"skerry_log_bytes", "Log kept.", static_cast<double>(log_->bytes_kept())},
-        {"skerry_peer_lag_events_max", "Events that the slowest peer lacks.", lag},
-        {"skerry_writes_refused", "1 while the disk is nearly full.", disk_full_ ? 1.0 : 0.0}};
-}
-
-void Node::register_metrics() {
-    for (const Figure& figure : counters())
-        counter_ids_.push_back(metrics_.counter(figure.name, figure.help));
-    for (const Figure& figure : gauges())
-        gauge_ids_.push_back(metrics_.gauge(figure.name, figure.help));
-    for (const Command& command : commands_->table().all()) {
-        const Metrics::Labels label{{"command", std::string(command.name)}};
-        call_ids_.push_back(metrics_.counter("skerry_command_calls_total", "Calls.", label));
-        microsecond_ids_.push_back(metrics_.counter("skerry_command_microseconds_total",
-                                                    "Time in which calls ran.", label));
+std::string Node::crdt_info() const {
+    Lines out;
+    const NodeReadings now = readings();
+    out.add("writer", identity_.writer.text());
+    out.add("fenced", replication_->fenced() ? 1 : 0);
+    for (const auto& figure : NodeMetrics::counters(now)) out.add(figure.name, figure.value);
+    for (const auto& figure : NodeMetrics::gauges(now)) out.add(figure.name, figure.value);
+    for (std::size_t i = 0; i < now.peers.size(); ++i) {
+        const PeerStatus& peer = now.peers[i];
+        out.add("peer" + std::to_string(i), "name=" + peer.name + ",address=" + peer.address +
+                                                ",link=" + peer.link + ",phase=" + peer.phase +
+                                                ",lag_events=" + std::to_string(peer.lag_events) +
+                                                ",lag_bytes=" + std::to_string(peer.lag.bytes) +
+                                                ",lag_ms=" + std::to_string(peer.lag.ms));
     }
+    return out.take();
 }
 
 void Node::tick_second() {
     check_disk();
     if (config_.durability == Durability::interval) sync_log();
-    const auto counted = counters();
-    const auto measured = gauges();
-    for (std::size_t i = 0; i < counted.size(); ++i)
-        metrics_.set(counter_ids_[i], static_cast<std::uint64_t>(counted[i].value));
-    for (std::size_t i = 0; i < measured.size(); ++i)
-        metrics_.set(gauge_ids_[i], measured[i].value);
-    const auto commands = commands_->stats();
-    for (std::size_t i = 0; i < commands.size(); ++i) {
-        metrics_.set(call_ids_[i], commands[i].calls);
-        metrics_.set(microsecond_ids_[i], commands[i].microseconds);
-    }
-    metrics_.publish();
+    metrics_->publish(readings());
 }
 
 // ---- settings

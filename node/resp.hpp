@@ -93,6 +93,7 @@ class ReplyWriter {
     void ok() { out_.append("+OK\r\n"); }
     // `text` begins with its code ("ERR no such key"); CR and LF in it become spaces.
     void error(std::string_view text);
+    [[nodiscard]] std::uint64_t error_count() const { return errors_; }
     void integer(std::int64_t value);
     void bulk(std::string_view bytes);
     void null();
@@ -116,6 +117,7 @@ class ReplyWriter {
 
     std::string& out_;
     Protocol protocol_;
+    std::uint64_t errors_ = 0;
 };
 
 }  // namespace skerry

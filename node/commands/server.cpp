@@ -186,7 +186,8 @@ void config_set(CommandContext& c) {
         std::snprintf(per_call, sizeof per_call, "%.2f", each);
         text += "cmdstat_" + std::string(command.name) + ":calls=" + std::to_string(stats.calls) +
                 ",usec=" + std::to_string(stats.microseconds) + ",usec_per_call=" + per_call +
-                ",rejected_calls=" + std::to_string(stats.rejected) + ",failed_calls=0\r\n";
+                ",rejected_calls=" + std::to_string(stats.rejected) +
+                ",failed_calls=" + std::to_string(stats.failed) + "\r\n";
     }
     return text;
 }
