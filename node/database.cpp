@@ -221,10 +221,11 @@ Result<std::string> Database::add_real(KeyRecord& record, LeafKind kind, std::st
     const auto before = value::real(value::read(seen));
     if (!before) return std::unexpected(before.error());
     const long double after = *before + increment;
-    if (!std::isfinite(after))
+    const value::Amount amount = value::amount_of_real(increment);
+    if (!std::isfinite(after) || !value::can_add(seen, store_.self(), amount))
         return fail(Code::out_of_range, "increment would produce NaN or Infinity");
     store_.change(record, kind, sub, [&](const Leaf& leaf, const Dot& dot, Hlc now) {
-        return value::add(leaf, dot, now, value::amount_of_real(increment));
+        return value::add(leaf, dot, now, amount);
     });
     return value::format_real(after);
 }

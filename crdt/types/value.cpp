@@ -339,6 +339,12 @@ LeafDelta set(const Leaf& seen, const Dot& dot, Hlc now, const Base& base) {
     return write(seen, dot, now, payload, false);
 }
 
+bool can_add(const Leaf& seen, ReplicaId self, const Amount& amount) {
+    const Entry* own = seen.of(self);
+    if (own == nullptr || own->removed) return std::isfinite(amount.real);
+    return std::isfinite(decoded(*own).added.real + amount.real);
+}
+
 LeafDelta add(const Leaf& seen, const Dot& dot, Hlc now, const Amount& amount) {
     Payload payload;
     payload.epoch = dot.seq;
@@ -352,6 +358,7 @@ LeafDelta add(const Leaf& seen, const Dot& dot, Hlc now, const Amount& amount) {
             payload.epoch = fresh;
     }
     payload.added.add(amount);
+    ASSERT(std::isfinite(payload.added.real));
     LeafDelta delta = write(seen, dot, epoch_began, payload, false);
     delta.superseded.clear();
     return delta;

@@ -95,6 +95,9 @@ struct Reading {
 [[nodiscard]] Result<long double> real(const Reading& reading);
 
 [[nodiscard]] LeafDelta set(const Leaf& seen, const Dot& dot, Hlc now, const Base& base);
+// Can what `self` has added in its epoch hold `amount` more? The value may be small and this not: others
+// subtract. Requires of add(): it can.
+[[nodiscard]] bool can_add(const Leaf& seen, ReplicaId self, const Amount& amount);
 [[nodiscard]] LeafDelta add(const Leaf& seen, const Dot& dot, Hlc now, const Amount& amount);
 [[nodiscard]] LeafDelta remove(const Leaf& seen, const Dot& dot, Hlc now);
 

@@ -48,6 +48,20 @@ std::string upper(std::string_view text) {
     return result;
 }
 
+std::string_view name_of(KeyType type) {
+    switch (type) {
+        case KeyType::none:
+            return "none";
+        case KeyType::string:
+            return "string";
+        case KeyType::set:
+            return "set";
+        case KeyType::hash:
+            return "hash";
+    }
+    return "none";
+}
+
 std::optional<KeyType> typed(CommandContext& c, std::string_view key, KeyType wanted) {
     const KeyType found = c.db.type(c.database(), key);
     if (found == wanted || found == KeyType::none) return found;

@@ -54,6 +54,8 @@ inline constexpr std::string_view kWrongType =
 [[nodiscard]] std::string lower(std::string_view text);
 [[nodiscard]] std::string upper(std::string_view text);
 
+// As TYPE replies it.
+[[nodiscard]] std::string_view name_of(KeyType type);
 // The type of the key, `wanted` or none. nullopt: it is another one, and WRONGTYPE has been
 // replied.
 [[nodiscard]] std::optional<KeyType> typed(CommandContext& c, std::string_view key, KeyType wanted);

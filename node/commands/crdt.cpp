@@ -43,9 +43,41 @@ void reply_leaf(ReplyWriter& reply, std::string_view name, const Leaf& leaf) {
     for (const Entry& entry : leaf) reply_entry(reply, entry);
 }
 
-void reply_texts(ReplyWriter& reply, const std::vector<std::string_view>& texts) {
-    reply.array(texts.size());
-    for (const std::string_view text : texts) reply.bulk(text);
+// What a write that has seen both sides would settle.
+struct Conflict {
+    std::optional<std::string> field;    // of a hash
+    std::string value;                   // that lost
+    std::optional<KeyType> hidden_type;  // under the same key; then no value
+    std::uint64_t elements = 0;          // of the hidden type
+};
+
+void reply_conflict(ReplyWriter& reply, const Conflict& conflict) {
+    reply.map(conflict.hidden_type || conflict.field ? 3 : 2);
+    reply.bulk("kind");
+    reply.bulk(conflict.hidden_type ? "type" : "sibling");
+    if (conflict.hidden_type) {
+        reply.bulk("type");
+        reply.bulk(name_of(*conflict.hidden_type));
+        reply.bulk("elements");
+        return reply.integer(static_cast<std::int64_t>(conflict.elements));
+    }
+    if (conflict.field) {
+        reply.bulk("field");
+        reply.bulk(*conflict.field);
+    }
+    reply.bulk("value");
+    reply.bulk(conflict.value);
+}
+
+void add_hidden_types(const KeyRecord& record, std::vector<Conflict>& conflicts) {
+    const auto add = [&](KeyType type, std::uint64_t elements) {
+        if (elements > 0 && record.type != type)
+            conflicts.push_back(
+                {.field = {}, .value = {}, .hidden_type = type, .elements = elements});
+    };
+    add(KeyType::string, value::read(record.string).exists ? 1 : 0);
+    add(KeyType::set, record.live(LeafKind::member));
+    add(KeyType::hash, record.live(LeafKind::field));
 }
 
 // How long to wait, as WAIT and CRDT.BARRIER take it.
@@ -80,26 +112,24 @@ void crdt_clock(CommandContext& c) {
     if (store.applied() > store.durable()) c.connection.hold_until(store.applied());
 }
 
-// A string: the values that lost. A hash: those of each field that has any.
 void crdt_conflicts(CommandContext& c) {
     const KeyType type = c.db.type(c.database(), c.args[1]);
-    if (type == KeyType::string) {
-        return reply_texts(c.reply, value::siblings(c.db.record(c.database(), c.args[1])->string));
-    }
-    if (type != KeyType::hash) return c.reply.array(0);
-    std::vector<std::pair<std::string, std::vector<std::string>>> found;
-    c.db.for_each(c.database(), c.args[1], LeafKind::field, {}, [&](const Element& element) {
-        const auto losers = value::siblings(element.leaf);
-        if (!losers.empty())
-            found.emplace_back(element.sub, std::vector<std::string>(losers.begin(), losers.end()));
-        return true;
-    });
-    c.reply.map(found.size());
-    for (const auto& [field, losers] : found) {
-        c.reply.bulk(field);
-        c.reply.array(losers.size());
-        for (const std::string& loser : losers) c.reply.bulk(loser);
-    }
+    if (type == KeyType::none) return c.reply.array(0);
+    std::vector<Conflict> conflicts;
+    const auto add = [&](const Leaf& leaf, const std::optional<std::string>& field) {
+        for (const std::string_view loser : value::siblings(leaf))
+            conflicts.push_back(
+                {.field = field, .value = std::string(loser), .hidden_type = {}, .elements = 0});
+    };
+    if (type == KeyType::string) add(c.db.record(c.database(), c.args[1])->string, {});
+    if (type == KeyType::hash)
+        c.db.for_each(c.database(), c.args[1], LeafKind::field, {}, [&](const Element& element) {
+            add(element.leaf, std::string(element.sub));
+            return true;
+        });
+    add_hidden_types(*c.db.record(c.database(), c.args[1]), conflicts);
+    c.reply.array(conflicts.size());
+    for (const Conflict& conflict : conflicts) reply_conflict(c.reply, conflict);
 }
 
 void crdt_info(CommandContext& c) {

@@ -9,20 +9,6 @@
 namespace skerry::commands {
 namespace {
 
-[[nodiscard]] std::string_view name_of_type(KeyType type) {
-    switch (type) {
-        case KeyType::none:
-            return "none";
-        case KeyType::string:
-            return "string";
-        case KeyType::set:
-            return "set";
-        case KeyType::hash:
-            return "hash";
-    }
-    return "none";
-}
-
 // Counts the arguments from the first on for which `what` holds.
 template <class What>
 void count_keys(CommandContext& c, What&& what) {
@@ -183,7 +169,7 @@ void exists(CommandContext& c) {
 }
 void touch(CommandContext& c) { exists(c); }
 
-void type(CommandContext& c) { c.reply.simple(name_of_type(c.db.type(c.database(), c.args[1]))); }
+void type(CommandContext& c) { c.reply.simple(name_of(c.db.type(c.database(), c.args[1]))); }
 
 void expire(CommandContext& c) { expire_generic(c, TimeUnit::seconds, TimeOrigin::now); }
 void pexpire(CommandContext& c) { expire_generic(c, TimeUnit::milliseconds, TimeOrigin::now); }
@@ -230,7 +216,7 @@ void scan(CommandContext& c) {
         }
         ++looked_at;
         last = order;
-        const bool wanted = !options->type || *options->type == name_of_type(record.type);
+        const bool wanted = !options->type || *options->type == name_of(record.type);
         if (wanted && options->matches(record.key)) found.emplace_back(record.key);
         return true;
     });

@@ -581,4 +581,66 @@ TEST_CASE("commands: what Redis does not have", "[commands]") {
     CHECK(f.run("CRDT.BARRIER " + token + " -1") == "-ERR timeout is negative\r\n");
 }
 
+TEST_CASE("commands: CRDT.CONFLICTS shows what lost and what is hidden, until a write has seen it",
+          "[commands]") {
+    CommandFixture a(ReplicaId{7});
+    CommandFixture b(ReplicaId{8});
+    const auto meet = [&] {
+        a.hear(b);
+        b.hear(a);
+    };
+    const auto both = [&](const std::string& line, const std::string& reply) {
+        INFO(line);
+        CHECK(a.run(line) == reply);
+        CHECK(b.run(line) == reply);
+    };
+    a.run("SET k one");
+    a.run("HSET h f one");
+    a.run("SADD t x");
+    b.advance(WallTime(10));
+    b.run("SET k two");
+    b.run("HSET h f two");
+    b.run("HSET h g only");
+    b.run("SET t text");
+    meet();
+    both("CRDT.CONFLICTS k",
+         "*1\r\n*4\r\n$4\r\nkind\r\n$7\r\nsibling\r\n$5\r\nvalue\r\n$3\r\none\r\n");
+    both("CRDT.CONFLICTS h",
+         "*1\r\n*6\r\n$4\r\nkind\r\n$7\r\nsibling\r\n$5\r\nfield\r\n$1\r\nf\r\n"
+         "$5\r\nvalue\r\n$3\r\none\r\n");
+    both("TYPE t", "+string\r\n");
+    both("CRDT.CONFLICTS t",
+         "*1\r\n*6\r\n$4\r\nkind\r\n$4\r\ntype\r\n$4\r\ntype\r\n$3\r\nset\r\n"
+         "$8\r\nelements\r\n:1\r\n");
+    // Every writer that has an entry is shown, with its dot and its clock.
+    const std::string info = a.run("CRDT.INFO k");
+    for (const char* part : {"r0000000000000007:1", "r0000000000000008:1", "1700000000010"})
+        CHECK(info.find(part) != std::string::npos);
+    a.run("SET k three");
+    a.run("HSET h f three");
+    a.run("SET t other");
+    meet();
+    for (const char* line : {"CRDT.CONFLICTS k", "CRDT.CONFLICTS h", "CRDT.CONFLICTS t"})
+        both(line, "*0\r\n");
+}
+
+TEST_CASE(
+    "commands: a sum of floats that its writer cannot hold is refused before anything changes",
+    "[commands]") {
+    CommandFixture f;
+    const std::string huge = "1" + std::string(4932, '0');
+    const std::string kInfinite = "-ERR increment would produce NaN or Infinity\r\n";
+    CHECK(f.run("SET k -" + huge) == kOk);
+    CHECK(f.run("INCRBYFLOAT k " + huge) == "$1\r\n0\r\n");
+    const std::string before = f.run("CRDT.INFO k");
+    CHECK(f.run("INCRBYFLOAT k " + huge) == kInfinite);  // 1e4932 to see, 2e4932 to keep
+    CHECK(f.run("CRDT.INFO k") == before);
+    CHECK(f.run("INCRBYFLOAT k 2.5") == "$3\r\n2.5\r\n");
+    CHECK(f.run("HSET h f -" + huge) == ":1\r\n");
+    CHECK(f.run("HINCRBYFLOAT h f " + huge) == "$1\r\n0\r\n");
+    CHECK(f.run("HINCRBYFLOAT h f " + huge) == kInfinite);
+    CHECK(f.run("HINCRBYFLOAT fresh f inf").starts_with("-ERR"));
+    CHECK(f.run("EXISTS fresh") == ":0\r\n");
+}
+
 }  // namespace skerry

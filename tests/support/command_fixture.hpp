@@ -66,7 +66,8 @@ class CommandFixture {
   public:
     static constexpr WallTime kStart{1'700'000'000'000};
 
-    CommandFixture() : store_(open()), database_(*store_), commands_(database_, node, 4711) {
+    explicit CommandFixture(ReplicaId self = ReplicaId{7})
+        : store_(open(self)), database_(*store_), commands_(database_, node, 4711) {
         commit();
         node.connections.push_back(&connection);
     }
@@ -91,8 +92,19 @@ class CommandFixture {
             ASSERT(log_.append(commit->frames, commit->last).has_value());
             ASSERT(log_.sync().has_value());
             store_->committed(*commit);
+            for (const Published& batch : commit->published)
+                published_.push_back(commit->frames.substr(batch.body_at, batch.body_bytes));
         }
         connection.release(store_->durable());
+    }
+    // Applies what another node has published since the last time.
+    void hear(const CommandFixture& other) {
+        for (; heard_ < other.published_.size(); ++heard_) {
+            const auto batch = decode_batch(other.published_[heard_]);
+            ASSERT(batch.has_value());
+            store_->apply_remote("test", other.published_[heard_], *batch);
+        }
+        commit();
     }
     std::string take() {
         std::string bytes(connection.sendable());
@@ -131,9 +143,9 @@ class CommandFixture {
         Commands& commands_;
     };
 
-    std::unique_ptr<Store> open() {
+    std::unique_ptr<Store> open(ReplicaId self) {
         StoreOptions options;
-        options.self = ReplicaId{7};
+        options.self = self;
         options.nonce = 1;
         auto store = Store::open(log_, kv_, options, kStart);
         ASSERT(store.has_value());
@@ -146,6 +158,8 @@ class CommandFixture {
     Database database_;
     Commands commands_;
     Sink sink_{commands_};
+    std::vector<std::string> published_;
+    std::size_t heard_ = 0;
 };
 
 }  // namespace skerry
