@@ -26,7 +26,8 @@ constexpr std::size_t kLeafTokensMax = 8 * WriterTable::kWritersMax;
 class FieldWriter {
   public:
     static constexpr bool kWrites = true;
-    FieldWriter(std::string& out, WriterTable& table) : packer_(out, &table) {}
+    // Without a table replicas are written out.
+    explicit FieldWriter(std::string& out, WriterTable* table = nullptr) : packer_(out, table) {}
 
     void number(std::uint64_t value) { packer_.number(value); }
     void position(StreamPosition value) { packer_.number(value.value); }
@@ -368,7 +369,7 @@ MessageKind kind_of(const Message& message) {
 std::string encode(const Message& message, Compression compression) {
     WriterTable table;
     std::string written;
-    FieldWriter writer(written, table);
+    FieldWriter writer(written, &table);
     std::visit([&writer](const auto& m) { fields(writer, m); }, message);
 
     std::string body;
@@ -429,10 +430,8 @@ Result<Message> decode(std::string_view frame) {
 
 std::string encode_leaf(const PulledLeaf& leaf) {
     std::string out;
-    Packer packer(out);
-    packer.array(2);
-    packer.put(leaf.key);
-    packer.put(leaf.leaf);
+    FieldWriter writer(out);
+    pulled_leaf(writer, leaf);
     return out;
 }
 

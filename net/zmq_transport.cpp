@@ -163,6 +163,10 @@ struct ZmqTransport::Worker {
     void poll_once();
     [[nodiscard]] bool run_commands();
     void execute(Command& command);
+    // Makes the socket of a link with `open`, which may throw zmq::error_t; an address that cannot be used
+    // is reported as a link that is down.
+    template <class Open>
+    void open_towards(LinkId id, const std::string& address, Open&& open);
     void connect(LinkId id, const std::string& address);
     void subscribe(LinkId id, const std::string& address);
     void close(LinkId id);
@@ -316,16 +320,26 @@ void ZmqTransport::Worker::execute(Command& command) {
     }
 }
 
-void ZmqTransport::Worker::connect(LinkId id, const std::string& text) {
+template <class Open>
+void ZmqTransport::Worker::open_towards(LinkId id, const std::string& text, Open&& open) {
+    const auto down = [&](std::string why) {
+        deliver({.kind = IncomingKind::link_down,
+                 .link = id,
+                 .connection = {},
+                 .bytes = std::move(why)});
+    };
     const auto address = parse_address(text, AddressUse::connect);
-    if (!address)
-        return deliver({.kind = IncomingKind::link_down,
-                        .link = id,
-                        .connection = {},
-                        .bytes = address.error().where});
-    Link& link = links[id];
-    close_dealer(link);
+    if (!address) return down(address.error().where);
     try {
+        open(links[id], *address);
+    } catch (const zmq::error_t& error) {
+        down(text + ": " + error.what());
+    }
+}
+
+void ZmqTransport::Worker::connect(LinkId id, const std::string& text) {
+    open_towards(id, text, [&](Link& link, const Address& address) {
+        close_dealer(link);
         zmq::socket_t dealer = make_socket(context, zmq::socket_type::dealer);
         dealer.set(zmq::sockopt::immediate,
                    true);  // old requests do not pile up for a peer that is away
@@ -340,40 +354,27 @@ void ZmqTransport::Worker::connect(LinkId id, const std::string& text) {
         monitor.connect(endpoint);
         link.dealer = std::move(dealer);
         link.monitor = std::move(monitor);
-        link.dealer->connect(endpoint_for(*link.dealer, *address));
-    } catch (const zmq::error_t& error) {
-        close_dealer(link);
-        deliver({.kind = IncomingKind::link_down,
-                 .link = id,
-                 .connection = {},
-                 .bytes = text + ": " + error.what()});
-    }
+        try {
+            link.dealer->connect(endpoint_for(*link.dealer, address));
+        } catch (const zmq::error_t&) {
+            close_dealer(link);
+            throw;
+        }
+    });
 }
 
 void ZmqTransport::Worker::subscribe(LinkId id, const std::string& text) {
-    const auto address = parse_address(text, AddressUse::connect);
-    if (!address)
-        return deliver({.kind = IncomingKind::link_down,
-                        .link = id,
-                        .connection = {},
-                        .bytes = address.error().where});
-    Link& link = links[id];
-    link.feed.reset();
-    try {
+    open_towards(id, text, [&](Link& link, const Address& address) {
+        link.feed.reset();
         zmq::socket_t feed = make_socket(context, zmq::socket_type::sub);
         feed.set(zmq::sockopt::sndhwm,
                  0);  // subscriptions are messages: at a mark they would be lost
         feed.set(zmq::sockopt::reconnect_ivl, reconnect_ms(options, publish_address, id));
         feed.set(zmq::sockopt::reconnect_ivl_max, static_cast<int>(options.reconnect_max.count()));
         feed.set(zmq::sockopt::subscribe, "");
-        feed.connect(endpoint_for(feed, *address));
+        feed.connect(endpoint_for(feed, address));
         link.feed = std::move(feed);
-    } catch (const zmq::error_t& error) {
-        deliver({.kind = IncomingKind::link_down,
-                 .link = id,
-                 .connection = {},
-                 .bytes = text + ": " + error.what()});
-    }
+    });
 }
 
 // The monitor is stopped before its reader goes: libzmq's I/O thread would wait for a reader for
