@@ -324,7 +324,10 @@ void Node::checkpoint_written(Result<void> outcome) {
         return;
     }
     metrics_->checkpointed(store_->image()->row_count(), (mono_us() - checkpoint_began_us_) * 1000);
+    auto image = store_->image();
     const LogPosition needed = store_->checkpointed();
+    // Giving back its memory takes tens of milliseconds: not here.
+    checkpoint_worker_->post([image = std::move(image)] {});
     replication_->checkpointed();
     last_checkpoint_seconds_ = store_->now().count() / 1000;
     drop_old_log(needed);
