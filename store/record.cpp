@@ -168,7 +168,6 @@ Result<Batch> decode_batch(std::string_view bytes) {
     if (in.number() != static_cast<std::uint8_t>(RecordKind::batch)) in.reject("not a batch");
     Batch batch = read_batch(in);
     if (auto done = in.done("batch"); !done) return std::unexpected(done.error());
-    if (in.consumed() != bytes.size()) return fail(Code::malformed, "batch: bytes left over");
     return batch;
 }
 
