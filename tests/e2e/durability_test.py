@@ -129,6 +129,22 @@ def check_checkpoint_kills():
         print("%d keys, %d checkpoints " % (len(wanted), checkpoints), end="")
 
 
+def check_large_removal():
+    """The removal of a large collection is one long record: it is read back after a kill."""
+    count, step = 500000, 20000
+    with Cluster(["one"], namespaces=False) as cluster:
+        node = cluster.start().nodes[0]
+        client = node.client(timeout=60)
+        for at in range(0, count, step):
+            client.call("SADD", "members", *("m%d" % i for i in range(at, at + step)))
+        equal(client.call("COPY", "members", "copy"), 1, "COPY of %d members" % count)
+        equal(client.call("DEL", "members"), 1, "DEL of %d members" % count)
+        node.kill9()
+        node.start()
+        equal(node.call("EXISTS", "members"), 0, "after DEL and a kill")
+        equal(node.call("SCARD", "copy"), count, "after COPY and a kill")
+
+
 def check_clean_end():
     with Cluster(["one"], namespaces=False) as cluster:
         node = cluster.start().nodes[0]
