@@ -192,6 +192,13 @@ Result<void> FileLog::adopt(std::deque<SegmentPointer> segments, LogPosition las
     return truncate_to_durable();
 }
 
+// On a full disk a segment goes on without blocks of its own, behind the bytes that it has.
+Result<void> FileLog::reserve(PosixFile& file, std::uint64_t bytes) const {
+    auto reserved = file.preallocate(options_.segment_bytes);
+    if (reserved || reserved.error().code != Code::out_of_space) return reserved;
+    return file.resize(bytes);
+}
+
 Result<FileLog::SegmentPointer> FileLog::make_segment(LogPosition first) const {
     const fs::path path = directory_ / name_of_segment(first);
     const fs::path unfinished = path.string() + std::string(kUnfinished);
@@ -201,7 +208,7 @@ Result<FileLog::SegmentPointer> FileLog::make_segment(LogPosition first) const {
     if (!file) return std::unexpected(file.error());
     segment->file = std::move(*file);
     const Header header = header_for(first);
-    auto done = segment->file.preallocate(options_.segment_bytes);
+    auto done = reserve(segment->file, 0);
     if (done) done = segment->file.write_at(bytes_of(header), 0);
     if (done) done = segment->file.sync_all();
     if (done) done = rename_file(unfinished, path);
@@ -323,9 +330,7 @@ Result<void> FileLog::truncate_to_durable() {
     auto cut = segment->file.resize(durable_bytes_);
     if (cut) cut = segment->file.sync_all();
     if (!cut) return cut;
-    // On a full disk the segment goes on without blocks of its own.
-    auto reserved = segment->file.preallocate(options_.segment_bytes);
-    if (!reserved && reserved.error().code != Code::out_of_space) return reserved;
+    if (auto reserved = reserve(segment->file, durable_bytes_); !reserved) return reserved;
     tail_undefined_ = false;
     sync_failed_ = false;
     return {};

@@ -1,8 +1,8 @@
 // store/file_log.hpp — the log in segment files of a directory: the real backend of store/log.hpp.
 //
-// Segment  00000000000000000001.log, named by its first position; 64 MiB, preallocated; whole frames only, so that one
-//          which fits in no segment makes a longer one. What lies before the current segment is durable: a segment is
-//          cut to its frames and synced before the next one begins.
+// Segment  00000000000000000001.log, named by its first position; 64 MiB, preallocated but on a full disk; whole frames
+//          only, so that one which fits in no segment makes a longer one. What lies before the current segment is
+//          durable: a segment is cut to its frames and synced before the next one begins.
 //
 //          0           8        12       16               24
 //          | SKRYLOG1  | format | check  | first position | frames (store/log_frame.hpp) ... | zeros
@@ -111,6 +111,7 @@ class FileLog final : public Log {
                                                      LogPosition next_first);
     [[nodiscard]] Result<void> adopt(std::deque<SegmentPointer> segments, LogPosition last);
     [[nodiscard]] Result<SegmentPointer> make_segment(LogPosition first) const;
+    [[nodiscard]] Result<void> reserve(PosixFile& file, std::uint64_t bytes) const;
     [[nodiscard]] Result<void> begin_next_segment();
     void note_durable(const Tail& tail);
     [[nodiscard]] Run run_of(std::string_view frames, std::uint64_t room) const;

@@ -56,7 +56,7 @@ class Checkpoint {
   public:
     // All or nothing. May be called again after a failure.   Errors: those of Kv::write.   Thread:
     // any one.
-    [[nodiscard]] Result<void> write(Kv& kv);
+    [[nodiscard]] Result<void> write(Kv& kv, KvRoom room);
     [[nodiscard]] LogPosition covered() const { return state_.covered; }
     [[nodiscard]] std::size_t row_count() const { return changes_.size(); }
 
