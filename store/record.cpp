@@ -182,8 +182,8 @@ Result<Record> decode_record(std::string_view bytes) {
     (void)in.array();
     const std::uint64_t kind = in.number();
     if (!in.failed() && (kind < 1 || kind > 5))
-        return fail(Code::unsupported,
-                    "a log record of kind " + std::to_string(kind) + ": a later version wrote it");
+        return fail(Code::unsupported, "a log record of kind " + std::to_string(kind) +
+                                           ": start the version that wrote it");
     Record record = read_record(in, static_cast<RecordKind>(kind));
     if (auto done = in.done("record"); !done) return std::unexpected(done.error());
     if (Remote* remote = std::get_if<Remote>(&record)) {
