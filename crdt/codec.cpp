@@ -14,42 +14,12 @@ struct StringSink {
     std::string& out;
     void write(const char* data, std::size_t count) { out.append(data, count); }
 };
+
+// First bytes of what our formats use; MessagePack has more.
+constexpr std::uint8_t kFixNumberMax = 0x7f, kFixArrayMin = 0x90, kFixArrayMax = 0x9f, kNil = 0xc0,
+                       kBytes8 = 0xc4, kBytes32 = 0xc6, kNumber8 = 0xcc, kNumber64 = 0xcf,
+                       kArray16 = 0xdc, kArray32 = 0xdd;
 }  // namespace
-
-// Turns msgpack-c's parse events into tokens; refuses whatever our formats do not use.
-struct TokenVisitor : msgpack::null_visitor {
-    Unpacker& into;
-    std::size_t tokens_max;
-    std::size_t arrays_open = 0;
-    TokenVisitor(Unpacker& unpacker, std::size_t max) : into(unpacker), tokens_max(max) {}
-
-    bool add(Unpacker::Token token) {
-        if (into.tokens_.size() >= tokens_max) return false;
-        into.tokens_.push_back(token);
-        return true;
-    }
-    bool visit_nil() { return add({Unpacker::Kind::nil, 0, {}}); }
-    bool visit_positive_integer(std::uint64_t v) { return add({Unpacker::Kind::number, v, {}}); }
-    bool visit_bin(const char* v, std::uint32_t count) {
-        return add({Unpacker::Kind::bytes, 0, {v, count}});
-    }
-    bool start_array(std::uint32_t count) {
-        return ++arrays_open <= 16 && add({Unpacker::Kind::array, count, {}});
-    }
-    bool end_array() {
-        --arrays_open;
-        return true;
-    }
-    bool visit_boolean(bool) { return false; }
-    bool visit_negative_integer(std::int64_t) { return false; }
-    bool visit_float32(float) { return false; }
-    bool visit_float64(double) { return false; }
-    bool visit_str(const char*, std::uint32_t) { return false; }
-    bool visit_ext(const char*, std::uint32_t) { return false; }
-    bool start_map(std::uint32_t) { return false; }
-    void parse_error(std::size_t, std::size_t) {}
-    void insufficient_bytes(std::size_t, std::size_t) {}
-};
 
 std::size_t WriterTable::index_of(ReplicaId id) {
     const auto found = std::ranges::find(ids_, id);
@@ -136,25 +106,54 @@ void Packer::put(const ShardClocks& clocks) {
     }
 }
 
-Unpacker::Unpacker(std::string_view data, std::size_t tokens_max) {
-    TokenVisitor visitor(*this, tokens_max);
-    if (!msgpack::parse(data.data(), data.size(), consumed_, visitor) || tokens_.empty())
-        error_ = "not a MessagePack value of numbers, bytes and arrays";
-}
-
-const Unpacker::Token* Unpacker::take(Kind kind) {
-    if (failed()) return nullptr;
-    if (position_ >= tokens_.size() || tokens_[position_].kind != kind) {
-        error_ = "unexpected element " + std::to_string(position_);
-        return nullptr;
+bool Unpacker::next_is(Kind kind) const {
+    if (failed() || elements_open_ == 0 || consumed_ >= bytes_.size()) return false;
+    const auto first = static_cast<std::uint8_t>(bytes_[consumed_]);
+    switch (kind) {
+        case Kind::number:
+            return first <= kFixNumberMax || (first >= kNumber8 && first <= kNumber64);
+        case Kind::bytes:
+            return first >= kBytes8 && first <= kBytes32;
+        case Kind::nil:
+            return first == kNil;
+        case Kind::array:
+            return (first >= kFixArrayMin && first <= kFixArrayMax) || first == kArray16 ||
+                   first == kArray32;
     }
-    return &tokens_[position_++];
+    return false;
 }
 
-std::uint64_t Unpacker::number() {
-    const Token* token = take(Kind::number);
-    return token != nullptr ? token->number : 0;
+std::uint64_t Unpacker::take(Kind kind) {
+    if (!next_is(kind) || elements_left_ == 0) {
+        reject("an element is missing, too many, or of another kind");
+        return 0;
+    }
+    const auto first = static_cast<std::uint8_t>(bytes_[consumed_]);
+    std::size_t number_bytes = 0;
+    std::uint64_t number = 0;
+    if (first <= kFixNumberMax) {
+        number = first;
+    } else if (first <= kFixArrayMax) {
+        number = first - kFixArrayMin;
+    } else if (first != kNil) {
+        const std::uint8_t shortest = kind == Kind::number  ? kNumber8
+                                      : kind == Kind::bytes ? kBytes8
+                                                            : kArray16;
+        number_bytes = std::size_t{kind == Kind::array ? 2U : 1U} << (first - shortest);
+    }
+    if (number_bytes > bytes_.size() - consumed_ - 1) {
+        reject("an element is cut");
+        return 0;
+    }
+    for (std::size_t i = 0; i < number_bytes; ++i)
+        number = number << 8 | static_cast<std::uint8_t>(bytes_[consumed_ + 1 + i]);
+    consumed_ += 1 + number_bytes;
+    --elements_left_;
+    --elements_open_;
+    return number;
 }
+
+std::uint64_t Unpacker::number() { return take(Kind::number); }
 
 std::uint64_t Unpacker::number_up_to(std::uint64_t max) {
     const std::uint64_t value = number();
@@ -163,26 +162,30 @@ std::uint64_t Unpacker::number_up_to(std::uint64_t max) {
 }
 
 std::string_view Unpacker::bytes(std::size_t bytes_max) {
-    const Token* token = take(Kind::bytes);
-    if (token == nullptr) return {};
-    if (token->bytes.size() > bytes_max) reject("a byte string is too long");
-    return token->bytes;
+    const std::uint64_t count = take(Kind::bytes);
+    if (count > bytes_max) reject("a byte string is too long");
+    if (count > bytes_.size() - consumed_) reject("a byte string is cut");
+    if (failed()) return {};
+    consumed_ += count;
+    return bytes_.substr(consumed_ - count, count);
 }
 
 bool Unpacker::take_nil() {
-    if (failed() || position_ >= tokens_.size() || tokens_[position_].kind != Kind::nil)
-        return false;
-    ++position_;
+    if (!next_is(Kind::nil)) return false;
+    static_cast<void>(take(Kind::nil));
     return true;
 }
 
-bool Unpacker::next_is_array() const {
-    return !failed() && position_ < tokens_.size() && tokens_[position_].kind == Kind::array;
-}
+bool Unpacker::next_is_array() const { return next_is(Kind::array); }
 
 std::size_t Unpacker::array() {
-    const Token* token = take(Kind::array);
-    return token != nullptr ? token->number : 0;
+    const std::uint64_t count = take(Kind::array);
+    // Each element has a byte at least: no count is believed that the bytes cannot hold.
+    if (count > bytes_.size() - consumed_ || count > elements_left_)
+        reject("an array is cut, or too long");
+    if (failed()) return 0;
+    elements_open_ += count;
+    return count;
 }
 
 void Unpacker::array_of(std::size_t count) {
@@ -301,8 +304,10 @@ void Unpacker::reject(std::string_view why) {
 
 Result<void> Unpacker::done(std::string_view what) const {
     if (failed()) return fail(Code::malformed, std::string(what) + ": " + error_);
-    if (position_ != tokens_.size())
+    if (elements_open_ != 0)
         return fail(Code::malformed, std::string(what) + ": elements left over");
+    if (consumed_ != bytes_.size())
+        return fail(Code::malformed, std::string(what) + ": bytes behind the end");
     return {};
 }
 

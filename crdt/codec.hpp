@@ -3,12 +3,13 @@
 // Form     unsigned integers, byte strings, nil and arrays only; shortest encodings; equal values encode equally.
 // Writers  a message names each writer once, in a table, and refers to it by index; without a table the id is spelled.
 // Hostile  decoding is total: any byte string yields a value or an Error, and counts are checked before allocation.
-// Source   https://github.com/msgpack/msgpack/blob/master/spec.md; the library is msgpack-c, included by codec.cpp alone.
+// Source   https://github.com/msgpack/msgpack/blob/master/spec.md. Written by msgpack-c, included by codec.cpp alone; read
+//          here, since its parser has no way to stop between two elements: a record of millions of them would be in
+//          memory twice.
 #pragma once
 
-#include <absl/container/inlined_vector.h>
-
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,14 +59,15 @@ class Packer {
     WriterTable* table_;
 };
 
-// Reads one MessagePack value, an array as a rule, front to back. The first error sticks: read what
-// you expect, then ask done(). Lifetime: views into the bytes given to the constructor.
+// Reads one MessagePack value, an array as a rule, front to back, straight from the bytes: what is
+// read takes no memory of its own, however long it is. The first error sticks: read what you
+// expect, then ask done(). Lifetime: views into the bytes given to the constructor.
 class Unpacker {
   public:
-    static constexpr std::size_t kTokensMax = 4 * 1024 * 1024;
-
-    // Parses the first value of `bytes`; what follows it is left alone, at consumed().
-    explicit Unpacker(std::string_view bytes, std::size_t tokens_max = kTokensMax);
+    // `elements_max`: more of them, arrays' own included, are refused.
+    explicit Unpacker(std::string_view bytes,
+                      std::uint64_t elements_max = std::numeric_limits<std::uint64_t>::max())
+        : bytes_(bytes), elements_left_(elements_max) {}
 
     [[nodiscard]] std::uint64_t number();
     // A number no greater than `max`.
@@ -89,31 +91,29 @@ class Unpacker {
     // For a check that the caller makes itself.
     void reject(std::string_view why);
     [[nodiscard]] bool failed() const { return !error_.empty(); }
-    [[nodiscard]] std::size_t consumed() const { return consumed_; }
-    // Has everything been read, and rightly? Errors: malformed, with `what` in front.
+    // Has the whole value been read, and rightly, and is nothing behind it? Errors: malformed, with
+    // `what` in front.
     [[nodiscard]] Result<void> done(std::string_view what) const;
 
   private:
     enum class Kind : std::uint8_t { number, bytes, nil, array };
-    struct Token {
-        Kind kind;
-        std::uint64_t number;  // of an array: its count
-        std::string_view bytes;
-    };
-    friend struct TokenVisitor;
 
-    [[nodiscard]] const Token* take(Kind kind);
+    // Reads the head of the next element if it is of that kind, and gives its number: the value, the
+    // bytes' length, the array's count.
+    [[nodiscard]] std::uint64_t take(Kind kind);
+    [[nodiscard]] bool next_is(Kind kind) const;
 
-    absl::InlinedVector<Token, 24> tokens_;
-    std::size_t position_ = 0;
+    std::string_view bytes_;
     std::size_t consumed_ = 0;
+    std::uint64_t elements_left_;
+    std::uint64_t elements_open_ = 1;  // that the arrays read so far still promise
     WriterTable table_;
     bool has_table_ = false;
     std::string error_;
 };
 
-// Reads arrays of numbers in place, for payloads that are decoded at every change of a counter: msgpack-c
-// parses by callbacks, and the tokens that an Unpacker makes of them cost ten times as much.
+// The least of an Unpacker, for payloads that are decoded at every change of a counter: arrays of
+// numbers, with bytes of another form behind them.
 class NumberReader {
   public:
     explicit NumberReader(std::string_view bytes) : rest_(bytes) {}

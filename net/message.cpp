@@ -424,7 +424,6 @@ Result<Message> decode(std::string_view frame) {
                     "frame: form " + std::to_string(form) + " is not known to this build");
     }
     Unpacker in(body, kFrameTokensMax);
-    if (in.consumed() != body.size()) in.reject("bytes behind the end");
     return read_by_kind(static_cast<std::uint8_t>(frame[4]), in);
 }
 
@@ -440,7 +439,6 @@ Result<PulledLeaf> decode_leaf(std::string_view bytes) {
     Unpacker in(bytes, kLeafTokensMax);
     FieldReader reader(in);
     pulled_leaf(reader, pulled);
-    if (in.consumed() != bytes.size()) in.reject("bytes behind the end");
     if (auto done = in.done("leaf"); !done) return std::unexpected(std::move(done.error()));
     return pulled;
 }

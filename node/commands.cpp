@@ -4,11 +4,17 @@
 #include <algorithm>
 
 #include "node/commands/context.hpp"
+#include "node/resp.hpp"
 
 namespace skerry {
 namespace {
 
 constexpr std::size_t kShownBytesMax = 128;  // of a name or arguments in an error
+
+// What a client can spell out fits one log record; what a command finds (COPY, SUNIONSTORE) is
+// weighed where it is found.
+static_assert(kArgumentsMax <= WriteWeight::kElementsMax &&
+              kQueryBytesMax + kArgumentsMax * WriteWeight::kElementBytes < WriteWeight::kBytesMax);
 
 [[nodiscard]] std::string unknown_command(std::span<const std::string_view> arguments) {
     std::string shown;

@@ -342,6 +342,23 @@ Result<std::string> Database::hash_add_real(std::uint8_t db, std::string_view ke
 
 // ---- copying
 
+static_assert(WriteWeight::kElementsMax < kBatchOperationsMax &&
+              WriteWeight::kBytesMax < kBatchBytesMax);
+
+bool Database::copy_fits(std::uint8_t db, std::string_view key) {
+    const KeyRecord* record = visible(db, key);
+    if (record == nullptr || record->type == KeyType::string) return true;
+    const LeafKind kind = record->type == KeyType::set ? LeafKind::member : LeafKind::field;
+    WriteWeight weight;
+    for_each(db, key, kind, {}, [&](const Element& element) {
+        std::size_t bytes = element.sub.view().size();
+        for (const Entry& entry : element.leaf) bytes += entry.payload.size();
+        weight.add(bytes);
+        return weight.fits();
+    });
+    return weight.fits();
+}
+
 void Database::copy(std::uint8_t from_db, std::string_view from, std::uint8_t to_db,
                     std::string_view to) {
     const KeyRecord* source = visible(from_db, from);

@@ -19,6 +19,28 @@ namespace skerry {
 
 inline constexpr WallTime kNoDeadline = value::kNoDeadline;
 
+// What a command is about to write, an upper bound of it. One command lies in one log record: what
+// would not fit is refused before anything is changed. Removals are not weighed, since nothing
+// that makes room may be refused; one that fills a record goes on in the next.
+class WriteWeight {
+  public:
+    static constexpr std::uint64_t kElementsMax = 2'000'000;
+    static constexpr std::uint64_t kBytesMax = std::uint64_t{400} << 20;
+    // Beside sub-key and value: kinds, dot, clock reading, and some dots that are superseded.
+    static constexpr std::uint64_t kElementBytes = 128;
+
+    // One element: its sub-key and value.
+    void add(std::size_t bytes) {
+        ++elements_;
+        bytes_ += bytes + kElementBytes;
+    }
+    [[nodiscard]] bool fits() const { return elements_ <= kElementsMax && bytes_ <= kBytesMax; }
+
+  private:
+    std::uint64_t elements_ = 0;
+    std::uint64_t bytes_ = 0;
+};
+
 class Database {
   public:
     explicit Database(Store& store) : store_(store) {}
@@ -43,8 +65,10 @@ class Database {
     // Visible keys with order >= from, in order, until `visit` returns false.
     using VisitKey = absl::FunctionRef<bool(const KeyRecord& record)>;
     void for_each_key(std::uint8_t db, std::uint64_t from, VisitKey visit);
+    // May what the key shows be written at once, by copy()?
+    [[nodiscard]] bool copy_fits(std::uint8_t db, std::string_view key);
     // Writes what the key shows to another place, which is removed first. Requires: the source
-    // exists.
+    // exists, copy_fits().
     void copy(std::uint8_t from_db, std::string_view from, std::uint8_t to_db, std::string_view to);
     void flush(std::uint8_t db);
     // Removes up to `count` keys of which this replica wrote the deadline that has come.

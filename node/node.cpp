@@ -13,12 +13,15 @@ namespace skerry {
 namespace {
 constexpr std::chrono::milliseconds kTick{20};
 constexpr std::chrono::milliseconds kCheckpointRetry{1000};
+constexpr std::chrono::milliseconds kCheckpointRetryFull{5000};  // it writes until nothing fits
 constexpr std::chrono::milliseconds kBrake{1};
 constexpr MonoTime kFenceStands{300};
 constexpr std::size_t kSaveRows = 2000;
 constexpr std::size_t kEvictRows = 2000;
 constexpr std::size_t kExpireKeys = 200;
 constexpr std::uint64_t kDiskReserveBytes = std::uint64_t{128} << 20;  // two log segments
+// On a full disk checkpoints come sooner: each lets go of the log before it.
+constexpr std::uint64_t kFullCheckpointBytes = std::uint64_t{1} << 20;
 
 std::uint64_t random_bits() {
     std::random_device device;
@@ -264,7 +267,8 @@ void Node::log_failed(const Error& error) {
 void Node::check_disk() {
     struct statvfs disk{};
     if (::statvfs(config_.dir.c_str(), &disk) != 0) return;
-    const bool full = std::uint64_t{disk.f_bavail} * disk.f_frsize < kDiskReserveBytes;
+    const bool little = std::uint64_t{disk.f_bavail} * disk.f_frsize < kDiskReserveBytes;
+    const bool full = little || checkpoint_starved_;
     if (full == disk_full_) return;
     disk_full_ = full;
     log_adapter_.take({full ? NoteLevel::error : NoteLevel::info,
@@ -276,8 +280,10 @@ void Node::check_disk() {
 std::optional<std::string> Node::writes_refused() const {
     if (replication_->fenced()) return "ERR the node takes a new writer id: try again";
     if (!disk_full_) return std::nullopt;
-    return "MISCONF the disk of " + config_.dir +
-           " has less than 128 MiB left: writes are refused, reads and deletes work";
+    const std::string what =
+        checkpoint_starved_ ? " has no room for a checkpoint" : " has less than 128 MiB left";
+    return "MISCONF the disk of " + config_.dir + what +
+           ": writes are refused, reads and deletes work";
 }
 
 void Node::flush_notes() {
@@ -288,8 +294,10 @@ void Node::flush_notes() {
 
 void Node::step_checkpoint() {
     if (failed_ || replication_->fenced()) return;
+    const bool long_log = store_->stats().log_bytes_since_checkpoint >= kFullCheckpointBytes;
     const bool wanted =
-        store_->wants_checkpoint() || (replication_->wants_checkpoint() && store_->has_changes());
+        store_->wants_checkpoint() ||
+        ((replication_->wants_checkpoint() || (disk_full_ && long_log)) && store_->has_changes());
     if (!store_->freezing()) {
         if (!wanted) return;
         commit(CommitWhen::now);  // only with nothing open is the state that of one log position
@@ -305,11 +313,14 @@ void Node::step_checkpoint() {
 
 void Node::write_checkpoint() {
     checkpoint_writing_ = true;
+    // Nothing grows while writes are refused: what is left to write are removals, and they must not
+    // be kept from making room.
+    const KvRoom room = disk_full_ ? KvRoom::with_reserve : KvRoom::ordinary;
     // The ordered store may never be ahead of a log that a power cut takes back.
-    committer_->sync([this](const Result<void>& synced) {
+    committer_->sync([this, room](const Result<void>& synced) {
         if (!synced) return log_failed(synced.error());
-        checkpoint_worker_->post([this, image = store_->image()] {
-            const Result<void> written = image->write(*kv_);
+        checkpoint_worker_->post([this, room, image = store_->image()] {
+            const Result<void> written = image->write(*kv_, room);
             server_->post([this, written] { checkpoint_written(written); });
         });
     });
@@ -320,9 +331,13 @@ void Node::checkpoint_written(Result<void> outcome) {
     if (!outcome) {
         log_adapter_.take(
             {NoteLevel::error, "checkpoint_failed", {{"why", outcome.error().text()}}});
-        checkpoint_retry_at_ = mono() + kCheckpointRetry;  // the image stays
+        checkpoint_starved_ = outcome.error().code == Code::out_of_space;
+        checkpoint_retry_at_ =  // the image stays
+            mono() + (checkpoint_starved_ ? kCheckpointRetryFull : kCheckpointRetry);
+        check_disk();
         return;
     }
+    checkpoint_starved_ = false;
     metrics_->checkpointed(store_->image()->row_count(), (mono_us() - checkpoint_began_us_) * 1000);
     auto image = store_->image();
     const LogPosition needed = store_->checkpointed();
@@ -331,14 +346,17 @@ void Node::checkpoint_written(Result<void> outcome) {
     replication_->checkpointed();
     last_checkpoint_seconds_ = store_->now().count() / 1000;
     drop_old_log(needed);
+    check_disk();
 }
 
 void Node::drop_old_log(LogPosition needed) {
+    // On a full disk nothing is kept for peers: they pull what they miss.
+    const std::uint64_t keep = disk_full_ ? 0 : config_.log_keep_bytes;
     log_marks_.emplace_back(needed, log_bytes_);
-    while (log_marks_.size() > 1 && log_bytes_ - log_marks_[1].second >= config_.log_keep_bytes)
+    while (log_marks_.size() > 1 && log_bytes_ - log_marks_[1].second >= keep)
         log_marks_.pop_front();
     const auto& [position, bytes] = log_marks_.front();
-    if (log_bytes_ - bytes < config_.log_keep_bytes) return;
+    if (log_bytes_ - bytes < keep) return;
     if (auto dropped = log_->drop_before(std::min(position, needed)); !dropped)
         log_adapter_.take({NoteLevel::warn, "log_not_dropped", {{"why", dropped.error().text()}}});
 }

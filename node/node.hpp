@@ -4,7 +4,8 @@
 //          to the commit thread (append, fdatasync); when it is durable, replies go out, then batches are published.
 // Threads  core (this class, the server), commit, checkpoint, ZeroMQ, HTTP. Only posted tasks cross into the core.
 // Failure  a log that cannot be written ends the process with an error: what was acknowledged is on disk. A disk that is
-//          nearly full is noticed before that: writes get an error, reads and deletes go on.
+//          nearly full, or too full for a checkpoint, is noticed before that: writes get an error, reads and deletes go
+//          on, and checkpoints may use what is kept back.
 #pragma once
 
 #include <atomic>
@@ -129,6 +130,7 @@ class Node final : public CommandSink, public NodeFacts {
     std::optional<HttpServer> http_;
 
     bool checkpoint_writing_ = false;
+    bool checkpoint_starved_ = false;  // the last one found no room
     MonoTime checkpoint_retry_at_{};
     std::optional<Error> failed_;
     std::uint64_t fences_;

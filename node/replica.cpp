@@ -208,7 +208,8 @@ struct Replica::State {
             if (!store->freezing()) store->freeze();
             while (!store->save_some(kRowsAtOnce)) {
             }
-            if (auto written = store->image()->write(*kv); !written) return written;
+            if (auto written = store->image()->write(*kv, KvRoom::ordinary); !written)
+                return written;
             const LogPosition needed = store->checkpointed();
             if (auto dropped = log->drop_before(needed); !dropped) return dropped;
         }

@@ -1,6 +1,8 @@
 #include "sim/disk.hpp"
 
 #include <algorithm>
+#include <tuple>
+#include <utility>
 
 #include "store/log_frame.hpp"
 
@@ -12,12 +14,14 @@ bool SimLog::index(std::size_t from) {
         std::string_view(bytes_).substr(from), next, LogPosition{},
         [&](const LogFrame&, std::size_t offset) { offsets_.push_back(from + offset); });
     bytes_.resize(from + scan.good_bytes);
+    whole_bytes_ = bytes_.size();
     return !scan.damaged;
 }
 
 Result<void> SimLog::append(std::string_view frames, LogPosition last_position) {
     const std::size_t from = bytes_.size();
-    if (tail_undefined_) return fail(Code::io_failed, "an append or a sync has failed");
+    if (tail_undefined_ || sync_failed_)
+        return fail(Code::io_failed, "an append or a sync has failed");
     if (room_ == Room::none) {
         tail_undefined_ = true;
         bytes_ += frames.substr(0, frames.size() / 2);
@@ -31,18 +35,17 @@ Result<void> SimLog::append(std::string_view frames, LogPosition last_position) 
 }
 
 Result<void> SimLog::sync() {
-    if (std::exchange(sync_fails_, false)) {
-        tail_undefined_ = true;
-        return fail(Code::io_failed, "sync");
-    }
+    if (std::exchange(sync_fails_, false)) sync_failed_ = true;
+    if (sync_failed_) return fail(Code::io_failed, "a sync has failed");
     durable_ = last();
-    durable_bytes_ = bytes_.size();
+    durable_bytes_ = whole_bytes_;
     return {};
 }
 
 Result<void> SimLog::truncate_to_durable() {
-    tail_undefined_ = false;
+    tail_undefined_ = sync_failed_ = false;
     bytes_.resize(durable_bytes_);
+    whole_bytes_ = durable_bytes_;
     offsets_.resize(durable_.next().value - first_.value);
     return {};
 }
@@ -61,26 +64,34 @@ Result<void> SimLog::read(LogPosition from, Visit visit) const {
 Result<void> SimLog::drop_before(LogPosition position) {
     if (position <= first_) return {};
     const std::size_t count = std::min<std::size_t>(position.value - first_.value, offsets_.size());
-    const std::size_t cut = count < offsets_.size() ? offsets_[count] : bytes_.size();
+    const std::size_t cut = count < offsets_.size() ? offsets_[count] : whole_bytes_;
     bytes_.erase(0, cut);
     offsets_.erase(offsets_.begin(), offsets_.begin() + static_cast<std::ptrdiff_t>(count));
     for (std::size_t& offset : offsets_) offset -= cut;
     durable_bytes_ -= std::min(cut, durable_bytes_);
+    whole_bytes_ -= cut;
     first_.value += count;
     return {};
 }
 
 bool SimLog::crash(Random& random) {
     const std::size_t written = bytes_.size();
-    bytes_.resize(random.between(durable_bytes_, written));
-    sync_fails_ = false;
+    crash(random.between(0, written - durable_bytes_));
     return bytes_.size() < written;
 }
 
+void SimLog::crash(std::size_t unsynced_bytes_kept) {
+    bytes_.resize(std::min(bytes_.size(), durable_bytes_ + unsynced_bytes_kept));
+    sync_fails_ = false;
+}
+
 Result<void> SimLog::reopen() {
-    offsets_.clear();
-    tail_undefined_ = false;
-    if (!index(0)) return fail(Code::corrupt, "what had been durable is damaged");
+    const auto before = std::tuple(bytes_, std::exchange(offsets_, {}), whole_bytes_);
+    tail_undefined_ = sync_failed_ = false;
+    if (!index(0)) {
+        std::tie(bytes_, offsets_, whole_bytes_) = before;
+        return fail(Code::corrupt, "what had been durable is damaged");
+    }
     return sync();  // as opening does, before anything relies on it
 }
 
@@ -96,6 +107,11 @@ std::optional<bool> SimLog::rot(Random& random) {
     });
     bytes_[at] ^= static_cast<char>(1 << random.below(8));
     return proven;
+}
+
+void SimLog::rot(LogPosition position) {
+    ASSERT(position >= first_ && position <= last());
+    bytes_[offsets_[position.value - first_.value] + kLogFrameHeaderBytes] ^= 1;
 }
 
 namespace {
@@ -130,8 +146,10 @@ Result<std::unique_ptr<KvReader>> SimKv::reader() const {
     return std::make_unique<SimReader>(rows_);
 }
 
-Result<void> SimKv::write(const KvBatch& batch) {
-    if (room_ != Room::plenty) return fail(Code::out_of_space, "write");
+Result<void> SimKv::write(const KvBatch& batch, KvRoom room) {
+    if (auto fits = check_limits(batch); !fits) return fits;
+    const Room needed = room == KvRoom::with_reserve ? Room::reserve : Room::plenty;
+    if (room_ > needed) return fail(Code::out_of_space, "write");
     if (std::exchange(write_fails_, false)) return fail(Code::io_failed, "write");
     if (halves_ == Halves::together) {
         apply(batch);
@@ -158,6 +176,14 @@ void SimKv::apply(const KvBatch& batch) {
             table.erase(change.key);
     }
     rows_ = std::move(rows);
+}
+
+KvStats SimKv::stats() const {
+    KvStats stats;
+    for (const auto& table : *rows_)
+        for (const auto& [key, value] : table) stats.bytes_used += key.size() + value.size();
+    stats.bytes_on_disk = stats.bytes_used;
+    return stats;
 }
 
 void SimKv::lose_row(Random& random) {

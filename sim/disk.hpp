@@ -2,9 +2,10 @@
 //
 // Crash    what was synced stays; of what was only appended a random prefix of the bytes stays, torn anywhere.
 // Kv       a write is atomic and durable when it returns; a reader is a snapshot.
-// Room     `reserve`: the ordered store refuses, the log still has what the node keeps back; `none`: both refuse, and an
-//          append leaves half of its bytes.
+// Room     `reserve`: the ordered store takes only what may use the reserve, the log still has what the node keeps back;
+//          `none`: both refuse, and an append leaves half of its bytes.
 // Copy     a copy of a disk is a snapshot of it.
+// Contract tests/store/log_conformance_test.cpp and kv_conformance_test.cpp: the real backends keep to the same.
 // Thread   one.
 #pragma once
 
@@ -36,7 +37,10 @@ class SimLog final : public Log {
 
     // The machine stops; what is left is read by reopen(). True: something is lost.
     bool crash(Random& random);
-    // As FileLog::open: from the bytes alone. A torn tail is cut.   Errors: corrupt: what had been durable is gone.
+    // The same, when the first bytes of what was not synced stay.
+    void crash(std::size_t unsynced_bytes_kept);
+    // As FileLog::open: from the bytes alone. A torn tail is cut.   Errors: corrupt: what had been durable is gone;
+    // nothing is changed.
     [[nodiscard]] Result<void> reopen();
 
     // ---- what goes wrong
@@ -46,6 +50,8 @@ class SimLog final : public Log {
     // One bit of what is durable turns. nullopt: there was nothing; true: a later frame proves that the frame it is in
     // had been durable, so that reopen() has to report it.
     [[nodiscard]] std::optional<bool> rot(Random& random);
+    // One bit of the record's body turns. Requires: it is kept, and has a body.
+    void rot(LogPosition position);
 
   private:
     // Finds the frames behind `from`; false: something proves that more had been durable.
@@ -56,8 +62,10 @@ class SimLog final : public Log {
     LogPosition first_{1};
     LogPosition durable_;
     std::size_t durable_bytes_ = 0;
+    std::size_t whole_bytes_ = 0;  // behind them: what an append that failed has left
     Room room_ = Room::plenty;
     bool sync_fails_ = false;
+    bool sync_failed_ = false;
     bool tail_undefined_ = false;
 };
 
@@ -66,8 +74,8 @@ class SimKv final : public Kv {
     using Rows = std::array<std::map<std::string, std::string, std::less<>>, kTableCount>;
 
     [[nodiscard]] Result<std::unique_ptr<KvReader>> reader() const override;
-    [[nodiscard]] Result<void> write(const KvBatch& batch) override;
-    [[nodiscard]] KvStats stats() const override { return {}; }
+    [[nodiscard]] Result<void> write(const KvBatch& batch, KvRoom room) override;
+    [[nodiscard]] KvStats stats() const override;
 
     // ---- what goes wrong
     void set_room(Room room) { room_ = room; }

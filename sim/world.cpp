@@ -355,7 +355,8 @@ void World::write_checkpoint(Node& node) {
                              : static_cast<Millis>(random_.between(0, plan_.sync_max));
     on_node(node, delay, [this, &node] {
         node.disk.kv.write_in(sabotage_.halves);
-        if (auto written = node.store->image()->write(node.disk.kv); !written) {
+        const KvRoom room = node.full ? KvRoom::with_reserve : KvRoom::ordinary;
+        if (auto written = node.store->image()->write(node.disk.kv, room); !written) {
             ++outcome_.coverage.failed_checkpoints;
             node.writing_checkpoint = false;
             node.checkpoint_retry_at = now_ + kCheckpointRetry;  // the image stays

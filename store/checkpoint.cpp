@@ -189,7 +189,7 @@ LogPosition Store::checkpointed() {
     return needed;
 }
 
-Result<void> Checkpoint::write(Kv& kv) {
+Result<void> Checkpoint::write(Kv& kv, KvRoom room) {
     if (!sorted_) {
         // Index rows at or below a risen floor go; then, of what deletes and puts the same row, the
         // put stands.
@@ -212,7 +212,7 @@ Result<void> Checkpoint::write(Kv& kv) {
         changes_ = in_order(std::move(changes_));
         sorted_ = true;
     }
-    return kv.write(changes_);
+    return kv.write(changes_, room);
 }
 
 // ---- eviction: a clock hand over all records

@@ -192,6 +192,13 @@ Result<void> FileLog::adopt(std::deque<SegmentPointer> segments, LogPosition las
     return truncate_to_durable();
 }
 
+// On a full disk a segment goes on without blocks of its own, behind the bytes that it has.
+Result<void> FileLog::reserve(PosixFile& file, std::uint64_t bytes) const {
+    auto reserved = file.preallocate(options_.segment_bytes);
+    if (reserved || reserved.error().code != Code::out_of_space) return reserved;
+    return file.resize(bytes);
+}
+
 Result<FileLog::SegmentPointer> FileLog::make_segment(LogPosition first) const {
     const fs::path path = directory_ / name_of_segment(first);
     const fs::path unfinished = path.string() + std::string(kUnfinished);
@@ -201,7 +208,7 @@ Result<FileLog::SegmentPointer> FileLog::make_segment(LogPosition first) const {
     if (!file) return std::unexpected(file.error());
     segment->file = std::move(*file);
     const Header header = header_for(first);
-    auto done = segment->file.preallocate(options_.segment_bytes);
+    auto done = reserve(segment->file, 0);
     if (done) done = segment->file.write_at(bytes_of(header), 0);
     if (done) done = segment->file.sync_all();
     if (done) done = rename_file(unfinished, path);
@@ -221,47 +228,49 @@ std::uint64_t FileLog::bytes_kept() const {
     return bytes;
 }
 
-// The frames' positions and offsets among `frames`. Also asserts that these are whole frames for
-// the next positions.
-std::vector<FileLog::Mark> FileLog::marks_of(std::string_view frames,
-                                             LogPosition last_position) const {
-    std::vector<Mark> marks;
-    LogPosition next = last().next();
-    for (std::uint64_t offset = 0; offset < frames.size();) {
-        const auto header = peek_frame(frames.substr(offset));
+// As many whole frames from the front of `frames` as the segment still takes, but one at least.
+// Also asserts that they are whole frames for the next positions.
+FileLog::Run FileLog::run_of(std::string_view frames, std::uint64_t room) const {
+    Run run{.bytes = 0, .last = last(), .marks = {}};
+    while (run.bytes < frames.size()) {
+        const auto header = peek_frame(frames.substr(run.bytes));
         ASSERT(header.has_value());
-        ASSERT(header->position == next);
-        if (marks.empty() || offset >= marks.back().offset + kMarkBytes)
-            marks.push_back({next, offset});
-        offset += header->frame_bytes;
-        ASSERT(offset <= frames.size());
-        next = next.next();
+        ASSERT(header->position == run.last.next());
+        ASSERT(header->frame_bytes <= frames.size() - run.bytes);
+        if (run.bytes > 0 && run.bytes + header->frame_bytes > room) break;
+        if (run.marks.empty() || run.bytes >= run.marks.back().offset + kMarkBytes)
+            run.marks.push_back({header->position, run.bytes});
+        run.last = header->position;
+        run.bytes += header->frame_bytes;
     }
-    ASSERT(last_position.next() == next);
-    return marks;
+    return run;
 }
 
 Result<void> FileLog::append(std::string_view frames, LogPosition last_position) {
     if (tail_undefined_) return fail(Code::io_failed, "log: an append has failed");
     if (sync_failed_) return fail(Code::io_failed, "log: a sync has failed");
-    if (frames.size() > kLogAppendBytesMax)
-        return fail(Code::too_large, "log: one append is at most 1 GiB");
-    const auto marks = marks_of(frames, last_position);
-    if (marks.empty()) return {};
     tail_undefined_ = true;
-    const auto& front = segments_.back();
-    if (front->bytes > kLogSegmentHeaderBytes &&
-        front->bytes + frames.size() > options_.segment_bytes) {
-        if (auto begun = begin_next_segment(); !begun) return begun;
-    }
-    const SegmentPointer segment = segments_.back();
-    if (auto written = segment->file.write_at(frames, segment->bytes); !written) return written;
-    {
+    while (!frames.empty()) {
+        SegmentPointer segment = segments_.back();
+        const auto room = [&] {
+            return options_.segment_bytes - std::min(options_.segment_bytes, segment->bytes);
+        };
+        Run run = run_of(frames, room());
+        if (run.bytes > room() && segment->bytes > kLogSegmentHeaderBytes) {
+            if (auto begun = begin_next_segment(); !begun) return begun;
+            segment = segments_.back();
+            run = run_of(frames, room());
+        }
+        auto written = segment->file.write_at(frames.substr(0, run.bytes), segment->bytes);
+        if (!written) return written;
         const std::scoped_lock lock(mutex_);
-        for (const auto& mark : marks) segment->mark(mark.position, segment->bytes + mark.offset);
-        segment->bytes += frames.size();
-        last_.store(last_position.value, std::memory_order_release);
+        for (const auto& mark : run.marks)
+            segment->mark(mark.position, segment->bytes + mark.offset);
+        segment->bytes += run.bytes;
+        last_.store(run.last.value, std::memory_order_release);
+        frames.remove_prefix(run.bytes);
     }
+    ASSERT(last() == last_position);
     tail_undefined_ = false;
     return {};
 }
@@ -321,9 +330,7 @@ Result<void> FileLog::truncate_to_durable() {
     auto cut = segment->file.resize(durable_bytes_);
     if (cut) cut = segment->file.sync_all();
     if (!cut) return cut;
-    // On a full disk the segment goes on without blocks of its own.
-    auto reserved = segment->file.preallocate(options_.segment_bytes);
-    if (!reserved && reserved.error().code != Code::out_of_space) return reserved;
+    if (auto reserved = reserve(segment->file, durable_bytes_); !reserved) return reserved;
     tail_undefined_ = false;
     sync_failed_ = false;
     return {};

@@ -1,8 +1,8 @@
 // store/file_log.hpp — the log in segment files of a directory: the real backend of store/log.hpp.
 //
-// Segment  00000000000000000001.log, named by its first position; 64 MiB, preallocated; whole appends only, so that one
-//          which fits in no segment makes a longer one. What lies before the current segment is durable: a segment is
-//          cut to its frames and synced before the next one begins.
+// Segment  00000000000000000001.log, named by its first position; 64 MiB, preallocated but on a full disk; whole frames
+//          only, so that one which fits in no segment makes a longer one. What lies before the current segment is
+//          durable: a segment is cut to its frames and synced before the next one begins.
 //
 //          0           8        12       16               24
 //          | SKRYLOG1  | format | check  | first position | frames (store/log_frame.hpp) ... | zeros
@@ -29,8 +29,9 @@ namespace skerry {
 
 inline constexpr std::uint32_t kLogFormat = 1;
 inline constexpr std::size_t kLogSegmentHeaderBytes = 24;
-inline constexpr std::size_t kLogAppendBytesMax = std::size_t{1} << 30;
-inline constexpr std::uint64_t kLogSegmentBytesMax = std::uint64_t{2} << 30;
+inline constexpr std::uint64_t kLogSegmentBytesMax = std::uint64_t{1} << 30;
+static_assert(kLogSegmentHeaderBytes + kLogFrameHeaderBytes + kLogBodyBytesMax <=
+              kLogSegmentBytesMax);
 
 class FileLog final : public Log {
   public:
@@ -56,7 +57,6 @@ class FileLog final : public Log {
         return LogPosition{durable_.load(std::memory_order_acquire)};
     }
     [[nodiscard]] std::uint64_t bytes_kept() const override;
-    // Also too_large: beyond kLogAppendBytesMax at once (nothing is changed).
     [[nodiscard]] Result<void> append(std::string_view frames, LogPosition last_position) override;
     [[nodiscard]] Result<void> sync() override;
     [[nodiscard]] Result<void> truncate_to_durable() override;
@@ -88,6 +88,12 @@ class FileLog final : public Log {
         LogPosition next;
         bool wanted = true;
     };
+    // Frames that are written to one segment at once.
+    struct Run {
+        std::uint64_t bytes;
+        LogPosition last;
+        std::vector<Mark> marks;  // offsets from the run's begin
+    };
     struct Opened {
         SegmentPointer segment;
         LogPosition last;
@@ -105,10 +111,10 @@ class FileLog final : public Log {
                                                      LogPosition next_first);
     [[nodiscard]] Result<void> adopt(std::deque<SegmentPointer> segments, LogPosition last);
     [[nodiscard]] Result<SegmentPointer> make_segment(LogPosition first) const;
+    [[nodiscard]] Result<void> reserve(PosixFile& file, std::uint64_t bytes) const;
     [[nodiscard]] Result<void> begin_next_segment();
     void note_durable(const Tail& tail);
-    [[nodiscard]] std::vector<Mark> marks_of(std::string_view frames,
-                                             LogPosition last_position) const;
+    [[nodiscard]] Run run_of(std::string_view frames, std::uint64_t room) const;
     [[nodiscard]] Result<std::optional<Window>> locate(LogPosition position) const;
     [[nodiscard]] Result<void> read_window(const Window& window, Progress& progress,
                                            Visit visit) const;

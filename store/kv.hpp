@@ -1,4 +1,4 @@
-// store/kv.hpp — the ordered key-value store that checkpoints are written to: the interface, and nothing else.
+// store/kv.hpp — the ordered key-value store that checkpoints are written to: the interface and its limits.
 //
 // Shape    four tables of byte strings in lexicographic order; a batch is one atomic, durable transaction.
 // Backends store/lmdb_kv.hpp (real), sim/disk.hpp (simulated).
@@ -34,6 +34,15 @@ struct KvChange {
 };
 using KvBatch = std::vector<KvChange>;
 
+inline constexpr std::size_t kKvKeyBytesMax = 511;
+inline constexpr std::uint64_t kKvValueBytesMax = std::uint64_t{512} << 20;
+// Errors: too_large (a key or value beyond the limits, or an empty key).
+[[nodiscard]] Result<void> check_limits(const KvBatch& batch);
+
+// What a batch may fill. The reserve is for the time when nothing new is accepted any more: what is
+// written then lets go of more than it takes, but cannot begin without room.
+enum class KvRoom : std::uint8_t { ordinary, with_reserve };
+
 // One consistent snapshot. Keep it short: a long reader keeps the backend from reusing space.
 class KvReader {
   public:
@@ -62,10 +71,9 @@ class Kv {
 
     [[nodiscard]] virtual Result<std::unique_ptr<KvReader>> reader() const = 0;
 
-    // All of it, durably, or nothing. Quicker when sorted by table and key. Keys <= 511 bytes,
-    // values <= 512 MiB. Errors: out_of_space (nothing changed; reads go on, and deletes still work
-    // from the reserve), io_failed.
-    [[nodiscard]] virtual Result<void> write(const KvBatch& batch) = 0;
+    // All of it, durably, or nothing. Quicker when sorted by table and key.   Errors: too_large,
+    // out_of_space, io_failed: nothing has changed, and reads go on.
+    [[nodiscard]] virtual Result<void> write(const KvBatch& batch, KvRoom room) = 0;
 
     [[nodiscard]] virtual KvStats stats() const = 0;
 };

@@ -49,6 +49,10 @@ std::unexpected<Error> lmdb_failure(int code, const fs::path& path, std::string_
                 path.string() + ": cannot " + std::string(action) + ": " + ::mdb_strerror(code));
 }
 
+bool is_full(int code) {
+    return code == MDB_MAP_FULL || code == ENOSPC || code == EDQUOT || code == EFBIG;
+}
+
 std::uint64_t number_at(std::string_view bytes, std::size_t offset) {
     return read_u64(bytes.substr(offset, 8));
 }
@@ -74,7 +78,7 @@ struct Reference {
 std::optional<Reference> reference_in(std::string_view stored) {
     if (stored.size() != kReferenceBytes || stored[0] != kInChunks) return std::nullopt;
     const Reference found{number_at(stored, 1), number_at(stored, 9), number_at(stored, 17)};
-    if (found.bytes > LmdbKv::kValueBytesMax) return std::nullopt;
+    if (found.bytes > kKvValueBytesMax) return std::nullopt;
     return found;
 }
 
@@ -129,6 +133,9 @@ struct LmdbKv::State {
     void make_room();
     bool set_map(std::uint64_t bytes);
     int write_once(const KvBatch& batch);
+    int try_to_write(const KvBatch& batch);
+    void give_back();
+    [[nodiscard]] bool has_no_room() const;
     int advance();
     [[nodiscard]] std::uint64_t bytes_in_use() const;
     [[nodiscard]] std::size_t page_bytes() const;
@@ -251,21 +258,6 @@ int BatchWriter::finish() {
     MDB_val value = val_of(next);
     return ::mdb_put(txn_, unnamed_, &key, &value, 0);
 }
-
-Result<void> check_limits(const KvBatch& batch) {
-    for (const KvChange& change : batch) {
-        ASSERT(static_cast<std::size_t>(change.table) < kTableCount);
-        if (change.key.empty() || change.key.size() > LmdbKv::kKeyBytesMax) {
-            return fail(Code::too_large,
-                        "a key of " + std::to_string(change.key.size()) + " bytes: 1 to 511 fit");
-        }
-        if (change.value && change.value->size() > LmdbKv::kValueBytesMax) {
-            return fail(Code::too_large,
-                        "a value of " + std::to_string(change.value->size()) + " bytes");
-        }
-    }
-    return {};
-}
 }  // namespace
 
 std::size_t LmdbKv::State::page_bytes() const {
@@ -310,7 +302,7 @@ void LmdbKv::State::hold_reserve() {
 
 void LmdbKv::State::make_room() {
     if (PosixFile::open(reserve_path, PosixFile::Mode::emptied)) reserve_held = false;
-    map_grown = set_map(std::max(map_bytes, bytes_in_use()) + kReserveBytes) || map_grown;
+    map_grown = set_map(map_bytes + kReserveBytes) || map_grown;
 }
 
 Result<void> LmdbKv::State::open_env() {
@@ -423,6 +415,21 @@ Result<void> LmdbKv::State::make_tables() {
 }
 
 int LmdbKv::State::write_once(const KvBatch& batch) {
+    const int code = try_to_write(batch);
+    if (is_full(code)) give_back();
+    return code;
+}
+
+// A commit that found no room has made the file longer all the same, by as much as there was: nobody
+// else could write then, the log neither. What is committed never reads those pages.
+void LmdbKv::State::give_back() {
+    auto file = PosixFile::open(path, PosixFile::Mode::existing);
+    if (!file) return;
+    const auto bytes = file->bytes();
+    if (bytes && *bytes > bytes_in_use()) static_cast<void>(file->resize(bytes_in_use()));
+}
+
+int LmdbKv::State::try_to_write(const KvBatch& batch) {
     Transaction txn;
     if (const int code = txn.begin(env, 0); code != 0) return code;
     BatchWriter writer(txn.get(), unnamed, tables);
@@ -433,10 +440,19 @@ int LmdbKv::State::write_once(const KvBatch& batch) {
     if (code != 0) return code;
     code = txn.commit();
     if (code != EIO) return code;
-    // LMDB calls a write that was cut short EIO. On a full disk it is the disk.
-    std::error_code error;
-    const auto space = fs::space(path, error);
-    return !error && space.available < kReserveBytes ? ENOSPC : code;
+    // LMDB calls a write that was cut short EIO.
+    return has_no_room() ? ENOSPC : code;
+}
+
+// Asks the system itself, by a write behind the end: free space says nothing of quotas and limits.
+bool LmdbKv::State::has_no_room() const {
+    auto file = PosixFile::open(path, PosixFile::Mode::existing);
+    if (!file) return false;
+    const auto bytes = file->bytes();
+    if (!bytes) return false;
+    const auto probed = file->write_at(std::string(kChunkBytes, '\0'), *bytes);
+    static_cast<void>(file->resize(*bytes));
+    return !probed && probed.error().code == Code::out_of_space;
 }
 
 // An empty transaction with a number of its own: pages that the one before freed can be taken after
@@ -555,21 +571,18 @@ Result<std::unique_ptr<KvReader>> LmdbKv::reader() const {
     return std::make_unique<LmdbReader<State>>(*state_, txn);
 }
 
-Result<void> LmdbKv::write(const KvBatch& batch) {
+Result<void> LmdbKv::write(const KvBatch& batch, KvRoom room) {
     if (auto fits = check_limits(batch); !fits) return fits;
     if (batch.empty()) return {};
     if (state_->map_grown) state_->map_grown = !state_->set_map(state_->map_bytes);
     int code = state_->write_once(batch);
-    const bool full = code == MDB_MAP_FULL || code == ENOSPC || code == EDQUOT || code == EFBIG;
-    if (full && std::none_of(batch.begin(), batch.end(),
-                             [](const KvChange& c) { return c.value.has_value(); })) {
+    if (is_full(code) && state_->advance() == 0) code = state_->write_once(batch);
+    if (is_full(code) && room == KvRoom::with_reserve) {
         state_->make_room();
         code = state_->write_once(batch);
-    } else if (full && state_->advance() == 0) {
-        code = state_->write_once(batch);
     }
-    if (code != 0) return lmdb_failure(code, state_->path, "write");
     if (!state_->reserve_held) state_->hold_reserve();
+    if (code != 0) return lmdb_failure(code, state_->path, "write");
     return {};
 }
 

@@ -4,8 +4,9 @@
 // Value    0 | bytes            up to 64 KiB
 //          1 | id 8 | bytes 8 | hash 8     longer ones: pieces of 65520 bytes (16 pages with their header; longer
 //          runs of free pages become rare) in "chunks", under table 1 | id 8 | index 4. Integers big-endian.
-// Full     writes fail and change nothing; a batch that only deletes goes on: the file `reserve` is emptied for it,
-//          and a map that is full grows by as much. Both come back when there is room.
+// Full     writes fail and change nothing, and the room that a failed one took is given back. For a batch that may use
+//          the reserve, the file `reserve` is emptied, and a map that is full grows by as much; both come back when
+//          there is room.
 // Refused  a file without our mark, and one that ends before its last page in use: LMDB would die of SIGBUS there.
 // Thread   as store/kv.hpp. One LmdbKv a file and process (LMDB's locks): hold the DirectoryLock.
 #pragma once
@@ -23,8 +24,6 @@ class LmdbKv final : public Kv {
     };
     static constexpr std::uint64_t kReserveBytes = std::uint64_t{16} << 20;
     static constexpr std::size_t kInlineBytesMax = std::size_t{64} << 10;
-    static constexpr std::size_t kKeyBytesMax = 511;
-    static constexpr std::uint64_t kValueBytesMax = std::uint64_t{512} << 20;
 
     // Creates the directory and the file where absent.   Errors: io_failed, out_of_space, corrupt,
     // unsupported.
@@ -33,8 +32,8 @@ class LmdbKv final : public Kv {
     ~LmdbKv() override;  // Requires: no reader is left.
 
     [[nodiscard]] Result<std::unique_ptr<KvReader>> reader() const override;
-    // Errors: those of Kv; too_large (key or value beyond the limits, or an empty key), corrupt.
-    [[nodiscard]] Result<void> write(const KvBatch& batch) override;
+    // Errors: those of Kv, and corrupt.
+    [[nodiscard]] Result<void> write(const KvBatch& batch, KvRoom room) override;
     [[nodiscard]] KvStats stats() const override;
 
   private:

@@ -2,6 +2,7 @@
 
 #include "crdt/types/deadline.hpp"
 #include "crdt/types/value.hpp"
+#include "store/log.hpp"
 
 namespace skerry {
 
@@ -100,7 +101,7 @@ Record read_record(Unpacker& in, RecordKind kind) {
         case RecordKind::remote: {
             Remote remote;
             remote.source = in.bytes();
-            remote.batch_bytes = in.bytes(std::size_t{512} * 1024 * 1024);
+            remote.batch_bytes = in.bytes(kLogBodyBytesMax);
             return remote;
         }
         case RecordKind::stage:
@@ -123,23 +124,27 @@ Record read_record(Unpacker& in, RecordKind kind) {
 
 }  // namespace
 
+// The longest operation is one value, its key and sub-key, and the dots and amounts beside them.
+static_assert(kBatchBytesMax + kValueBytesMax + 2 * kKeyBytesMax + (4U << 20) <= kLogBodyBytesMax);
+
 void BatchBuilder::add(std::uint8_t database, std::string_view key, LeafKind kind,
                        std::string_view sub, const LeafDelta& delta) {
     Packer packer(operations_, &writers_);
     if (operation_count_ != 0 && database == last_database_ && key == last_key_) {
         packer.nil();
-        operation_count_ += 1;
+        element_count_ += 1;
     } else {
         packer.number(database);
         packer.bytes(key);
         last_database_ = database;
         last_key_ = key;
-        operation_count_ += 2;
+        element_count_ += 2;
     }
     packer.number(static_cast<std::uint8_t>(kind));
     packer.bytes(sub);
     packer.put(delta);
-    operation_count_ += 3;
+    element_count_ += 3;
+    ++operation_count_;
 }
 
 void BatchBuilder::finish(std::string& out, ReplicaId writer,
@@ -155,11 +160,12 @@ void BatchBuilder::finish(std::string& out, ReplicaId writer,
         packer.number(range.after.value);
         packer.number(range.last.value);
     }
-    packer.array(operation_count_);
+    packer.array(element_count_);
     out += operations_;
     writers_.clear();
     operations_.clear();
     operation_count_ = 0;
+    element_count_ = 0;
 }
 
 Result<Batch> decode_batch(std::string_view bytes) {
@@ -168,7 +174,6 @@ Result<Batch> decode_batch(std::string_view bytes) {
     if (in.number() != static_cast<std::uint8_t>(RecordKind::batch)) in.reject("not a batch");
     Batch batch = read_batch(in);
     if (auto done = in.done("batch"); !done) return std::unexpected(done.error());
-    if (in.consumed() != bytes.size()) return fail(Code::malformed, "batch: bytes left over");
     return batch;
 }
 
@@ -177,8 +182,8 @@ Result<Record> decode_record(std::string_view bytes) {
     (void)in.array();
     const std::uint64_t kind = in.number();
     if (!in.failed() && (kind < 1 || kind > 5))
-        return fail(Code::unsupported,
-                    "a log record of kind " + std::to_string(kind) + ": a later version wrote it");
+        return fail(Code::unsupported, "a log record of kind " + std::to_string(kind) +
+                                           ": start the version that wrote it");
     Record record = read_record(in, static_cast<RecordKind>(kind));
     if (auto done = in.done("record"); !done) return std::unexpected(done.error());
     if (Remote* remote = std::get_if<Remote>(&record)) {

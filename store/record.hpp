@@ -40,6 +40,12 @@ struct Batch {
     std::vector<Operation> operations;
 };
 
+// A batch that has reached either is closed, be it within a command: with one more operation it still
+// fits a log record, and reading it back takes less than 1 GiB. What a command writes is bounded
+// before it begins (node/database.hpp), so that only removals are cut.
+inline constexpr std::size_t kBatchBytesMax = std::size_t{440} << 20;
+inline constexpr std::size_t kBatchOperationsMax = std::size_t{2} << 20;
+
 // Gathers operations as commands run, and becomes the bytes of a batch.
 class BatchBuilder {
   public:
@@ -47,6 +53,9 @@ class BatchBuilder {
              const LeafDelta& delta);
     [[nodiscard]] bool empty() const { return operation_count_ == 0; }
     [[nodiscard]] std::size_t bytes() const { return operations_.size(); }
+    [[nodiscard]] bool full() const {
+        return operations_.size() >= kBatchBytesMax || operation_count_ >= kBatchOperationsMax;
+    }
     // Appends the batch to `out` and begins anew.
     void finish(std::string& out, ReplicaId writer, const std::vector<ShardRange>& ranges);
 
@@ -54,6 +63,7 @@ class BatchBuilder {
     WriterTable writers_;
     std::string operations_;
     std::size_t operation_count_ = 0;
+    std::size_t element_count_ = 0;  // of the array that holds them
     std::uint8_t last_database_ = 0;
     std::string last_key_;
 };

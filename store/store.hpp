@@ -56,7 +56,7 @@ class Checkpoint {
   public:
     // All or nothing. May be called again after a failure.   Errors: those of Kv::write.   Thread:
     // any one.
-    [[nodiscard]] Result<void> write(Kv& kv);
+    [[nodiscard]] Result<void> write(Kv& kv, KvRoom room);
     [[nodiscard]] LogPosition covered() const { return state_.covered; }
     [[nodiscard]] std::size_t row_count() const { return changes_.size(); }
 
@@ -122,6 +122,8 @@ class Store {
     // ---- changing. The mutator maps (leaf seen, dot, hlc) to a LeafDelta.
     template <class Mutator>
     void change(KeyRecord& record, LeafKind kind, std::string_view sub, Mutator&& mutator) {
+        if (open_batch_.full()) [[unlikely]]
+            close_batch();
         const Change change = begin_change(record, kind, sub);
         const Dot dot = next_dot(record.address.shard);
         LeafDelta delta = mutator(std::as_const(*change.leaf), dot, hlc_.next(now_));
@@ -129,7 +131,7 @@ class Store {
         change.leaf->apply(std::move(delta));
         end_change(record, change);
     }
-    // Ends a command: a long batch is closed here, never inside a command.
+    // Ends a command: a long batch is closed here, and inside a command only when it is full.
     void end_command();
 
     // ---- remote.

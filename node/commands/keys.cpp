@@ -122,6 +122,10 @@ struct CopyOptions {
         return false;
     }
     if (c.args[1] == c.args[2]) return true;
+    if (!c.db.copy_fits(c.database(), c.args[1])) {
+        c.reply.error(kTooMuch);
+        return false;
+    }
     c.db.copy(c.database(), c.args[1], c.database(), c.args[2]);
     c.db.remove(c.database(), c.args[1]);
     return true;
@@ -254,6 +258,7 @@ void copy(CommandContext& c) {
         return c.reply.error("ERR source and destination objects are the same");
     const bool free = options->replace || !c.db.exists(options->database, c.args[2]);
     if (!free || !c.db.exists(c.database(), c.args[1])) return c.reply.integer(0);
+    if (!c.db.copy_fits(c.database(), c.args[1])) return c.reply.error(kTooMuch);
     c.db.copy(c.database(), c.args[1], options->database, c.args[2]);
     c.reply.integer(1);
 }

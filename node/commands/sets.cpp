@@ -52,12 +52,19 @@ using Keys = std::span<const std::string_view>;
     return result;
 }
 
-[[nodiscard]] Members union_of(CommandContext& c, Keys keys) {
+// Stops when `weight`, if there is one, is passed.
+[[nodiscard]] Members union_of(CommandContext& c, Keys keys, WriteWeight* weight) {
     absl::flat_hash_set<std::string> seen;
     Members result;
+    const auto fits = [&] { return weight == nullptr || weight->fits(); };
+    const auto take = [&](const Element& element) {
+        if (!seen.emplace(element.sub.view()).second) return true;
+        if (weight != nullptr) weight->add(element.sub.view().size());
+        result.emplace_back(element.sub);
+        return fits();
+    };
     for (const std::string_view key : keys)
-        for (std::string& member : members_of(c, key))
-            if (seen.insert(member).second) result.push_back(std::move(member));
+        if (fits()) c.db.for_each(c.database(), key, LeafKind::member, {}, take);
     return result;
 }
 
@@ -77,6 +84,9 @@ void reply_members(CommandContext& c, const Members& members) {
 
 // Puts the result in place of whatever the destination holds.
 void store_members(CommandContext& c, std::string_view destination, const Members& members) {
+    WriteWeight weight;
+    for (const std::string& member : members) weight.add(member.size());
+    if (!weight.fits()) return c.reply.error(kTooMuch);
     c.db.remove(c.database(), destination);
     for (const std::string& member : members) c.db.set_add(c.database(), destination, member);
     c.reply.integer(static_cast<std::int64_t>(members.size()));
@@ -191,7 +201,7 @@ void sinter(CommandContext& c) {
     if (all_sets(c, c.args.subspan(1))) reply_members(c, intersection(c, c.args.subspan(1), 0));
 }
 void sunion(CommandContext& c) {
-    if (all_sets(c, c.args.subspan(1))) reply_members(c, union_of(c, c.args.subspan(1)));
+    if (all_sets(c, c.args.subspan(1))) reply_members(c, union_of(c, c.args.subspan(1), nullptr));
 }
 void sdiff(CommandContext& c) {
     if (all_sets(c, c.args.subspan(1))) reply_members(c, difference(c, c.args.subspan(1)));
@@ -201,7 +211,9 @@ void sinterstore(CommandContext& c) {
         store_members(c, c.args[1], intersection(c, c.args.subspan(2), 0));
 }
 void sunionstore(CommandContext& c) {
-    if (all_sets(c, c.args.subspan(2))) store_members(c, c.args[1], union_of(c, c.args.subspan(2)));
+    if (!all_sets(c, c.args.subspan(2))) return;
+    WriteWeight weight;
+    store_members(c, c.args[1], union_of(c, c.args.subspan(2), &weight));
 }
 void sdiffstore(CommandContext& c) {
     if (all_sets(c, c.args.subspan(2)))

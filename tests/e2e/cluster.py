@@ -73,10 +73,22 @@ class Client:
         self.socket.close()
 
 
+def gossip_of(port):
+    return port + 1000 if port < 60000 else port - 1000  # and one more to publish
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One whose gossip and publish ports are free, too."""
+    while True:
+        try:
+            with socket.socket() as probe, socket.socket() as gossip, socket.socket() as publish:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+                gossip.bind(("127.0.0.1", gossip_of(port)))
+                publish.bind(("127.0.0.1", gossip_of(port) + 1))
+                return port
+        except OSError:
+            continue
 
 
 def sh(*command, check=True):
@@ -167,8 +179,7 @@ class Cluster:
                 self.nodes.append(Node(self, node, "%s.%d" % (self.net, i + 1), 6379, 7379, "%s-%s" % (self.bridge, node)))
             else:
                 port = ports[i] if ports else free_port()
-                gossip = port + 1000 if port < 60000 else port - 1000  # and one more to publish
-                self.nodes.append(Node(self, node, "127.0.0.1", port, gossip))
+                self.nodes.append(Node(self, node, "127.0.0.1", port, gossip_of(port)))
         self.by_name = {node.name: node for node in self.nodes}
 
     def make_namespaces(self, names):

@@ -129,6 +129,84 @@ def check_checkpoint_kills():
         print("%d keys, %d checkpoints " % (len(wanted), checkpoints), end="")
 
 
+class Versions(threading.Thread):
+    """Writes rising numbers to keys until the node is gone; knows which were issued, and which acknowledged."""
+    KEYS, BATCH, FILL = 2000, 20, "x" * 2000
+
+    def __init__(self, node, first, issued, acknowledged, chance):
+        super().__init__(daemon=True)
+        self.client = node.client(timeout=20)
+        self.next, self.issued, self.acknowledged, self.chance = first, issued, acknowledged, chance
+        self.wrong = None
+
+    def run(self):
+        try:
+            while True:
+                numbers = {}
+                for key in self.chance.sample(range(self.KEYS), self.BATCH):
+                    numbers[key] = self.issued[key] = self.next
+                    self.next += 1
+                replies = self.client.pipeline(
+                    [("SET", "k%d" % key, "%d %s" % (number, self.FILL)) for key, number in numbers.items()])
+                if replies != ["OK"] * self.BATCH:
+                    raise ValueError("replies: %.200r" % replies)
+                self.acknowledged.update(numbers)
+        except ValueError as error:
+            self.wrong = error
+        except (OSError, ConnectionError):
+            pass
+
+
+def check_kills_in_checkpoints():
+    """So little memory that a checkpoint follows the other, and each kill falls into one that has begun to write."""
+    chance = random.Random(SEED + 2)
+    issued, acknowledged, checkpoints = {}, {}, 0
+    with Cluster(["one"], namespaces=False, extra=["--memory", "4mb"]) as cluster:
+        node = cluster.start().nodes[0]
+        state = os.path.join(node.directory, "state.mdb")
+        for i in range(KILLS):
+            writer = Versions(node, 1 + max(issued.values(), default=0), issued, acknowledged, chance)
+            writer.start()
+            client = node.client()
+            time.sleep(chance.uniform(0.2, 1.0))
+            checkpoints += int(re.search(r"^checkpoints:(\d+)", client.call("INFO"), re.M).group(1))
+            before, until = os.stat(state).st_mtime_ns, time.time() + 10
+            while os.stat(state).st_mtime_ns == before:
+                assert time.time() < until, "no checkpoint in 10 s"
+            time.sleep(chance.uniform(0, 0.004))
+            node.kill9()
+            client.close()
+            writer.join(timeout=30)
+            place = "kill %d of seed %d" % (i, SEED)
+            assert not writer.is_alive() and writer.wrong is None, "%s: %s" % (place, writer.wrong)
+            node.start()
+            keys = sorted(issued)
+            client = node.client()
+            for key, got in zip(keys, client.pipeline([("GET", "k%d" % key) for key in keys])):
+                number, fill = got.split(" ") if got else (0, writer.FILL)
+                assert acknowledged.get(key, 0) <= int(number) <= issued[key] and fill == writer.FILL, \
+                    "%s: k%d is %s, %d was acknowledged" % (place, key, number, acknowledged.get(key, 0))
+            client.close()
+        assert checkpoints > KILLS, "hardly a checkpoint has run: this has tested nothing"
+        print("%d writes, %d checkpoints, %d kills " % (max(issued.values()), checkpoints, KILLS), end="")
+
+
+def check_large_removal():
+    """The removal of a large collection is one long record: it is read back after a kill."""
+    count, step = 500000, 20000
+    with Cluster(["one"], namespaces=False) as cluster:
+        node = cluster.start().nodes[0]
+        client = node.client(timeout=60)
+        for at in range(0, count, step):
+            client.call("SADD", "members", *("m%d" % i for i in range(at, at + step)))
+        equal(client.call("COPY", "members", "copy"), 1, "COPY of %d members" % count)
+        equal(client.call("DEL", "members"), 1, "DEL of %d members" % count)
+        node.kill9()
+        node.start()
+        equal(node.call("EXISTS", "members"), 0, "after DEL and a kill")
+        equal(node.call("SCARD", "copy"), count, "after COPY and a kill")
+
+
 def check_clean_end():
     with Cluster(["one"], namespaces=False) as cluster:
         node = cluster.start().nodes[0]

@@ -1,5 +1,7 @@
 """A disk that fills up: writes get an error, reads and deletes go on, and space that is freed makes writes work again."""
+import errno
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,37 +27,111 @@ def refused(node):
         return True
 
 
-def main():
+def free_bytes(directory):
+    disk = os.statvfs(directory)
+    return disk.f_bavail * disk.f_frsize
+
+
+def fill(directory, left):
+    """Leaves about as many bytes free, or fewer if the node takes some meanwhile. What was filled before is emptied."""
+    try:
+        with open(os.path.join(directory, "ballast"), "wb", buffering=0) as file:
+            file.write(b"\0" * max(0, free_bytes(directory) - left))
+    except OSError as error:
+        assert error.errno == errno.ENOSPC, error
+
+
+def empty(directory):
+    os.unlink(os.path.join(directory, "ballast"))
+
+
+def checkpoints(node):
+    return int(re.search(r"^checkpoints:(\d+)", node.call("INFO"), re.M).group(1))
+
+
+def check_nearly_full(directory):
+    with Cluster(["eu"], directory=directory, namespaces=False) as cluster:
+        node = cluster.start().nodes[0]
+        node.call("SET", "kept", "before")
+        node.call("SADD", "members", "a", "b")
+        fill(directory, 100 << 20)
+        eventually(lambda: refused(node))
+        assert node.call("GET", "kept") == "before"
+        assert node.call("SREM", "members", "a") == 1
+        assert node.call("DEL", "members") == 1
+        assert "disk_full" in node.log()
+        node.kill9()
+        node.start()
+        assert node.call("GET", "kept") == "before" and node.call("EXISTS", "members") == 0
+        empty(directory)
+        eventually(lambda: not refused(node))
+        assert node.call("GET", "probe") == "x"
+        assert node.stop() == 0
+    print("full_disk: writes refused, reads and deletes served, a kill survived, writes back when there is room")
+
+
+def check_checkpoint_without_room(directory):
+    value = "x" * 10000
+    with Cluster(["eu"], directory=directory, namespaces=False, extra=["--memory", "96mb"]) as cluster:
+        node = cluster.start().nodes[0]
+        client = node.client()
+        # All of this stays within the log's first segment, whose blocks are taken from the start; a checkpoint is due
+        # after 24 MiB of it.
+        client.pipeline([("SET", "k%d" % i, value) for i in range(2200)])
+        assert checkpoints(node) == 0
+        fill(directory, 2 << 20)
+        replies = client.pipeline([("SET", "more%d" % i, value) for i in range(400)])
+        kept = 2200 + replies.count("OK")  # the others came after the disk had been looked at
+        eventually(lambda: "checkpoint_failed" in node.log())
+        eventually(lambda: refused(node))
+        assert node.call("GET", "k0") == value
+        assert client.pipeline([("DEL", "k%d" % i) for i in range(100)]) == [1] * 100
+        assert free_bytes(directory) > 1 << 20, "a checkpoint that failed keeps the last bytes of the disk"
+        fill(directory, 90 << 20)  # enough for the checkpoint, too little for writes
+        eventually(lambda: checkpoints(node) == 1)
+        assert refused(node)
+        empty(directory)
+        eventually(lambda: not refused(node))
+
+        # Removals on a full disk reach a checkpoint. First what is to be removed gets into one.
+        names = ["%d" % i + "n" * 2000 for i in range(2500)]
+        assert client.pipeline([("SET", name, "x") for name in names]) == ["OK"] * len(names)
+        done = checkpoints(node)
+        client.pipeline([("SET", "k%d" % i, value) for i in range(100, 2200)])
+        eventually(lambda: checkpoints(node) > done)
+        fill(directory, 1 << 20)
+        eventually(lambda: refused(node))
+        before = checkpoints(node)
+        assert client.pipeline([("DEL", name) for name in names]) == [1] * len(names)
+        eventually(lambda: checkpoints(node) > before, seconds=20)
+        node.kill9()
+        node.start()
+        assert node.call("DBSIZE") == kept - 100 + 1  # and the probe
+        assert node.call("GET", "k100") == value
+        empty(directory)
+        eventually(lambda: not refused(node))
+        assert node.stop() == 0
+    print("full_disk: a checkpoint without room refuses writes only; removals reach one, and room is enough to go on")
+
+
+def on_small_disk(check):
     directory = tempfile.mkdtemp(prefix="skerry-disk-")
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", directory]).returncode != 0:
+    try:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", directory]).returncode != 0:
+            print("full_disk: a small disk could not be mounted; not tried")
+            return
+        check(directory)
+    finally:
+        subprocess.run(["umount", "-l", directory], stderr=subprocess.DEVNULL)
+        os.rmdir(directory)
+
+
+def main():
+    if os.geteuid() != 0:
         print("full_disk: needs root to mount a small disk; not tried")
         return
-    try:
-        with Cluster(["eu"], directory=directory, namespaces=False) as cluster:
-            cluster.start()
-            node = cluster.nodes[0]
-            node.call("SET", "kept", "before")
-            node.call("SADD", "members", "a", "b")
-            ballast = os.path.join(directory, "ballast")
-            with open(ballast, "wb") as file:
-                free = os.statvfs(directory).f_bavail * os.statvfs(directory).f_frsize
-                file.write(b"\0" * (free - (100 << 20)))
-            eventually(lambda: refused(node))
-            assert node.call("GET", "kept") == "before"
-            assert node.call("SREM", "members", "a") == 1
-            assert node.call("DEL", "members") == 1
-            assert "disk_full" in node.log()
-            node.kill9()
-            node.start()
-            assert node.call("GET", "kept") == "before" and node.call("EXISTS", "members") == 0
-            os.unlink(ballast)
-            eventually(lambda: not refused(node))
-            assert node.call("GET", "probe") == "x"
-            assert node.stop() == 0
-        print("full_disk: writes refused, reads and deletes served, a kill survived, writes back when there is room")
-    finally:
-        subprocess.run(["umount", "-l", directory])
-        os.rmdir(directory)
+    on_small_disk(check_nearly_full)
+    on_small_disk(check_checkpoint_without_room)
 
 
 main()

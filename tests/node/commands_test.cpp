@@ -1,6 +1,7 @@
 // tests/node/commands_test.cpp — replies of the commands, byte for byte as Redis 7.0 gives them.
 #include "node/commands.hpp"
 
+#include "node/commands/context.hpp"
 #include "tests/catch.hpp"
 #include "tests/support/command_fixture.hpp"
 
@@ -641,6 +642,41 @@ TEST_CASE(
     CHECK(f.run("HINCRBYFLOAT h f " + huge) == kInfinite);
     CHECK(f.run("HINCRBYFLOAT fresh f inf").starts_with("-ERR"));
     CHECK(f.run("EXISTS fresh") == ":0\r\n");
+}
+
+TEST_CASE("commands: what is too much for one log record is refused, and nothing is changed",
+          "[commands]") {
+    CommandFixture f;
+    const std::string refused = "-" + std::string(commands::kTooMuch) + "\r\n";
+    {
+        const std::string value(60U << 20, 'v');  // seven of them are more than 400 MiB
+        for (const std::string field : {"1", "2", "3", "4", "5", "6"})
+            CHECK(f.run({"HSET", "h", field, value}) == ":1\r\n");
+    }
+    CHECK(f.run("COPY h whole") == ":1\r\n");
+    CHECK(f.run("HLEN whole") == ":6\r\n");
+    CHECK(f.run({"HSET", "h", "7", std::string(kValueBytesMax, 'v')}) == ":1\r\n");
+    const LogPosition before = f.store().durable();
+    CHECK(f.run("COPY h copy") == refused);
+    CHECK(f.run("RENAME h whole") == refused);
+    CHECK(f.run("RENAMENX h copy") == refused);
+    CHECK(f.store().durable() == before);
+    CHECK(f.run("EXISTS copy") == ":0\r\n");
+    CHECK(f.run("HLEN whole") == ":6\r\n");
+    CHECK(f.run("DEL h whole") == ":2\r\n");
+}
+
+TEST_CASE("commands: a command's weight counts elements and bytes", "[commands]") {
+    WriteWeight many;
+    for (std::uint64_t i = 0; i < WriteWeight::kElementsMax; ++i) many.add(10);
+    CHECK(many.fits());
+    many.add(10);
+    CHECK_FALSE(many.fits());
+    WriteWeight heavy;
+    heavy.add(WriteWeight::kBytesMax - WriteWeight::kElementBytes);
+    CHECK(heavy.fits());
+    heavy.add(0);
+    CHECK_FALSE(heavy.fits());
 }
 
 }  // namespace skerry

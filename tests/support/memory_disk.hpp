@@ -60,7 +60,7 @@ class MemoryKv final : public Kv {
     [[nodiscard]] Result<std::unique_ptr<KvReader>> reader() const override {
         return std::make_unique<Reader>(rows_);
     }
-    [[nodiscard]] Result<void> write(const KvBatch& batch) override {
+    [[nodiscard]] Result<void> write(const KvBatch& batch, KvRoom) override {
         for (const KvChange& change : batch) {
             if (change.value) {
                 rows_[{change.table, change.key}] = *change.value;

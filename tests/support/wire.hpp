@@ -40,7 +40,7 @@ class Station final : public Transport {
         if (!replication->wants_checkpoint()) return;
         store->freeze();
         ASSERT(store->save_some(~std::size_t{0} / 2));
-        ASSERT(store->image()->write(kv).has_value());
+        ASSERT(store->image()->write(kv, KvRoom::ordinary).has_value());
         store->checkpointed();
         replication->checkpointed();
     }

@@ -1,0 +1,201 @@
+// tests/store/encoding_golden_test.cpp — the bytes of records, rows and log segments are the recorded ones, and are read.
+#include "store/file_log.hpp"
+#include "store/record.hpp"
+#include "store/row.hpp"
+#include "tests/catch.hpp"
+#include "tests/store/temporary_directory.hpp"
+#include "tests/support/golden.hpp"
+
+using namespace skerry;
+namespace {
+namespace fs = std::filesystem;
+
+const fs::path kDisk = "tests/golden/disk";
+const fs::path kSegment = "tests/golden/log/00000000000000000007.log";
+constexpr ReplicaId kA{0x1122334455667788}, kB{0xfedcba9876543210};
+
+Entry entry(ReplicaId writer, std::uint64_t seq, bool removed, std::string payload) {
+    return {.replica = writer,
+            .seq = Seq{seq},
+            .hlc = Hlc{1ULL << 60},
+            .removed = removed,
+            .payload = std::move(payload)};
+}
+
+Leaf two_entries() {
+    Leaf leaf;
+    leaf.put(entry(kA, 7, false, "live"));
+    leaf.put(entry(kB, 1ULL << 40, true, ""));
+    return leaf;
+}
+
+ShardClocks some_clocks() {
+    return {{ShardId{0}, VersionVector{{kA, Seq{7}}, {kB, Seq{1ULL << 40}}}},
+            {ShardId{255}, VersionVector{{kB, Seq{2}}}}};
+}
+
+std::string some_batch() {
+    BatchBuilder builder;
+    builder.add(0, "set", LeafKind::set_birth, "", {entry(kA, 6, false, ""), {}});
+    builder.add(0, "set", LeafKind::member, std::string("\0\xff", 2),
+                {entry(kA, 7, false, ""), {Dot{kB, Seq{3}}}});
+    builder.add(15, "gone", LeafKind::set_birth, "", {entry(kA, 1, true, ""), {}});
+    std::string bytes;
+    builder.finish(bytes, kA,
+                   {{.shard = ShardId{2}, .after = Seq{0}, .last = Seq{1}},
+                    {.shard = ShardId{9}, .after = Seq{5}, .last = Seq{7}}});
+    return bytes;
+}
+
+constexpr RowAddress kAddress{ShardId{9}, 15, {0x0123456789abcdef, 0x1122334455667788}};
+constexpr ElementOrder kElement{LeafKind::member, {0x0102030405060708, 0x090a0b0c0d0e0f10}};
+}  // namespace
+
+TEST_CASE("golden: log records of every kind", "[store][golden]") {
+    std::string remote, stage, flip, boot;
+    append_remote(remote, "r1122334455667788@12", some_batch());
+    append_stage(stage, {.session = 5,
+                         .clocks = some_clocks(),
+                         .leaves = {{{0, LeafKind::set_birth, "set", ""}, two_entries()},
+                                    {{0, LeafKind::member, "set", "member"}, two_entries()}},
+                         .cursor = "cursor"});
+    append_flip(flip, {.session = 5, .clocks = some_clocks()});
+    append_boot(boot, {.writer = kA, .nonce = 99, .shard_count = 256, .hash_seed = ~0ULL});
+    golden::check(kDisk / "record_1_batch.bin", some_batch());
+    golden::check(kDisk / "record_2_remote.bin", remote);
+    golden::check(kDisk / "record_3_stage.bin", stage);
+    golden::check(kDisk / "record_4_flip.bin", flip);
+    golden::check(kDisk / "record_5_boot.bin", boot);
+
+    const auto batch = decode_batch(golden::read(kDisk / "record_1_batch.bin"));
+    REQUIRE(batch.has_value());
+    CHECK(batch->writer == kA);
+    CHECK(batch->ranges.size() == 2);
+    REQUIRE(batch->operations.size() == 3);
+    CHECK(batch->operations[1].key ==
+          LeafKey{0, LeafKind::member, "set", std::string("\0\xff", 2)});
+    CHECK(batch->operations[1].delta == LeafDelta{entry(kA, 7, false, ""), {Dot{kB, Seq{3}}}});
+    CHECK(batch->operations[2].key == LeafKey{15, LeafKind::set_birth, "gone", ""});
+    const std::string whole = golden::read(kDisk / "record_2_remote.bin");
+    const auto back = decode_record(whole);
+    REQUIRE(back.has_value());
+    CHECK(std::get<Remote>(*back).source == "r1122334455667788@12");
+    CHECK(std::get<Remote>(*back).batch_bytes == some_batch());
+    const auto staged = decode_record(golden::read(kDisk / "record_3_stage.bin"));
+    REQUIRE(staged.has_value());
+    CHECK(std::get<Stage>(*staged).session == 5);
+    CHECK(std::get<Stage>(*staged).clocks == some_clocks());
+    CHECK(std::get<Stage>(*staged).leaves.at(1).leaf == two_entries());
+    CHECK(std::get<Stage>(*staged).cursor == "cursor");
+    const auto flipped = decode_record(golden::read(kDisk / "record_4_flip.bin"));
+    REQUIRE(flipped.has_value());
+    CHECK(std::get<Flip>(*flipped).clocks == some_clocks());
+    const auto booted = decode_record(golden::read(kDisk / "record_5_boot.bin"));
+    REQUIRE(booted.has_value());
+    CHECK(std::get<Boot>(*booted).nonce == 99);
+    CHECK(std::get<Boot>(*booted).shard_count == 256);
+}
+
+TEST_CASE("golden: a record of a kind that is not known says so", "[store][golden]") {
+    std::string bytes = golden::read(kDisk / "record_5_boot.bin");
+    bytes[1] = 6;  // behind the array's head
+    const auto record = decode_record(bytes);
+    REQUIRE_FALSE(record.has_value());
+    CHECK(record.error().code == Code::unsupported);
+    CHECK_THAT(record.error().where, Catch::Contains("start the version that wrote it"));
+}
+
+TEST_CASE("golden: rows and their keys", "[store][golden]") {
+    const Leaf leaf = two_entries();
+    const KeyRow row{
+        .key = "set",
+        .leaves = {{LeafKind::deadline, two_entries()}, {LeafKind::set_birth, two_entries()}},
+        .live = {3, 0, 1}};
+    const ShardMeta shard{.clock = VersionVector{{kA, Seq{7}}, {kB, Seq{1ULL << 40}}},
+                          .ix_floor = VersionVector{{kA, Seq{6}}},
+                          .digest = ~0ULL,
+                          .keys = {5, 0, 0, 1}};
+    const StateMeta state{.covered = LogPosition{300},
+                          .replay_from = LogPosition{200},
+                          .shard_count = 256,
+                          .hash_seed = ~0ULL,
+                          .clock = Hlc{1ULL << 60}};
+    golden::check(kDisk / "row_key.bin",
+                  encode_key_row(row.key, row.live,
+                                 {{LeafKind::deadline, &leaf}, {LeafKind::set_birth, &leaf}}));
+    golden::check(kDisk / "row_element.bin", encode_element("member", two_entries()));
+    golden::check(kDisk / "meta_shard.bin", encode(shard));
+    golden::check(kDisk / "meta_state.bin", encode(state));
+    golden::check(kDisk / "key_of_key_row.bin", key_row_key(kAddress));
+    golden::check(kDisk / "key_of_element_row.bin", element_row_key(kAddress, kElement));
+    golden::check(kDisk / "key_of_ix.bin", ix_key(ShardId{9}, Dot{kB, Seq{1ULL << 40}}));
+    golden::check(kDisk / "key_of_deadline.bin",
+                  deadline_key(WallTime{1'700'000'000'000}, kAddress));
+    golden::check(kDisk / "key_of_shard_meta.bin", shard_meta_key(ShardId{9}));
+
+    const auto key_back = decode_key_row(golden::read(kDisk / "row_key.bin"));
+    REQUIRE(key_back.has_value());
+    CHECK(key_back->key == row.key);
+    CHECK(key_back->leaves == row.leaves);
+    CHECK(key_back->live == row.live);
+    const auto element_back = decode_element_row(golden::read(kDisk / "row_element.bin"));
+    REQUIRE(element_back.has_value());
+    CHECK(element_back->leaf == two_entries());
+    const auto shard_back = decode_shard_meta(golden::read(kDisk / "meta_shard.bin"));
+    REQUIRE(shard_back.has_value());
+    CHECK(shard_back->clock == shard.clock);
+    CHECK(shard_back->ix_floor == shard.ix_floor);
+    CHECK((shard_back->digest == shard.digest && shard_back->keys == shard.keys));
+    const auto state_back = decode_state_meta(golden::read(kDisk / "meta_state.bin"));
+    REQUIRE(state_back.has_value());
+    CHECK((state_back->covered == state.covered && state_back->clock == state.clock));
+    const auto place = parse_row_key(golden::read(kDisk / "key_of_element_row.bin"));
+    REQUIRE(place.has_value());
+    CHECK((place->address == kAddress && place->element == kElement));
+}
+
+// Where keys and elements stand is a hash: it must never be another.
+TEST_CASE("golden: the places of keys and elements", "[store][golden]") {
+    std::string places;
+    for (const std::string_view key : {"", "key", "{tag}rest"}) {
+        const KeyOrder order = key_order(key, 77);
+        append_u64(places, order.order);
+        append_u64(places, order.check);
+        const ElementOrder element = element_order(LeafKind::field, key, 77);
+        append_u64(places, element.hash.high);
+        append_u64(places, element.hash.low);
+    }
+    golden::check(kDisk / "places.bin", places);
+}
+
+TEST_CASE("golden: a segment of the log is written as recorded, and read", "[store][golden]") {
+    TemporaryDirectory dir;
+    const FileLog::Options options{.segment_bytes = 1024, .first = LogPosition{7}};
+    std::string frames;
+    append_frame(frames, LogPosition{7}, LogPosition{6}, some_batch());
+    append_frame(frames, LogPosition{8}, LogPosition{6}, "");
+    append_frame(frames, LogPosition{9}, LogPosition{7}, std::string(300, '\xa5'));
+    {
+        auto log = FileLog::open(dir.path, options);
+        REQUIRE(log.has_value());
+        REQUIRE((*log)->append(frames, LogPosition{9}).has_value());
+        REQUIRE((*log)->sync().has_value());
+    }
+    golden::check(kSegment, golden::read(dir.path / kSegment.filename()));
+
+    fs::copy_file(kSegment, dir.path / kSegment.filename(), fs::copy_options::overwrite_existing);
+    auto log = FileLog::open(dir.path, options);
+    REQUIRE(log.has_value());
+    CHECK((*log)->first() == LogPosition{7});
+    CHECK((*log)->last() == LogPosition{9});
+    std::string again;
+    REQUIRE((*log)
+                ->read(LogPosition{7},
+                       [&](LogPosition position, std::string_view body) {
+                           append_frame(again, position, LogPosition{position.value == 9 ? 7U : 6U},
+                                        body);
+                           return true;
+                       })
+                .has_value());
+    CHECK(again == frames);
+}
