@@ -302,6 +302,11 @@ void Unpacker::reject(std::string_view why) {
     if (error_.empty()) error_ = why;
 }
 
+std::optional<std::string_view> Unpacker::behind() const {
+    if (failed() || elements_open_ != 0) return std::nullopt;
+    return bytes_.substr(consumed_);
+}
+
 Result<void> Unpacker::done(std::string_view what) const {
     if (failed()) return fail(Code::malformed, std::string(what) + ": " + error_);
     if (elements_open_ != 0)
@@ -309,40 +314,6 @@ Result<void> Unpacker::done(std::string_view what) const {
     if (consumed_ != bytes_.size())
         return fail(Code::malformed, std::string(what) + ": bytes behind the end");
     return {};
-}
-
-std::uint64_t NumberReader::big_endian(std::size_t bytes) {
-    if (rest_.size() < bytes) {
-        reject();
-        return 0;
-    }
-    std::uint64_t value = 0;
-    for (const char byte : rest_.substr(0, bytes))
-        value = value << 8 | static_cast<unsigned char>(byte);
-    rest_.remove_prefix(bytes);
-    return value;
-}
-
-std::uint64_t NumberReader::number() {
-    const std::uint64_t head = big_endian(1);
-    if (head < 0x80) return head;
-    if (head >= 0xcc && head <= 0xcf) return big_endian(std::size_t{1} << (head - 0xcc));
-    reject();
-    return 0;
-}
-
-std::uint64_t NumberReader::number_up_to(std::uint64_t max) {
-    const std::uint64_t value = number();
-    if (value > max) reject();
-    return failed_ ? 0 : value;
-}
-
-std::size_t NumberReader::array() {
-    const std::uint64_t head = big_endian(1);
-    if (head >= 0x90 && head <= 0x9f) return head - 0x90;
-    if (head == 0xdc || head == 0xdd) return big_endian(head == 0xdc ? 2 : 4);
-    reject();
-    return 0;
 }
 
 }  // namespace skerry

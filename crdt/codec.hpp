@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -91,6 +92,8 @@ class Unpacker {
     // For a check that the caller makes itself.
     void reject(std::string_view why);
     [[nodiscard]] bool failed() const { return !error_.empty(); }
+    // What is behind the value. nullopt: it was not read whole, or not rightly.
+    [[nodiscard]] std::optional<std::string_view> behind() const;
     // Has the whole value been read, and rightly, and is nothing behind it? Errors: malformed, with
     // `what` in front.
     [[nodiscard]] Result<void> done(std::string_view what) const;
@@ -110,26 +113,6 @@ class Unpacker {
     WriterTable table_;
     bool has_table_ = false;
     std::string error_;
-};
-
-// The least of an Unpacker, for payloads that are decoded at every change of a counter: arrays of
-// numbers, with bytes of another form behind them.
-class NumberReader {
-  public:
-    explicit NumberReader(std::string_view bytes) : rest_(bytes) {}
-
-    [[nodiscard]] std::size_t array();
-    [[nodiscard]] std::uint64_t number();
-    [[nodiscard]] std::uint64_t number_up_to(std::uint64_t max);
-    void reject() { failed_ = true; }
-    [[nodiscard]] bool failed() const { return failed_; }
-    [[nodiscard]] std::string_view rest() const { return rest_; }
-
-  private:
-    [[nodiscard]] std::uint64_t big_endian(std::size_t bytes);
-
-    std::string_view rest_;
-    bool failed_ = false;
 };
 
 }  // namespace skerry

@@ -51,30 +51,30 @@ void pack_real(Packer& packer, const Amount& amount) {
     packer.number(amount.real_count);
 }
 
-Uint128 read128(NumberReader& in) {
+Uint128 read128(Unpacker& in) {
     const auto high = static_cast<Uint128>(in.number());
     return high << 64 | in.number();
 }
 
-void read_real(NumberReader& in, Amount& amount) {
+void read_real(Unpacker& in, Amount& amount) {
     const std::uint64_t mantissa = in.number();
     const std::uint64_t exponent_and_sign = in.number_up_to(0x1ffff);
     amount.real = std::ldexp(static_cast<long double>(mantissa),
                              static_cast<int>(exponent_and_sign >> 1) - 32768 - 64);
-    if (!std::isfinite(amount.real)) in.reject();
+    if (!std::isfinite(amount.real)) in.reject("a real is out of range");
     if (exponent_and_sign & 1) amount.real = -amount.real;
     amount.real_count = in.number();
 }
 
-void read_cancels(NumberReader& in, std::vector<Cancel>& cancels) {
+void read_cancels(Unpacker& in, std::vector<Cancel>& cancels) {
     const std::size_t count = in.array();
-    if (count % 9 != 0) in.reject();
+    if (count % 9 != 0) in.reject("cancels");
     for (std::size_t i = 0; i < count && !in.failed(); i += 9) {
         Cancel cancel{ReplicaId{in.number()}, Seq{in.number()}, {}};
         cancel.amount.up = read128(in);
         cancel.amount.down = read128(in);
         read_real(in, cancel.amount);
-        if (!cancels.empty() && cancels.back().replica >= cancel.replica) in.reject();
+        if (!cancels.empty() && cancels.back().replica >= cancel.replica) in.reject("cancels");
         cancels.push_back(cancel);
     }
 }
@@ -223,10 +223,11 @@ Result<Payload> decode(const Entry& entry) {
     const auto flags = static_cast<unsigned char>(entry.payload[0]);
     if ((flags & ~kAll) != 0 || (entry.removed && (flags & (kBase | kCounts | kReal)) != 0))
         return fail(Code::malformed, "value: flags");
-    NumberReader in(std::string_view(entry.payload).substr(1));
+    std::string_view rest = std::string_view(entry.payload).substr(1);
     WallTime deadline = kNoDeadline;
     if (flags & kNumbers) {
-        const std::size_t parts = in.array();
+        Unpacker in(rest);
+        (void)in.array();
         if (flags & kDeadline) deadline = WallTime(in.number_up_to(std::uint64_t{1} << 62));
         if (flags & kEpoch) payload.epoch = Seq{in.number_up_to(entry.seq.value)};
         if (flags & kCounts) {
@@ -235,9 +236,10 @@ Result<Payload> decode(const Entry& entry) {
         }
         if (flags & kReal) read_real(in, payload.added);
         if (flags & kCancels) read_cancels(in, payload.cancels);
-        if (in.failed() || parts != parts_of(flags)) return fail(Code::malformed, "value");
+        const auto behind = in.behind();
+        if (!behind) return fail(Code::malformed, "value: its numbers");
+        rest = *behind;
     }
-    const std::string_view rest = in.rest();
     if (flags & kBase)
         payload.base = Base{rest, deadline};
     else if (!rest.empty())
