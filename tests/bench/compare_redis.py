@@ -1,6 +1,6 @@
 """Skerry beside Debian's redis-server, in one run: throughput and the server's CPU time per command, alternating.
 
-Usage: tests/bench/compare_redis.py [--keys N] [--requests N] [--rounds N] [--markdown]
+Usage: tests/bench/compare_redis.py [--keys N] [--fill N] [--requests N] [--rounds N] [--cells A,B] [--modes A,B]
 Needs redis-server and redis-benchmark, and build/release/skerryd (./run --build). Prints medians and ratios.
 """
 import argparse
@@ -65,14 +65,19 @@ def main():
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--fill", type=int, default=0, help="SETs of random keys before the first cell")
     parser.add_argument("--cells", default=",".join(CELLS))
+    parser.add_argument("--modes", default=",".join(MODES))
     arguments = parser.parse_args()
     print("| durability | pipeline | command | skerry req/s | redis req/s | ratio | skerry µs CPU | redis µs CPU | ratio |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for mode in MODES:
+    for mode in arguments.modes.split(","):
         directory = tempfile.mkdtemp(prefix="skerry-bench-")
         servers = {kind: Server(kind, mode, directory) for kind in ("redis", "skerry")}
         try:
+            if arguments.fill:
+                for server in servers.values():
+                    server.bench("SET", 64, arguments.keys, arguments.fill)
             for pipeline in (1, 16):
                 for cell in arguments.cells.split(","):
                     requests = arguments.requests // (1 if pipeline > 1 else 2) // (10 if cell == "MSET" else 1)
