@@ -6,6 +6,7 @@
 
 #include "crdt/shortcut.hpp"
 #include "store/record.hpp"
+#include "store/stage.hpp"
 
 namespace skerry {
 
@@ -103,8 +104,14 @@ Result<Cursor> decode_cursor(std::string_view bytes) {
 
 class PullServer {
   public:
-    PullServer(KvReader& stored, const PullRequest& request, Cursor cursor, PullChunk& chunk)
-        : stored_(stored), request_(request), cursor_(std::move(cursor)), chunk_(chunk) {}
+    // `draining`: the session whose leaves have not all joined, though the clocks say so; 0: none.
+    PullServer(KvReader& stored, const PullRequest& request, Cursor cursor, std::uint64_t draining,
+               PullChunk& chunk)
+        : stored_(stored),
+          request_(request),
+          cursor_(std::move(cursor)),
+          draining_(draining),
+          chunk_(chunk) {}
 
     Result<void> run() {
         const auto first =
@@ -114,8 +121,13 @@ class PullServer {
             if (!meta) return std::unexpected(meta.error());
             if (!meta->clock.empty()) chunk_.clocks.emplace_back(shard, meta->clock);
             if (full_ || shard < first || base.covers(meta->clock)) continue;
+            const auto staged =
+                draining_ == 0 ? Result<bool>(false) : any_staged(stored_, draining_, shard);
+            if (!staged) return std::unexpected(staged.error());
             const bool indexed = base.covers(meta->ix_floor) || taken(Shortcut::index_below_floor);
-            const auto served = indexed ? by_index(shard, base, meta->clock) : by_scan(shard, base);
+            const auto served = *staged   ? by_merge(shard, base, meta->before)
+                                : indexed ? by_index(shard, base, meta->clock)
+                                          : by_scan(shard, base);
             if (!served) return served;
         }
         if (full_) chunk_.cursor = encode_cursor(next_);
@@ -175,10 +187,78 @@ class PullServer {
         return {};
     }
 
+    // A shard of which some leaves are staged: the index does not know them, so it is scanned, and
+    // each of its rows is sent as it is with them.
+    Result<void> by_merge(ShardId shard, const VersionVector& base, const VersionVector& before) {
+        std::string from = std::max(cursor_.row, rows_from(shard, 0, 0));
+        const std::string end = rows_end(shard, kDatabaseCount - 1);
+        for (bool more = true; more && !full_;) {
+            std::set<std::string> rows;
+            std::string bound = end;  // what is known up to here
+            const auto scanned =
+                stored_.scan(Table::rows, from, end, [&](std::string_view row, std::string_view) {
+                    rows.emplace(row);
+                    if (rows.size() == kRowsAtOnce) bound = row;
+                    return rows.size() < kRowsAtOnce;
+                });
+            if (!scanned) return scanned;
+            const auto staged = read_staged(stored_, draining_, from, end, kRowsAtOnce);
+            if (!staged) return std::unexpected(staged.error());
+            for (const StagedRow& leaf : *staged) rows.emplace(row_of_place(leaf.place));
+            if (!staged->empty())
+                bound = std::min(bound, std::string(row_of_place(staged->back().place)));
+            more = !rows.empty();
+            for (const std::string& row : rows) {
+                if (full_ || row > bound) break;
+                if (auto emitted = emit_joined(row, base, before); !emitted) return emitted;
+                from = row + '\xff';  // behind all that is staged of it, too
+            }
+        }
+        return {};
+    }
+
+    Result<void> emit_joined(const std::string& row, const VersionVector& base,
+                             const VersionVector& before) {
+        const auto value = stored_.get(Table::rows, row);
+        if (!value) return std::unexpected(value.error());
+        // All leaves: a staged one may be outside the base where the row's is not.
+        auto leaves = *value ? leaves_of(row, std::string(**value), {})
+                             : Result<std::vector<PulledLeaf>>(std::vector<PulledLeaf>{});
+        if (!leaves) return std::unexpected(leaves.error());
+        // A read may end after any leaf: a long one comes alone.
+        for (std::string from = row;;) {
+            const auto staged = read_staged(stored_, draining_, from, row + '\xff', kRowsAtOnce);
+            if (!staged) return std::unexpected(staged.error());
+            if (staged->empty()) break;
+            for (const StagedRow& one : *staged) {
+                const LeafKind kind = one.staged.key.kind;
+                auto place = std::ranges::find_if(
+                    *leaves, [&](const PulledLeaf& leaf) { return leaf.key.kind >= kind; });
+                if (place == leaves->end() || place->key.kind != kind)
+                    place = leaves->insert(place, PulledLeaf{one.staged.key, {}});
+                join_leaf(place->leaf, before, one.staged.leaf, one.clock);
+            }
+            from = staged->back().place + '\0';
+        }
+        for (PulledLeaf& leaf : *leaves)
+            if (leaf.leaf.outside(base)) emit(row, std::move(leaf));
+        return {};
+    }
+
     Result<void> emit_row(const std::string& row, const std::string& value,
                           const VersionVector& base) {
+        auto leaves = leaves_of(row, value, base);
+        if (!leaves) return std::unexpected(leaves.error());
+        for (PulledLeaf& leaf : *leaves) emit(row, std::move(leaf));
+        return {};
+    }
+
+    // Those outside the clock, by kind.
+    Result<std::vector<PulledLeaf>> leaves_of(const std::string& row, const std::string& value,
+                                              const VersionVector& clock) {
         const auto place = parse_row_key(row);
         if (!place) return std::unexpected(place.error());
+        std::vector<PulledLeaf> leaves;
         LeafKey key{
             .database = place->address.database, .kind = LeafKind::string, .key = {}, .sub = {}};
         if (!place->element) {
@@ -187,13 +267,13 @@ class PullServer {
             key.key = decoded->key;
             for (auto& [kind, leaf] : decoded->leaves) {
                 key.kind = kind;
-                if (leaf.outside(base)) emit(row, {key, std::move(leaf)});
+                if (leaf.outside(clock)) leaves.push_back({key, std::move(leaf)});
             }
-            return {};
+            return leaves;
         }
         auto decoded = decode_element_row(value);
         if (!decoded) return std::unexpected(decoded.error());
-        if (!decoded->leaf.outside(base)) return {};
+        if (!decoded->leaf.outside(clock)) return leaves;
         const std::string key_row = key_row_key(place->address);
         if (key_row != last_key_row_) {
             const auto owner = stored_.get(Table::rows, key_row);
@@ -207,8 +287,8 @@ class PullServer {
         key.kind = place->element->kind;
         key.key = last_key_;
         key.sub = std::move(decoded->sub);
-        emit(row, {key, std::move(decoded->leaf)});
-        return {};
+        leaves.push_back({std::move(key), std::move(decoded->leaf)});
+        return leaves;
     }
 
     void emit(const std::string& row, PulledLeaf leaf) {
@@ -243,6 +323,7 @@ class PullServer {
     KvReader& stored_;
     const PullRequest& request_;
     Cursor cursor_;
+    std::uint64_t draining_;
     PullChunk& chunk_;
     Cursor next_ = cursor_;
     std::size_t bytes_ = 0;
@@ -265,12 +346,14 @@ Result<PullChunk> serve_pull(KvReader& stored, const PullRequest& request) {
     }
     const auto state = stored.get(Table::meta, kStateMetaKey);
     if (!state) return std::unexpected(state.error());
+    std::uint64_t draining = 0;
     if (*state) {
         const auto meta = decode_state_meta(**state);
         if (!meta) return std::unexpected(meta.error());
         chunk.position = StreamPosition{meta->covered.value};
+        draining = meta->draining;
     }
-    PullServer server(stored, request, *cursor, chunk);
+    PullServer server(stored, request, *cursor, draining, chunk);
     if (auto served = server.run(); !served) return std::unexpected(served.error());
     chunk.is_final = request.cursor.empty() && chunk.cursor.empty();
     return chunk;

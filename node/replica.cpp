@@ -195,6 +195,7 @@ struct Replica::State {
             return {};
         });
         if (!expired) return expired;
+        store->step_staged(kRowsAtOnce);
         if (auto written = write_log(); !written) return written;
         if (store->wants_checkpoint() || store->freezing()) return checkpoint();
         store->evict(kRowsAtOnce);
@@ -248,7 +249,7 @@ struct Replica::State {
     }
 
     Result<void> join(Answer answer) {
-        const std::uint64_t session = random_bits();
+        const std::uint64_t session = random_bits() >> 1 | 1;
         Stage stage{.session = session, .clocks = answer.clocks, .leaves = {}, .cursor = {}};
         std::size_t bytes = 0;
         for (StagedLeaf& leaf : answer.leaves) {
@@ -258,12 +259,16 @@ struct Replica::State {
             if (bytes < kStageBytesAim && &leaf != &answer.leaves.back()) continue;
             store->stage(stage);
             if (auto staged = write_log(); !staged) return staged;
+            if (store->staging_full())
+                if (auto taken = checkpoint(); !taken) return taken;
             stage.leaves.clear();
             bytes = 0;
         }
-        if (auto flipped = store->flip({session, std::move(answer.clocks)}); !flipped) {
-            store->drop_session(session);
-            return flipped;
+        if (!store->flip(session, answer.clocks)) {
+            // Much: what is staged goes to the ordered store, and joins from there.
+            if (auto taken = checkpoint(); !taken) return taken;
+            while (store->flipping() && !store->halted()) store->step_staged(kRowsAtOnce);
+            if (store->halted()) return broke(*store->halted());
         }
         return commit();
     }

@@ -74,7 +74,7 @@ bool Replication::set_cut(std::string_view name, bool cut) {
         found = true;
         peer.cut = cut;
         peer.fetch_request = peer.body_request = 0;
-        if (cut && pull_ && pull_->link == link) end_pull("the link is cut");
+        if (cut && pull_ && pull_->link == link) interrupt_pull("the link is cut", heartbeat_at_);
     }
     return found;
 }
@@ -95,6 +95,7 @@ void Replication::start(MonoTime now) {
         if (seed != options_.gossip_address) peer_at(seed);
     update_stable_cut();
     lag_.committed(own_event_count_, 0, now.count());
+    resume_until_ = now + kResumeWithin;
     tick(now);
 }
 
@@ -110,7 +111,7 @@ void Replication::receive(Incoming incoming, MonoTime now) {
                  {{"peer", peer->address}, {"why", incoming.bytes}});
         peer->up = up;
         peer->hello_at = MonoTime{-1'000'000};
-        if (!up && pull_ && pull_->link == peer->link) end_pull("the link is down");
+        if (!up && pull_ && pull_->link == peer->link) interrupt_pull("the link is down", now);
         return;
     }
     const auto caller = callers_.find(incoming.connection);

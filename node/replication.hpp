@@ -21,6 +21,7 @@
 #include "net/transport.hpp"
 #include "node/lag.hpp"
 #include "node/note.hpp"
+#include "node/pull_cursor.hpp"
 #include "store/store.hpp"
 
 namespace skerry {
@@ -46,6 +47,7 @@ struct ReplicationCounters {
     std::uint64_t fetches = 0;
     std::uint64_t pulls = 0;
     std::uint64_t pulled_chunks = 0;
+    std::uint64_t pulls_resumed = 0;  // of these: went on where an earlier one had stopped
     std::uint64_t pulled_leaves = 0;
     std::uint64_t pulled_bytes = 0;
     std::uint64_t flips = 0;
@@ -72,6 +74,7 @@ class Replication {
     static constexpr MonoTime kParkedMax{500};
     static constexpr MonoTime kHeartbeat{1000};
     static constexpr MonoTime kSilentMax{5000};  // then a peer counts as down
+    static constexpr MonoTime kResumeWithin{5000};
 
     Replication(Store& store, Log& log, const Kv& kv, Transport& transport,
                 ReplicationOptions options);
@@ -158,6 +161,7 @@ class Replication {
         MonoTime asked_at{};
         LogPosition staged;  // goes on once this is durable
         bool waiting_durable = false;
+        bool flipping = false;
         std::optional<PullChunk> last;  // the final chunk, to flip to
     };
 
@@ -206,10 +210,16 @@ class Replication {
     void stop_following(Peer& peer);
 
     void start_pull(Peer& peer, std::string reason, MonoTime now);
+    // The peer to pull from: the one whose pull has been begun, if there is one; nullptr: wait for it.
+    Peer* peer_to_pull(Peer& peer, std::optional<PullCursor>& resumed, MonoTime now);
     void ask_pull(MonoTime now);
+    // What is staged stays, for a pull that goes on from there.
+    void interrupt_pull(std::string_view why, MonoTime now);
     void end_pull(std::string_view why);
+    // The staged leaves of a chunk; nullopt: the pull has ended.
+    std::optional<Stage> stage_of(PullChunk& chunk);
     void continue_pull(MonoTime now);
-    void flip(MonoTime now);
+    void finish_flip(MonoTime now);
 
     void publish_heartbeat(MonoTime now);
     void compare_digests(const Peer& peer, const Heartbeat& heartbeat);
@@ -226,6 +236,7 @@ class Replication {
     std::uint64_t links_ = 0;
     std::uint64_t requests_ = 0;
     std::optional<PullSession> pull_;
+    MonoTime resume_until_{};  // an interrupted pull's peer is waited for
     bool wants_checkpoint_ = false;
     bool paused_ = false;
     std::pair<LogPosition, std::string> served_body_;

@@ -18,22 +18,50 @@ constexpr MonoTime kBehindMax{2500};
 
 // ---- pull: the client's side
 
+Replication::Peer* Replication::peer_to_pull(Peer& peer, std::optional<PullCursor>& resumed,
+                                             MonoTime now) {
+    const auto open = store_.open_session();
+    if (!open) return &peer;
+    auto cursor = decode_pull_cursor(open->cursor);
+    for (auto& [link, other] : peers_)
+        if (cursor && other.up && other.greeted && !other.cut && other.who.nonce == cursor->nonce) {
+            resumed = std::move(*cursor);
+            return &other;
+        }
+    if (cursor && now < resume_until_) return nullptr;
+    store_.drop_session(open->session);
+    return &peer;
+}
+
 void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
     if (pull_ || paused_ || !peer.up || !peer.greeted) return;
+    std::optional<PullCursor> resumed;
+    Peer* source = peer_to_pull(peer, resumed, now);
+    if (source == nullptr) return;
     pull_.emplace();
-    pull_->link = peer.link;
-    pull_->session = random_();
-    for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
-        pull_->base.emplace_back(ShardId{i}, taken(Shortcut::volatile_base)
-                                                 ? store_.shard(ShardId{i}).clock
-                                                 : store_.shard(ShardId{i}).durable_clock);
-    std::map<ShardId, VersionVector> target(peer.durable.begin(), peer.durable.end());
-    if (!peer.parked.empty())
-        for (const auto& [shard, clock] : peer.parked.begin()->second.foreign)
+    pull_->link = source->link;
+    std::map<ShardId, VersionVector> target(source->durable.begin(), source->durable.end());
+    if (!source->parked.empty())
+        for (const auto& [shard, clock] : source->parked.begin()->second.foreign)
             target[shard].join(clock);
     pull_->target.assign(target.begin(), target.end());
     ++counters_.pulls;
-    note(NoteLevel::info, "pull_began", {{"peer", peer.who.name}, {"why", std::move(reason)}});
+    if (resumed) {
+        pull_->session = store_.open_session()->session;
+        pull_->nonce = resumed->nonce;
+        pull_->base = std::move(resumed->base);
+        pull_->pass_clocks = std::move(resumed->pass_clocks);
+        pull_->cursor = std::move(resumed->cursor);
+        ++counters_.pulls_resumed;
+    } else {
+        pull_->session = random_() >> 1 | 1;  // neither 0 nor the greatest: the keys of staged rows
+        for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
+            pull_->base.emplace_back(ShardId{i}, taken(Shortcut::volatile_base)
+                                                     ? store_.shard(ShardId{i}).clock
+                                                     : store_.shard(ShardId{i}).durable_clock);
+    }
+    note(NoteLevel::info, resumed ? "pull_resumed" : "pull_began",
+         {{"peer", source->who.name}, {"why", std::move(reason)}});
     ask_pull(now);
 }
 
@@ -49,15 +77,52 @@ void Replication::ask_pull(MonoTime now) {
                                   .credit_bytes = options_.pull_credit_bytes});
 }
 
+void Replication::interrupt_pull(std::string_view why, MonoTime now) {
+    if (pull_->flipping) return;  // it needs the peer no more
+    note(NoteLevel::info, "pull_interrupted", {{"why", std::string(why)}});
+    resume_until_ = now + kResumeWithin;
+    pull_.reset();
+}
+
 void Replication::end_pull(std::string_view why) {
     note(NoteLevel::info, "pull_ended", {{"why", std::string(why)}});
     store_.drop_session(pull_->session);
     pull_.reset();
 }
 
+std::optional<Stage> Replication::stage_of(PullChunk& chunk) {
+    Stage stage{.session = pull_->session, .clocks = chunk.clocks, .leaves = {}, .cursor = {}};
+    for (PulledLeaf& leaf : chunk.leaves)
+        stage.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
+    chunk.leaves.clear();
+    if (chunk.part) {
+        if (chunk.part->offset == 0) pull_->part.clear();
+        if (chunk.part->offset != pull_->part.size() ||
+            chunk.part->total_bytes > 2 * kValueBytesMax) {
+            end_pull("a leaf's pieces do not fit");
+            return std::nullopt;
+        }
+        pull_->part += chunk.part->bytes;
+        if (pull_->part.size() == chunk.part->total_bytes) {
+            auto leaf = hash64(pull_->part) == chunk.part->total_hash
+                            ? decode_leaf(pull_->part)
+                            : Result<PulledLeaf>(fail(Code::malformed, "it changed meanwhile"));
+            pull_->part.clear();
+            if (!leaf) {
+                end_pull("a leaf's pieces do not fit");
+                return std::nullopt;
+            }
+            stage.leaves.push_back({std::move(leaf->key), std::move(leaf->leaf)});
+        }
+    }
+    if (store_.sound(stage.clocks, stage.leaves)) return stage;
+    end_pull("a leaf lies beyond the clock it came with");
+    return std::nullopt;
+}
+
 void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
     if (!pull_ || pull_->link != peer.link || chunk.request != pull_->request ||
-        pull_->waiting_durable)
+        pull_->waiting_durable || pull_->flipping)
         return;
     if (chunk.status == PullStatus::refused) {
         pull_->request = 0;  // tick() asks again
@@ -69,43 +134,26 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
     check_own_dots(chunk.clocks, peer.who.name);
     pull_->nonce = chunk.nonce;
     pull_->request = 0;
-    const bool begins = pull_->cursor.empty();
-    if (begins) pull_->pass_clocks = chunk.clocks;
+    if (pull_->cursor.empty()) pull_->pass_clocks = chunk.clocks;
+    std::optional<Stage> stage = stage_of(chunk);
+    if (!stage) return;
     pull_->cursor = chunk.cursor;
-    Stage stage{.session = pull_->session, .clocks = chunk.clocks, .leaves = {}, .cursor = {}};
-    for (PulledLeaf& leaf : chunk.leaves)
-        stage.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
-    if (chunk.part) {
-        if (chunk.part->offset == 0) pull_->part.clear();
-        if (chunk.part->offset != pull_->part.size() ||
-            chunk.part->total_bytes > 2 * kValueBytesMax)
-            return end_pull("a leaf's pieces do not fit");
-        pull_->part += chunk.part->bytes;
-        if (pull_->part.size() == chunk.part->total_bytes) {
-            auto leaf = hash64(pull_->part) == chunk.part->total_hash
-                            ? decode_leaf(pull_->part)
-                            : Result<PulledLeaf>(fail(Code::malformed, "it changed meanwhile"));
-            pull_->part.clear();
-            if (!leaf) return end_pull("a leaf's pieces do not fit");
-            stage.leaves.push_back({std::move(leaf->key), std::move(leaf->leaf)});
-        }
-    }
-    if (!store_.sound(stage.clocks, stage.leaves))
-        return end_pull("a leaf lies beyond the clock it came with");
-    // One clock for the whole pass: its leaves are the state at that clock.
-    const bool held = chunk.clocks == pull_->pass_clocks || taken(Shortcut::one_pass);
-    if (chunk.cursor.empty() && held) {
-        chunk.leaves.clear();
-        pull_->last = std::move(chunk);
-    } else if (chunk.cursor.empty()) {
+    if (pull_->cursor.empty()) {
+        // One clock for the whole pass: its leaves are the state at that clock. If not, another pass
+        // brings what is outside the clock that this one began with.
         std::map<ShardId, VersionVector> base(pull_->pass_clocks.begin(), pull_->pass_clocks.end());
         for (auto& [shard, clock] : pull_->base) clock.join(base[shard]);
+        if (chunk.clocks == pull_->pass_clocks || taken(Shortcut::one_pass))
+            pull_->last = std::move(chunk);
+        pull_->pass_clocks.clear();
     }
     ++counters_.pulled_chunks;
-    counters_.pulled_leaves += stage.leaves.size();
+    counters_.pulled_leaves += stage->leaves.size();
     pull_->waiting_durable = true;
-    if (!stage.leaves.empty()) {
-        store_.stage(stage);
+    if (!stage->leaves.empty()) {
+        stage->cursor =
+            encode(PullCursor{pull_->nonce, pull_->base, pull_->pass_clocks, pull_->cursor});
+        store_.stage(*stage);
         pull_->staged = store_.applied();
     }
     continue_pull(now);
@@ -113,22 +161,16 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
 
 void Replication::continue_pull(MonoTime now) {
     if (!pull_ || !pull_->waiting_durable || store_.durable() < pull_->staged) return;
+    if (!pull_->last && store_.staging_full()) return;  // until a checkpoint has taken it
     pull_->waiting_durable = false;
-    if (pull_->last)
-        flip(now);
-    else
-        ask_pull(now);
+    if (!pull_->last) return ask_pull(now);
+    pull_->flipping = true;
+    if (store_.flip(pull_->session, pull_->last->clocks)) finish_flip(now);
 }
 
-void Replication::flip(MonoTime now) {
+void Replication::finish_flip(MonoTime now) {
     const PullSession session = std::move(*pull_);
     pull_.reset();
-    const auto flipped = store_.flip(Flip{session.session, session.last->clocks});
-    if (!flipped) {
-        note(NoteLevel::error, "flip_failed", {{"why", flipped.error().text()}});
-        store_.drop_session(session.session);
-        return;
-    }
     ++counters_.flips;
     Peer* peer = peer_of(session.link);
     if (peer == nullptr) return;
@@ -226,12 +268,14 @@ void Replication::tick(MonoTime now) {
             start_pull(peer, "it knows what does not come otherwise", now);
         }
     }
-    if (!pull_ || pull_->waiting_durable) return;
+    continue_pull(now);
+    if (pull_ && pull_->flipping && !store_.flipping()) finish_flip(now);
+    if (!pull_ || pull_->waiting_durable || pull_->flipping) return;
     if (pull_->request == 0 ? now >= pull_->asked_at + kAskAgain
                             : now >= pull_->asked_at + kAnswerWithin) {
         const Peer* peer = peer_of(pull_->link);
         if (peer == nullptr || now > peer->heard_at + 4 * kSilentMax)
-            end_pull("the peer is silent");
+            interrupt_pull("the peer is silent", now);
         else
             ask_pull(now);
     }

@@ -16,6 +16,7 @@ std::string text(const VersionVector& clock) {
 
 void World::check_event(Node& node) {
     const std::string name = "node " + std::to_string(node.index);
+    if (node.store->draining() && ++drain_events_ % 8 == 0) check_drain(node);
     if (node.store->halted()) return fail(name + " halted: " + node.store->halted()->text());
     if (node.replication->counters().divergence_alarms != 0) fail(name + " alarms");
     for (const Note& note : node.replication->take_notes()) {
@@ -91,6 +92,26 @@ void World::check_reopened(Node& node) {
         }
     }
     check_event(node);
+}
+
+// Keys of which some leaves have not joined: all are seen, and counted.
+void World::check_drain(Node& node) {
+    for (std::uint8_t db = 0; db < 2; ++db) {
+        std::uint64_t count = 0;
+        std::uint64_t last = 0;
+        node.store->for_each_key(db, 0, [&](const KeyRecord& record) {
+            if (record.address.order.order < last && node.store->shard_count() == 1)
+                fail("keys out of order");
+            last = record.address.order.order;
+            count += record.exists() ? 1 : 0;
+            return true;
+        });
+        if (count != node.store->key_count(db))
+            fail("node " + std::to_string(node.index) + " counts " +
+                 std::to_string(node.store->key_count(db)) + " keys while it drains, and shows " +
+                 std::to_string(count));
+    }
+    node.store->end_round();
 }
 
 // ---- the end

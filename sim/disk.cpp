@@ -62,6 +62,8 @@ Result<void> SimLog::read(LogPosition from, Visit visit) const {
 }
 
 Result<void> SimLog::drop_before(LogPosition position) {
+    // As with files: what is not synced lies in a segment that stays.
+    position = std::min(position, durable_.next());
     if (position <= first_) return {};
     const std::size_t count = std::min<std::size_t>(position.value - first_.value, offsets_.size());
     const std::size_t cut = count < offsets_.size() ? offsets_[count] : whole_bytes_;

@@ -47,7 +47,27 @@ void World::command(Node& node) {
     const auto db = static_cast<std::uint8_t>(random_.one_in(4) ? 1 : 0);
     const std::string key = "k" + std::to_string(random_.below(6));
     if (db == 1 && random_.one_in(20)) return node.database->flush(db);
+    if (random_.percent(plan_.bulk_percent)) return bulk_command(node);
     random_.one_in(2) ? command_on_key(node, db, key) : command_on_collection(node, db, key);
+}
+
+// Many keys, or many elements of one: whoever misses them has much to pull.
+void World::bulk_command(Node& node) {
+    const std::uint64_t count = random_.between(5, 60), first = random_.below(100);
+    const std::uint64_t choice = random_.below(4);
+    for (std::uint64_t i = first; i < first + count; ++i) {
+        const std::string name = "b" + std::to_string(i);
+        if (choice == 0)
+            node.database->remove(0, name);
+        else if (choice == 1)
+            node.database->set(0, name, some_value());
+        else if (choice == 2 && node.database->type(0, "bulk") != KeyType::string)
+            random_.one_in(4) ? node.database->set_remove(0, "bulk", name)
+                              : node.database->set_add(0, "bulk", name);
+        else
+            (void)node.database->add(0, "a" + name, 1);
+        node.store->end_command();
+    }
 }
 
 void World::command_on_key(Node& node, std::uint8_t db, const std::string& key) {

@@ -127,6 +127,7 @@ void World::open(Node& node) {
                                .shard_count = plan_.shard_count,
                                .hash_seed = 7,
                                .memory_bytes = plan_.memory_bytes,
+                               .flip_bytes_max = plan_.flip_bytes_max,
                                .drift_max = plan_.drift_max};
     auto opened =
         Store::open(node.disk.log, node.disk.kv, options, kEpoch + WallTime(now_ + node.skew));
@@ -185,9 +186,16 @@ void World::stop_process(Node& node) {
     coverage.parked += counters.batches_parked;
     coverage.malformed += counters.malformed;
     coverage.applied += counters.batches_applied;
-    coverage.evicted += node.store->stats().evicted;
-    coverage.clocks_ahead += node.store->stats().clocks_ahead;
-    coverage.checkpoints += node.store->stats().checkpoints;
+    const StoreStats& stats = node.store->stats();
+    coverage.evicted += stats.evicted;
+    coverage.clocks_ahead += stats.clocks_ahead;
+    coverage.checkpoints += stats.checkpoints;
+    coverage.resumed += counters.pulls_resumed;
+    coverage.drains += stats.drains;
+    coverage.drained_by_touch += stats.drained_by_touch;
+    coverage.drained_in_background += stats.drained_in_background;
+    coverage.ends_while_staging += node.store->open_session() ? 1 : 0;
+    coverage.ends_while_draining += node.store->draining() ? 1 : 0;
     coverage.lost_commits += node.commits.size();
     node.durable_at_crash = node.store->durable_clocks();
     node.ended_cleanly = false;
@@ -254,6 +262,8 @@ void World::receive(NodeIndex to, Incoming incoming) {
     if (!node.running()) return;
     mix(static_cast<std::uint64_t>(now_) * 31 + to * 7 + static_cast<std::uint64_t>(incoming.kind));
     mix(hash64(incoming.bytes));
+    if (incoming.kind == IncomingKind::request && node.store->draining())
+        ++outcome_.coverage.asked_while_draining;
     set_now(node);
     node.replication->receive(std::move(incoming), mono(node));
     end_of_event(node);
@@ -262,6 +272,7 @@ void World::receive(NodeIndex to, Incoming incoming) {
 void World::tick(Node& node) {
     node.replication->tick(mono(node));
     node.database->expire_some(10);
+    node.store->step_staged(random_.between(1, plan_.step_leaves));
     if (now_ >= node.disk_checked_at + kDiskCheckEvery) check_disk(node);
     if (plan_.interval && now_ >= node.synced_at + kSyncEvery) (void)sync(node);
     serve_waits(node);
@@ -337,6 +348,7 @@ void World::step_checkpoint(Node& node) {
         commit(node, true);
         if (!store.sealed()) return;
         store.freeze();
+        outcome_.coverage.images_while_draining += store.draining() ? 1 : 0;
         if (sabotage_.drop_log_early) (void)node.disk.log.drop_before(store.durable());
     }
     const bool early = sabotage_.checkpoint_before_durable;

@@ -49,6 +49,10 @@ struct Coverage {
                   failed_syncs = 0, failed_checkpoints = 0;
     std::uint64_t lost_disks = 0, restored_disks = 0, rot_reported = 0, rot_cut = 0;
     std::uint64_t waits = 0, waits_survived = 0;
+    // An end is a crash or a stop.
+    std::uint64_t resumed = 0, drains = 0, drained_by_touch = 0, drained_in_background = 0,
+                  ends_while_staging = 0, ends_while_draining = 0, images_while_draining = 0,
+                  asked_while_draining = 0;
 };
 
 // For whoever adds them up. The name is what it counts.
@@ -88,6 +92,14 @@ inline constexpr Counted kCounted[] = {
     {"logs whose rotten end was cut", &Coverage::rot_cut},
     {"WAITs answered", &Coverage::waits},
     {"writes that outlived their disk because of WAIT", &Coverage::waits_survived},
+    {"pulls that went on where one had stopped", &Coverage::resumed},
+    {"flips drained", &Coverage::drains},
+    {"leaves drained by a touch", &Coverage::drained_by_touch},
+    {"leaves drained in the background", &Coverage::drained_in_background},
+    {"processes that ended with staged leaves", &Coverage::ends_while_staging},
+    {"processes that ended in a drain", &Coverage::ends_while_draining},
+    {"checkpoints in a drain", &Coverage::images_while_draining},
+    {"requests in a drain", &Coverage::asked_while_draining},
 };
 
 struct Outcome {
@@ -131,6 +143,9 @@ class World {
         WallTime drift_max;           // a clock further ahead is not absorbed
         std::size_t memory_bytes;
         std::uint64_t pull_credit_bytes;
+        std::size_t flip_bytes_max;        // larger ones are drained
+        std::size_t step_leaves;           // that many at a tick, at most
+        std::uint64_t bulk_percent;        // of commands: they write many keys or elements
         std::uint64_t checkpoint_percent;  // of ticks
         std::uint64_t drop_percent;        // of checkpoints after which the log is cut
         std::uint64_t big_percent;         // of values larger than a published frame
@@ -254,6 +269,7 @@ class World {
     void command_on_key(Node& node, std::uint8_t db, const std::string& key);
     void command_on_collection(Node& node, std::uint8_t db, const std::string& key);
     void counted_command(Node& node);
+    void bulk_command(Node& node);
     void note_written(Node& node, const std::string& key, Written written, Seq before);
     void read(Node& node);
     void release_reads(Node& node);
@@ -262,6 +278,7 @@ class World {
 
     // ---- checks.cpp
     void check_event(Node& node);
+    void check_drain(Node& node);
     void check_reopened(Node& node);
     void check_leaves(Node& node, ShardId shard);
     void acknowledge(Node& node, const ShardClocks& clocks);
@@ -295,6 +312,7 @@ class World {
     std::vector<std::unique_ptr<Node>> nodes_;
     bool healing_ = false;
     std::uint64_t members_ = 0;
+    std::uint64_t drain_events_ = 0;
 
     std::map<std::pair<ReplicaId, ShardId>, Seq> acknowledged_;
     std::map<std::pair<ReplicaId, ShardId>, Seq>

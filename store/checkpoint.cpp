@@ -120,7 +120,8 @@ bool Store::wants_checkpoint() const {
     const std::size_t log_bytes_max =
         std::min(options_.checkpoint_log_bytes, options_.memory_bytes / 4);
     const bool crowded = stats_.memory_bytes > options_.memory_bytes && !dirty_.empty();
-    return !image_ && !halted_ && (crowded || stats_.log_bytes_since_checkpoint >= log_bytes_max);
+    return !image_ && !halted_ &&
+           (crowded || stats_.log_bytes_since_checkpoint >= log_bytes_max || staged_want_image());
 }
 
 bool Store::overloaded() const {
@@ -128,14 +129,13 @@ bool Store::overloaded() const {
 }
 
 StateMeta Store::state_meta() const {
-    StateMeta meta{.covered = last_,
-                   .replay_from = last_.next(),
-                   .shard_count = options_.shard_count,
-                   .hash_seed = options_.hash_seed,
-                   .clock = hlc_.last()};
-    for (const auto& [session, stages] : sessions_)
-        if (!stages.empty()) meta.replay_from = std::min(meta.replay_from, stages.front());
-    return meta;
+    return {.covered = last_,
+            .shard_count = options_.shard_count,
+            .hash_seed = options_.hash_seed,
+            .clock = hlc_.last(),
+            .draining = draining() ? drain_->session : 0,
+            .staging = staging_.session,
+            .cursor = staging_.cursor};
 }
 
 void Store::freeze() {
@@ -157,9 +157,13 @@ void Store::freeze() {
             shard.ix_floor = floor;
         }
         if (shard.clock.empty()) continue;
-        put(image_->changes_, Table::meta, shard_meta_key(ShardId{i}),
-            encode(ShardMeta{shard.clock, shard.ix_floor, shard.digest, shard.key_counts}));
+        ShardMeta meta{shard.clock, shard.ix_floor, shard.digest, shard.key_counts, {}};
+        if (draining())
+            if (const auto found = drain_->before.find(ShardId{i}); found != drain_->before.end())
+                meta.before = found->second;
+        put(image_->changes_, Table::meta, shard_meta_key(ShardId{i}), encode(meta));
     }
+    freeze_staged();
     frozen_ = std::exchange(dirty_, {});
     saved_count_ = 0;
     stats_.log_bytes_since_checkpoint = 0;
@@ -181,12 +185,24 @@ LogPosition Store::checkpointed() {
     completed_ = image_->generation_;
     stats_.covered = image_->state_.covered;
     ++stats_.checkpoints;
-    const LogPosition needed = image_->state_.replay_from;
+    const LogPosition needed = image_->state_.covered.next();
+    staged_in_image();
     frozen_.clear();
     frozen_.shrink_to_fit();
     image_.reset();
     reader_.reset();
     return needed;
+}
+
+// Some at a time: what a pull of long ago has left may be much.
+Result<void> Checkpoint::sweep(KvReader& stored) {
+    constexpr std::size_t kSweptAtOnce = 20'000;
+    if (!sweeps_) return {};
+    auto keys = keys_of_other_sessions(stored, kept_, kSweptAtOnce);
+    if (!keys) return std::unexpected(keys.error());
+    sweeps_again_ = keys->size() == kSweptAtOnce;
+    for (std::string& key : *keys) remove(changes_, Table::stage, std::move(key));
+    return {};
 }
 
 Result<void> Checkpoint::write(Kv& kv, KvRoom room) {
@@ -209,6 +225,7 @@ Result<void> Checkpoint::write(Kv& kv, KvRoom room) {
             }
         }
         floors_.clear();
+        if (auto swept = sweep(**opened); !swept) return swept;
         changes_ = in_order(std::move(changes_));
         sorted_ = true;
     }

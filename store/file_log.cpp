@@ -35,8 +35,8 @@ std::string_view bytes_of(const Header& header) {
     return {reinterpret_cast<const char*>(&header), sizeof header};
 }
 
-Header header_for(LogPosition first) {
-    Header header{.magic = {}, .format = kLogFormat, .check = 0, .first = first.value};
+Header header_for(LogPosition first, std::uint32_t format = kLogFormat) {
+    Header header{.magic = {}, .format = format, .check = 0, .first = first.value};
     std::memcpy(header.magic, kMagic.data(), sizeof header.magic);
     header.check = static_cast<std::uint32_t>(hash64(bytes_of(header)));
     return header;
@@ -56,15 +56,19 @@ Result<void> check_header(const fs::path& path, std::string_view bytes) {
                         "move it away if it is another program's, else restore it");
     }
     std::memcpy(&header, bytes.data(), sizeof header);
-    if (header.format > kLogFormat) {
-        return fail(Code::unsupported,
-                    path.string() + ": written by a later version of Skerry (log format " +
-                        std::to_string(header.format) + ", this one knows up to " +
-                        std::to_string(kLogFormat) + "): start that version");
-    }
     const LogPosition first{header.first};
-    if (first.value == 0 ||
-        std::memcmp(&header, bytes_of(header_for(first)).data(), sizeof header) != 0) {
+    const Header sound = header_for(first, header.format);
+    const bool damaged =
+        first.value == 0 || header.format == 0 || std::memcmp(&header, &sound, sizeof header) != 0;
+    // What a later version checks its header by is unknown here.
+    if (header.format > kLogFormat || (header.format != kLogFormat && !damaged)) {
+        return fail(Code::unsupported, path.string() + ": written by " +
+                                           (header.format > kLogFormat ? "a later" : "an earlier") +
+                                           " version of Skerry (log format " +
+                                           std::to_string(header.format) + ", this one reads " +
+                                           std::to_string(kLogFormat) + "): start that version");
+    }
+    if (damaged) {
         return fail(
             Code::corrupt,
             path.string() + ": offset 0: the segment's header is damaged: restore the file");

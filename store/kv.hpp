@@ -1,6 +1,6 @@
 // store/kv.hpp — the ordered key-value store that checkpoints are written to: the interface and its limits.
 //
-// Shape    four tables of byte strings in lexicographic order; a batch is one atomic, durable transaction.
+// Shape    five tables of byte strings in lexicographic order; a batch is one atomic, durable transaction.
 // Backends store/lmdb_kv.hpp (real), sim/disk.hpp (simulated).
 // Thread   one writer at a time, from any thread; any number of readers beside it, each on one thread.
 #pragma once
@@ -24,8 +24,9 @@ enum class Table : std::uint8_t {
     rows = 1,       // keys with their key-level leaves, and elements
     ix = 2,         // dot -> row key and kind, for live dots above the ix floor
     deadlines = 3,  // deadline -> row key
+    stage = 4,      // leaves of a pull that no row holds yet: store/stage.hpp
 };
-inline constexpr std::size_t kTableCount = 4;
+inline constexpr std::size_t kTableCount = 5;
 
 struct KvChange {
     Table table;

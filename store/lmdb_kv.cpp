@@ -19,10 +19,10 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kChunkBytes = 65520;
 constexpr std::size_t kChunks = kTableCount;  // the index of the database of chunks
-constexpr std::array<const char*, kTableCount + 1> kNames{"meta", "rows", "ix", "deadlines",
-                                                          "chunks"};
+constexpr std::array<const char*, kTableCount + 1> kNames{"meta",      "rows",  "ix",
+                                                          "deadlines", "stage", "chunks"};
 constexpr std::string_view kMarkKey = "skerry.format";
-constexpr std::string_view kMark = "skerry state 1";
+constexpr std::string_view kMark = "skerry state 2";
 constexpr std::string_view kNextChunkKey = "skerry.next-chunk";
 constexpr std::uint64_t kMapBytes = std::uint64_t{1} << 40;
 constexpr std::uint64_t kMapBytesMin = std::uint64_t{1} << 20;
@@ -384,7 +384,7 @@ Result<bool> LmdbKv::State::find_tables() {
     if (code == 0) code = ::mdb_get(txn.get(), unnamed, &key, &mark);
     if (code == MDB_NOTFOUND || (code == 0 && view_of(mark) != kMark)) {
         return fail(Code::unsupported, path.string() +
-                                           " was written by another program or a newer version: "
+                                           " was written by another program or another version: "
                                            "start that one, or choose another data directory");
     }
     for (std::size_t i = 0; code == 0 && i < kNames.size(); ++i) {

@@ -101,6 +101,7 @@ struct ShardState {
     std::array<std::uint64_t, kDatabaseCount> key_counts{};
     std::array<Keys, kDatabaseCount> keys;
     bool all_rows = true;  // nothing of it is in the ordered store alone
+    bool staged = false;   // leaves of a flip are being measured or drained: Store::touch()
 };
 
 }  // namespace skerry

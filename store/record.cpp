@@ -94,6 +94,23 @@ Stage read_stage(Unpacker& in) {
     return stage;
 }
 
+constexpr std::size_t kGainNumbers = 2 + kDatabaseCount;
+
+Flip read_flip(Unpacker& in) {
+    Flip flip;
+    flip.session = in.number();
+    flip.clocks = in.shard_clocks();
+    const std::size_t count = in.array();
+    if (count % kGainNumbers != 0) in.reject("gains");
+    for (std::size_t i = 0; i < count && !in.failed(); i += kGainNumbers) {
+        ShardGain& gain = flip.gains.emplace_back();
+        gain.shard = read_shard(in);
+        gain.digest = in.number();
+        for (std::uint64_t& keys : gain.keys) keys = in.number();
+    }
+    return flip;
+}
+
 Record read_record(Unpacker& in, RecordKind kind) {
     switch (kind) {
         case RecordKind::batch:
@@ -106,10 +123,8 @@ Record read_record(Unpacker& in, RecordKind kind) {
         }
         case RecordKind::stage:
             return read_stage(in);
-        case RecordKind::flip: {
-            const std::uint64_t session = in.number();
-            return Flip{session, in.shard_clocks()};
-        }
+        case RecordKind::flip:
+            return read_flip(in);
         case RecordKind::boot: {
             Boot boot;
             boot.writer = ReplicaId{in.number()};
@@ -216,9 +231,15 @@ void append_stage(std::string& out, const Stage& stage) {
 
 void append_flip(std::string& out, const Flip& flip) {
     Packer packer(out);
-    begin(packer, RecordKind::flip, 2);
+    begin(packer, RecordKind::flip, 3);
     packer.number(flip.session);
     packer.put(flip.clocks);
+    packer.array(kGainNumbers * flip.gains.size());
+    for (const ShardGain& gain : flip.gains) {
+        packer.number(gain.shard.value);
+        packer.number(gain.digest);
+        for (const std::uint64_t keys : gain.keys) packer.number(keys);
+    }
 }
 
 void append_boot(std::string& out, const Boot& boot) {

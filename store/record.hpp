@@ -5,11 +5,13 @@
 //         of the operation before it.
 // remote  [2, source, batch]: a peer's batch, as received.
 // stage   [3, session, clocks, leaves, cursor]: leaf states of a pull's chunk, each at the clock of its shard then.
-// flip    [4, session, clocks]: what is staged under the session joins; the shards' clocks join `clocks`.
+// flip    [4, session, clocks, gains]: what is staged under the session joins; the shards' clocks join `clocks`. Without
+//         gains the leaves join here; with them they join later, as they are touched (docs/decisions/0010).
 // boot    [5, writer, nonce, shard count, hash seed]: a process began to write here.
 // All MessagePack (crdt/codec.hpp). Kinds and forms are on disk and on the wire: docs/STORAGE.md, docs/PROTOCOL.md.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -78,9 +80,18 @@ struct Stage {
     std::vector<StagedLeaf> leaves;
     std::string cursor;  // opaque here: where the pull goes on after a crash
 };
+// What a shard gains when its staged leaves join. The numbers count modulo 2^64: they may fall.
+struct ShardGain {
+    ShardId shard;
+    std::uint64_t digest = 0;
+    std::array<std::uint64_t, kDatabaseCount> keys{};
+    friend bool operator==(const ShardGain&, const ShardGain&) = default;
+};
 struct Flip {
     std::uint64_t session = 0;
     ShardClocks clocks;
+    std::vector<ShardGain>
+        gains;  // by shard, one for each shard with a staged leaf; none: see above
 };
 struct Boot {
     ReplicaId writer;

@@ -49,6 +49,7 @@ Result<std::optional<StateMeta>> Store::load() {
     if (!*bytes) return std::nullopt;
     const auto meta = decode_state_meta(**bytes);
     if (!meta) return std::unexpected(meta.error());
+    std::map<ShardId, VersionVector> before;
     for (std::uint16_t i = 0; i < options_.shard_count; ++i) {
         const auto row = stored->get(Table::meta, shard_meta_key(ShardId{i}));
         if (!row) return std::unexpected(row.error());
@@ -60,15 +61,16 @@ Result<std::optional<StateMeta>> Store::load() {
         shards_[i].digest = shard->digest;
         shards_[i].key_counts = shard->keys;
         shards_[i].all_rows = false;
+        if (meta->draining != 0) before.emplace(ShardId{i}, shard->before);
     }
+    if (auto loaded = load_staged(*meta, std::move(before)); !loaded)
+        return std::unexpected(loaded.error());
     (void)hlc_.observe(meta->clock, now_);
     return *meta;
 }
 
 Result<void> Store::replay(const StateMeta& state) {
     stats_.covered = state.covered;
-    const LogPosition from =
-        std::max(LogPosition{1}, std::min(state.replay_from, state.covered.next()));
     last_ = state.covered;
     if (log_.last() < state.covered)
         return fail(Code::corrupt, "the log ends at " + std::to_string(log_.last().value) +
@@ -76,8 +78,9 @@ Result<void> Store::replay(const StateMeta& state) {
                                        std::to_string(state.covered.value) +
                                        ": segment files are missing");
     Result<void> outcome;
+    const LogPosition from = state.covered.next();
     const auto read = log_.read(from, [&](LogPosition position, std::string_view body) {
-        outcome = replay_record(position, body, position <= state.covered);
+        outcome = replay_record(position, body);
         stats_.log_bytes_since_checkpoint += body.size();
         return outcome.has_value() && !halted_;
     });
@@ -87,31 +90,37 @@ Result<void> Store::replay(const StateMeta& state) {
     for (ShardState& shard : shards_) shard.durable_clock = shard.clock;
     for (const ShardId shard : commit_shards_) in_commit_[shard.value] = false;
     commit_shards_.clear();
-    sessions_.clear();  // a pull begins anew after a restart
     return {};
 }
 
-Result<void> Store::replay_record(LogPosition position, std::string_view body, bool covered) {
+Result<void> Store::replay_record(LogPosition position, std::string_view body) {
     Result<Record> record = decode_record(body);
     if (!record)
         return fail(record.error().code == Code::unsupported ? Code::unsupported : Code::corrupt,
                     "log record " + std::to_string(position.value) + ": " + record.error().where);
-    if (const Stage* stage = std::get_if<Stage>(&*record))
-        sessions_[stage->session].push_back(position);
     if (const Boot* boot = std::get_if<Boot>(&*record))
         if (auto same = same_cluster(boot->shard_count, boot->hash_seed, options_); !same)
             return same;
-    const Flip* flip = std::get_if<Flip>(&*record);
-    if (!covered) {
-        if (const Batch* batch = std::get_if<Batch>(&*record)) apply_operations(*batch);
-        if (const Remote* remote = std::get_if<Remote>(&*record)) apply_operations(remote->batch);
-        if (flip != nullptr) {
-            if (auto joined = join_session(flip->session); !joined) return joined;
-            join_clocks(flip->clocks);
-        }
-        last_ = position;
-    }
-    if (flip != nullptr) sessions_.erase(flip->session);
+    if (const Batch* batch = std::get_if<Batch>(&*record)) apply_operations(*batch);
+    if (const Remote* remote = std::get_if<Remote>(&*record)) apply_operations(remote->batch);
+    if (const Stage* stage = std::get_if<Stage>(&*record)) take_stage(*stage, position);
+    if (const Flip* flip = std::get_if<Flip>(&*record))
+        if (auto flipped = replay_flip(*flip); !flipped) return flipped;
+    last_ = position;
+    return {};
+}
+
+Result<void> Store::replay_flip(const Flip& flip) {
+    const auto unknown = [&](const ShardGain& gain) { return gain.shard.value >= shard_count(); };
+    if (std::ranges::any_of(flip.gains, unknown))
+        return fail(Code::corrupt, "a flip of shards that there are not");
+    // A large flip is logged when a checkpoint holds all its leaves, and no other drains any more.
+    if (!flip.gains.empty() &&
+        (staging_.session != flip.session || !staging_.rows.empty() || draining()))
+        return fail(Code::corrupt, "a flip without the leaves that were staged for it");
+    if (flip.gains.empty() && staging_.session == flip.session && staging_.frozen_in)
+        return fail(Code::corrupt, "a flip at once of leaves that were stored");
+    apply_flip(flip);
     return {};
 }
 
@@ -167,73 +176,6 @@ bool Store::sound(const ShardClocks& clocks, const std::vector<StagedLeaf>& leav
             by_shard[address_of(staged.key.database, staged.key.key).shard.value];
         return clock != nullptr && !staged.leaf.outside(*clock);
     });
-}
-
-void Store::stage(const Stage& stage) {
-    close_batch();
-    const std::size_t header_at = begin_record();
-    append_stage(commit_.frames, stage);
-    end_record(header_at);
-    sessions_[stage.session].push_back(last_);
-    if (taken(Shortcut::join_on_arrival)) join_stage(stage, stage.clocks);
-    if (taken(Shortcut::clock_per_chunk)) join_clocks(stage.clocks);
-}
-
-Result<void> Store::flip(const Flip& flip) {
-    close_batch();
-    if (auto joined = join_session(flip.session); !joined) return joined;
-    join_clocks(flip.clocks);
-    if (taken(Shortcut::flip_unnamed)) foreign_.clear();
-    const std::size_t header_at = begin_record();
-    append_flip(commit_.frames, flip);
-    end_record(header_at);
-    sessions_.erase(flip.session);
-    return {};
-}
-
-// All stages of a session come from one server, whose clocks only grow: so joining a leaf's later
-// stage at V, not at V with the earlier stage's clock, drops nothing and revives nothing.
-Result<void> Store::join_session(std::uint64_t session) {
-    std::vector<Stage> stages;
-    for (const LogPosition position : sessions_[session]) {
-        Result<void> outcome = fail(Code::corrupt, "a staged record is missing from the log");
-        const auto read = log_.read(position, [&](LogPosition, std::string_view body) {
-            Result<Record> record = decode_record(body);
-            Stage* stage = record ? std::get_if<Stage>(&*record) : nullptr;
-            if (stage != nullptr) {
-                stages.push_back(std::move(*stage));
-                outcome = {};
-            }
-            return false;
-        });
-        if (!read) return read;
-        if (!outcome) return outcome;
-    }
-    for (const Stage& stage : stages)
-        join_stage(stage, taken(Shortcut::chunk_at_final) ? stages.back().clocks : stage.clocks);
-    return {};
-}
-
-void Store::join_stage(const Stage& stage, const ShardClocks& at) {
-    const std::map<ShardId, VersionVector> clocks(at.begin(), at.end());
-    for (const StagedLeaf& staged : stage.leaves) {
-        const auto clock = clocks.find(address_of(staged.key.database, staged.key.key).shard);
-        if (clock != clocks.end()) join_leaf_at(staged, clock->second);
-    }
-}
-
-void Store::join_leaf_at(const StagedLeaf& staged, const VersionVector& clock) {
-    KeyRecord& record = find_or_make(staged.key.database, staged.key.key);
-    const Change change = begin_change(record, staged.key.kind, staged.key.sub);
-    join_leaf(*change.leaf, state(record.address.shard).clock, staged.leaf, clock);
-    end_change(record, change);
-    for (const Entry& entry : staged.leaf)
-        if (!hlc_.observe(entry.hlc, now_)) ++stats_.clocks_ahead;
-}
-
-void Store::join_clocks(const ShardClocks& clocks) {
-    for (const auto& [shard, clock] : clocks)
-        for (const auto& [replica, seq] : clock) advance(shard, {replica, seq});
 }
 
 }  // namespace skerry

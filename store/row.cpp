@@ -166,9 +166,10 @@ std::string deadline_key(WallTime at, const RowAddress& address) {
 std::string encode(const ShardMeta& meta) {
     std::string out;
     Packer packer(out);
-    packer.array(3 + kDatabaseCount);
+    packer.array(4 + kDatabaseCount);
     packer.put(meta.clock);
     packer.put(meta.ix_floor);
+    packer.put(meta.before);
     packer.number(meta.digest);
     for (const std::uint64_t count : meta.keys) packer.number(count);
     return out;
@@ -177,9 +178,10 @@ std::string encode(const ShardMeta& meta) {
 Result<ShardMeta> decode_shard_meta(std::string_view bytes) {
     Unpacker in(bytes);
     ShardMeta meta;
-    in.array_of(3 + kDatabaseCount);
+    in.array_of(4 + kDatabaseCount);
     meta.clock = in.clock();
     meta.ix_floor = in.clock();
+    meta.before = in.clock();
     meta.digest = in.number();
     for (std::uint64_t& count : meta.keys) count = in.number();
     if (auto done = in.done("shard meta"); !done) return fail(Code::corrupt, done.error().where);
@@ -195,13 +197,15 @@ std::string shard_meta_key(ShardId shard) {
 std::string encode(const StateMeta& meta) {
     std::string out;
     Packer packer(out);
-    packer.array(6);
+    packer.array(8);
     packer.number(kStoreFormat);
     packer.number(meta.covered.value);
-    packer.number(meta.replay_from.value);
     packer.number(meta.shard_count);
     packer.number(meta.hash_seed);
     packer.number(meta.clock.packed);
+    packer.number(meta.draining);
+    packer.number(meta.staging);
+    packer.bytes(meta.cursor);
     return out;
 }
 
@@ -215,10 +219,12 @@ Result<StateMeta> decode_state_meta(std::string_view bytes) {
                                            ": start the version that wrote it");
     StateMeta meta;
     meta.covered = LogPosition{in.number()};
-    meta.replay_from = LogPosition{in.number()};
     meta.shard_count = static_cast<std::uint16_t>(in.number_up_to(kSlotCount));
     meta.hash_seed = in.number();
     meta.clock = Hlc{in.number()};
+    meta.draining = in.number();
+    meta.staging = in.number();
+    meta.cursor = in.bytes();
     if (auto done = in.done("state"); !done) return fail(Code::corrupt, done.error().where);
     return meta;
 }

@@ -26,7 +26,7 @@
 
 namespace skerry {
 
-inline constexpr std::uint8_t kStoreFormat = 1;
+inline constexpr std::uint8_t kStoreFormat = 2;
 
 // Where a key stands among the keys of its database. Equal for equal keys at every node of a
 // cluster.
@@ -115,6 +115,7 @@ struct ShardMeta {
     VersionVector ix_floor;                            // no dot at or below it has a row in ix
     std::uint64_t digest = 0;                          // of the live entries
     std::array<std::uint64_t, kDatabaseCount> keys{};  // existing keys by database
+    VersionVector before;  // V before the flip whose staged leaves are being drained, if any are
 };
 [[nodiscard]] std::string encode(const ShardMeta& meta);
 [[nodiscard]] Result<ShardMeta> decode_shard_meta(std::string_view bytes);
@@ -122,11 +123,13 @@ struct ShardMeta {
 
 struct StateMeta {
     LogPosition covered;  // the log position whose state this is
-    LogPosition
-        replay_from;  // records from here on may still be needed: staged rows of an open pull
     std::uint16_t shard_count = 0;
     std::uint64_t hash_seed = 0;
     Hlc clock;  // no reading before this one was given later
+    std::uint64_t draining =
+        0;  // the session whose leaves still join; digest, keys and clocks have it already
+    std::uint64_t staging = 0;  // the session of a pull that is not done
+    std::string cursor;         // of that pull
 };
 inline constexpr std::string_view kStateMetaKey = "state";
 [[nodiscard]] std::string encode(const StateMeta& meta);

@@ -58,8 +58,14 @@ KeyRecord* Store::find(std::uint8_t database, std::string_view key) {
 }
 
 KeyRecord* Store::find_at(const RowAddress& address, std::string_view key) {
+    if (state(address.shard).staged) [[unlikely]]
+        touch(address, key);
+    return lookup(address, key);
+}
+
+KeyRecord* Store::lookup(const RowAddress& address, std::string_view key) {
     const ShardState& shard = state(address.shard);
-    KeyRecord* record = shard.keys[address.database].find(address.order);
+    KeyRecord* record = in_memory(address);
     if (record == nullptr && !shard.all_rows) {
         std::unique_ptr<KeyRecord> loaded = load_record(address);
         if (loaded) record = &insert(std::move(loaded));
@@ -70,12 +76,20 @@ KeyRecord* Store::find_at(const RowAddress& address, std::string_view key) {
     return last_found_ = record;
 }
 
+KeyRecord* Store::in_memory(const RowAddress& address) {
+    return state(address.shard).keys[address.database].find(address.order);
+}
+
 KeyRecord& Store::find_or_make(std::uint8_t database, std::string_view key) {
     if (last_found_ != nullptr && last_found_->key == key &&
         last_found_->address.database == database)
         return *last_found_;
     const RowAddress address = address_of(database, key);
     if (KeyRecord* record = find_at(address, key)) return *record;
+    return make(address, key);
+}
+
+KeyRecord& Store::make(const RowAddress& address, std::string_view key) {
     auto record = std::make_unique<KeyRecord>();
     record->address = address;
     record->key = ShortBytes(key);
@@ -197,25 +211,32 @@ void Store::visit_stored_keys(ShardId shard, std::uint8_t database, std::uint64_
     }
 }
 
+bool Store::visit_keys(ShardId shard, std::uint8_t database, std::uint64_t from, VisitKey visit) {
+    bool more = true;
+    const Keys& keys = state(shard).keys[database];
+    auto next = keys.lower_bound(KeyOrder{from, 0});
+    const auto visit_before = [&](const KeyOrder* end) {
+        for (; more && next != keys.end() && (!end || next->order() < *end); ++next)
+            more = visit(*next);
+    };
+    if (!state(shard).all_rows)
+        visit_stored_keys(shard, database, from, [&](const KeyRecord& record) {
+            visit_before(&record.address.order);
+            if (more && (next == keys.end() || next->order() != record.address.order))
+                more = visit(record);
+            return more;
+        });
+    visit_before(nullptr);
+    return more;
+}
+
 void Store::for_each_key(std::uint8_t database, std::uint64_t from, VisitKey visit) {
     bool more = true;
     const std::uint16_t first = shard_of_slot(KeyOrder{from, 0}.slot(), options_.shard_count).value;
-    for (std::uint16_t i = first; more && i < options_.shard_count; ++i) {
-        const Keys& keys = shards_[i].keys[database];
-        auto next = keys.lower_bound(KeyOrder{from, 0});
-        const auto visit_before = [&](const KeyOrder* end) {
-            for (; more && next != keys.end() && (!end || next->order() < *end); ++next)
-                more = visit(*next);
-        };
-        if (!shards_[i].all_rows)
-            visit_stored_keys(ShardId{i}, database, from, [&](const KeyRecord& record) {
-                visit_before(&record.address.order);
-                if (more && (next == keys.end() || next->order() != record.address.order))
-                    more = visit(record);
-                return more;
-            });
-        visit_before(nullptr);
-    }
+    for (std::uint16_t i = first; more && i < options_.shard_count; ++i)
+        more = shards_[i].staged && draining()
+                   ? visit_undrained_keys(ShardId{i}, database, from, visit)
+                   : visit_keys(ShardId{i}, database, from, visit);
 }
 
 std::uint64_t Store::key_count(std::uint8_t database) const {

@@ -5,6 +5,8 @@
 // Reads    see what is applied, durable or not; KeyRecord::changed says which log position a reply must wait for.
 // Image    freeze() fixes the state at a position; save_some() serialises it in slices, and a row that changes before it
 //          is saved is saved first; the image is written in one transaction, once its position is durable.
+// Flip     what a pull staged joins at once if it is little; else it is measured, the clocks advance, and the leaves join as
+//          they are touched, or in the background (store/drain.cpp, docs/decisions/0010).
 // Halt     an ordered store that cannot be read stops everything: halted() is set, nothing more is sealed.
 // Thread   core thread; Checkpoint::write runs on any one thread beside it.
 #pragma once
@@ -20,6 +22,7 @@
 #include "store/log.hpp"
 #include "store/memtable.hpp"
 #include "store/record.hpp"
+#include "store/staging.hpp"
 
 namespace skerry {
 
@@ -30,6 +33,7 @@ struct StoreOptions {
     std::uint64_t hash_seed = 0;
     std::size_t memory_bytes = std::size_t{1} << 30;
     std::size_t checkpoint_log_bytes = std::size_t{128} << 20;
+    std::size_t flip_bytes_max = std::size_t{1} << 20;  // of staged leaves that may join at once
     WallTime drift_max = HlcClock::kDriftMax;
 };
 
@@ -71,6 +75,13 @@ class Checkpoint {
     StateMeta state_;
     KvBatch changes_;
     std::vector<Floor> floors_;
+    // Rows of sessions that are over go.
+    [[nodiscard]] Result<void> sweep(KvReader& stored);
+
+    std::size_t staged_bytes_ = 0;
+    bool sweeps_ = false;              // removes rows of sessions that are over,
+    std::vector<std::uint64_t> kept_;  // which are all but these,
+    bool sweeps_again_ = false;        // and has not come to the end
     bool sorted_ = false;
 };
 
@@ -80,8 +91,13 @@ struct StoreStats {
     std::uint64_t checkpoints = 0;
     std::uint64_t cache_misses = 0;
     std::uint64_t evicted = 0;
-    std::uint64_t clocks_ahead = 0;  // readings too far in the future to be absorbed
-    LogPosition covered;             // by the last checkpoint
+    std::uint64_t clocks_ahead = 0;      // readings too far in the future to be absorbed
+    std::uint64_t staged_bytes = 0;      // of memory_bytes: leaves staged since the last checkpoint
+    std::uint64_t drains = 0;            // flips whose leaves join later
+    bool draining = false;               // some of them have not
+    std::uint64_t drained_by_touch = 0;  // leaves that joined because somebody asked,
+    std::uint64_t drained_in_background = 0;  // and because nobody did
+    LogPosition covered;                      // by the last checkpoint
 };
 
 class Store {
@@ -140,11 +156,25 @@ class Store {
     // Is every entry within the clock of its shard? What joining relies on; a peer's leaves are checked before stage().
     [[nodiscard]] bool sound(const ShardClocks& clocks,
                              const std::vector<StagedLeaf>& leaves) const;
+    // One session is open at a time: a stage of another one drops what was staged before.
     void stage(const Stage& stage);
-    // Joins all that is staged under the session, each leaf at its own clocks. Requires: the stages
-    // are durable. Errors: io_failed, corrupt: nothing has changed.
-    [[nodiscard]] Result<void> flip(const Flip& flip);
-    void drop_session(std::uint64_t session) { sessions_.erase(session); }
+    // Is as much staged as may be until the next checkpoint? Then the pull must wait.
+    [[nodiscard]] bool staging_full() const;
+    struct OpenSession {
+        std::uint64_t session;
+        std::string_view cursor;
+    };
+    // The session that is staged and not flipped, from before a restart perhaps.
+    [[nodiscard]] std::optional<OpenSession> open_session() const;
+    void drop_session(std::uint64_t session);
+    // Joins all that is staged under the session, each leaf at its own clocks, and the clocks. True:
+    // done. False: there is much; step_staged() goes on until flipping() is false.
+    bool flip(std::uint64_t session, const ShardClocks& clocks);
+    [[nodiscard]] bool flipping() const { return measure_.has_value(); }
+    // Do leaves of a flip remain that have not joined?
+    [[nodiscard]] bool draining() const { return drain_ && !drain_->finished_in; }
+    // A step of a flip, or of a drain: looks at `leaf_count` staged leaves. Call it every tick.
+    void step_staged(std::size_t leaf_count);
 
     // ---- commits.
     // Ends a round: the snapshot that reads have used is given back.
@@ -203,23 +233,34 @@ class Store {
         Element* element;  // nullptr: the key's own row
     };
 
+    struct JoinedKey;
+
     Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now);
     // What the meta table says; nullopt: a new directory.
     [[nodiscard]] Result<std::optional<StateMeta>> load();
     [[nodiscard]] Result<void> replay(const StateMeta& state);
-    [[nodiscard]] Result<void> replay_record(LogPosition position, std::string_view body,
-                                             bool covered);
+    [[nodiscard]] Result<void> replay_record(LogPosition position, std::string_view body);
+    [[nodiscard]] Result<void> replay_flip(const Flip& flip);
     void begin_stream();
 
     [[nodiscard]] ShardState& state(ShardId shard) { return shards_[shard.value]; }
     [[nodiscard]] KvReader* reader();
     [[nodiscard]] KeyRecord* find_at(const RowAddress& address, std::string_view key);
     [[nodiscard]] std::unique_ptr<KeyRecord> load_record(const RowAddress& address);
+    // The key's record as it is here, staged leaves or not.
+    [[nodiscard]] KeyRecord* lookup(const RowAddress& address, std::string_view key);
+    KeyRecord& make(const RowAddress& address, std::string_view key);
+    [[nodiscard]] KeyRecord* in_memory(const RowAddress& address);
     // nullptr: there is none, in memory or beyond.
     [[nodiscard]] Element* find_element(KeyRecord& record, const ElementOrder& order,
                                         std::string_view sub);
     void visit_stored_keys(ShardId shard, std::uint8_t database, std::uint64_t from,
                            VisitKey visit);
+    // False: `visit` wants no more.
+    bool visit_keys(ShardId shard, std::uint8_t database, std::uint64_t from, VisitKey visit);
+    // The same, each key as it is with its staged leaves.
+    bool visit_undrained_keys(ShardId shard, std::uint8_t database, std::uint64_t from,
+                              VisitKey visit);
     KeyRecord& insert(std::unique_ptr<KeyRecord> record);
     // Drops what is clean; true: all of it, so that the record may go.
     bool evict_elements(KeyRecord& record);
@@ -243,10 +284,42 @@ class Store {
     void end_record(std::size_t header_at);
     void apply_operations(const Batch& batch);
     void apply_operation(KeyRecord& record, const Operation& operation);
-    // Each leaf of the stage, as the state that it was at the clock of its shard in `at`.
-    void join_stage(const Stage& stage, const ShardClocks& at);
-    void join_leaf_at(const StagedLeaf& staged, const VersionVector& clock);
-    [[nodiscard]] Result<void> join_session(std::uint64_t session);
+
+    // ---- staged leaves: store/drain.cpp
+    [[nodiscard]] Result<void> load_staged(const StateMeta& meta,
+                                           std::map<ShardId, VersionVector> before);
+    void take_stage(const Stage& stage, LogPosition position);
+    void put_staged(std::string key, std::string value);
+    void forget_staging();
+    void freeze_staged();
+    void staged_in_image();
+    [[nodiscard]] bool staged_want_image() const;
+    void join_at_once();
+    void apply_flip(const Flip& flip);
+    void log_flip(const Flip& flip);
+    void begin_drain(const Flip& flip);
+    void end_drain();
+    [[nodiscard]] std::vector<StagedRow> staged_rows(std::uint64_t session, std::string_view from,
+                                                     std::string_view to, std::size_t count);
+    void measure_some(std::size_t leaf_count);
+    void measure_rows(const std::vector<StagedRow>& rows);
+    void finish_flip();
+    void drain_some(std::size_t leaf_count);
+    [[nodiscard]] KeyRecord* record_to_drain(const StagedRow& row);
+    void drain_rows(const std::vector<StagedRow>& rows);
+    void drain_row(KeyRecord& record, const StagedRow& row);
+    void drain_key(const RowAddress& address, std::string_view key);
+    // Before a key of a shard with staged leaves is looked up: its leaves join, or what was measured
+    // of it is taken back.
+    void touch(const RowAddress& address, std::string_view key);
+    [[nodiscard]] JoinedKey begin_joined(const RowAddress& address, std::string_view key);
+    void join_virtually(JoinedKey& joined, const StagedRow& row, const VersionVector& mine);
+    // The key of `address` with all its staged leaves from a place on; nullopt: none is staged.
+    [[nodiscard]] std::optional<JoinedKey> joined_key(const RowAddress& address,
+                                                      std::uint64_t session, std::string_view from,
+                                                      const VersionVector& mine);
+    void count_gain(const JoinedKey& joined, std::uint64_t sign);
+    [[nodiscard]] Leaf leaf_of(const JoinedKey& joined, const ElementOrder& order);
     void advance(ShardId shard, const Dot& dot);
     void join_clocks(const ShardClocks& clocks);
     [[nodiscard]] StateMeta state_meta() const;
@@ -278,7 +351,10 @@ class Store {
     LogPosition last_published_;
     std::map<ShardId, VersionVector> foreign_;  // gained since the last published record
 
-    std::map<std::uint64_t, std::vector<LogPosition>> sessions_;  // stages by session
+    Staging staging_;  // what follows is in store/staging.hpp
+    std::optional<Measure> measure_;
+    std::optional<Drain> drain_;
+    bool sweep_ = false;  // the table of staged leaves has rows of sessions that are over
 
     // The image being made, and what the next one will hold.
     Generation generation_ = 1;

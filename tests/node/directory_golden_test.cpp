@@ -3,7 +3,9 @@
 // Recorded  a checkpoint of two writers' changes; behind it, in the log, more of both. expected.txt: keys, clocks, digests.
 // Anew      tests/golden/README.md.
 #include <algorithm>
+#include <cstring>
 
+#include "crdt/hash.hpp"
 #include "node/database.hpp"
 #include "node/identity.hpp"
 #include "store/file_log.hpp"
@@ -239,21 +241,33 @@ TEST_CASE("golden: a recorded identity is read, and a copy of it gets another", 
                Catch::StartsWith("skerry-identity 1\nwriter " + std::to_string(kA.value) + "\n"));
 }
 
-TEST_CASE("golden: files of a later version are refused with what to do", "[node][golden]") {
+TEST_CASE("golden: files of other versions are refused with what to do", "[node][golden]") {
     const Copy copy;
     const fs::path segment = copy.path() / "log" / "00000000000000000001.log";
     Error refused{.code = Code::malformed, .where = ""};
     SECTION("the log") {
-        REQUIRE(patch(segment, std::string_view("SKRYLOG1\x01\0\0\0", 12),
-                      std::string_view("SKRYLOG1\x02\0\0\0", 12)) == 1);
+        REQUIRE(patch(segment, std::string_view("SKRYLOG1\x02\0\0\0", 12),
+                      std::string_view("SKRYLOG1\x03\0\0\0", 12)) == 1);
         refused = copy.refusal();
         CHECK_THAT(refused.where, Catch::Contains("written by a later version of Skerry") &&
                                       Catch::Contains("start that version"));
     }
-    SECTION("the ordered store") {
-        REQUIRE(patch(copy.path() / "state.mdb", "skerry state 1", "skerry state 2") >= 1);
+    SECTION("the log, by an earlier version") {
+        std::string header = golden::read(segment).substr(0, kLogSegmentHeaderBytes);
+        const std::string now = header;
+        header[8] = 1;
+        header.replace(12, 4, 4, '\0');
+        const auto check = static_cast<std::uint32_t>(hash64(header));
+        std::memcpy(header.data() + 12, &check, sizeof check);
+        REQUIRE(patch(segment, now, header) == 1);
         refused = copy.refusal();
-        CHECK_THAT(refused.where, Catch::Contains("a newer version: start that one"));
+        CHECK_THAT(refused.where, Catch::Contains("written by an earlier version of Skerry") &&
+                                      Catch::Contains("start that version"));
+    }
+    SECTION("the ordered store") {
+        REQUIRE(patch(copy.path() / "state.mdb", "skerry state 2", "skerry state 3") >= 1);
+        refused = copy.refusal();
+        CHECK_THAT(refused.where, Catch::Contains("another version: start that one"));
     }
     SECTION("the rows in it") {
         {

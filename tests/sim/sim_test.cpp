@@ -37,7 +37,7 @@ TEST_CASE("worlds of many seeds converge and lose nothing") {
         return;
     }
     const std::uint64_t first = number_from("SKERRY_SIM_FIRST", 1);
-    const std::uint64_t count = number_from("SKERRY_SIM_SEEDS", 200);
+    const std::uint64_t count = number_from("SKERRY_SIM_SEEDS", 300);
     Coverage total;
     for (std::uint64_t seed = first; seed < first + count; ++seed) {
         INFO(replay(seed));
@@ -56,7 +56,7 @@ TEST_CASE("worlds of many seeds converge and lose nothing") {
     CHECK(total.crashes >= count / 2);
     for (const Counted& counted : kCounted) {
         INFO(counted.name);
-        CHECK((count < 200 || total.*counted.count > 0));
+        CHECK((count < 300 || total.*counted.count > 0));
     }
 }
 
@@ -77,6 +77,8 @@ TEST_CASE("what a peer holds only behind its fresh checkpoint is pulled") {
     must_hold(64);
     must_hold(68);
 }
+
+TEST_CASE("what joins behind a flip is not read before the flip is durable") { must_hold(741); }
 
 // ---- the simulator itself: each way of breaking the driver is found
 

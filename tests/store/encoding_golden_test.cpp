@@ -2,6 +2,7 @@
 #include "store/file_log.hpp"
 #include "store/record.hpp"
 #include "store/row.hpp"
+#include "store/stage.hpp"
 #include "tests/catch.hpp"
 #include "tests/store/temporary_directory.hpp"
 #include "tests/support/golden.hpp"
@@ -59,7 +60,8 @@ TEST_CASE("golden: log records of every kind", "[store][golden]") {
                          .leaves = {{{0, LeafKind::set_birth, "set", ""}, two_entries()},
                                     {{0, LeafKind::member, "set", "member"}, two_entries()}},
                          .cursor = "cursor"});
-    append_flip(flip, {.session = 5, .clocks = some_clocks()});
+    const ShardGain gain{.shard = ShardId{9}, .digest = ~0ULL, .keys = {3, ~0ULL}};
+    append_flip(flip, {.session = 5, .clocks = some_clocks(), .gains = {gain}});
     append_boot(boot, {.writer = kA, .nonce = 99, .shard_count = 256, .hash_seed = ~0ULL});
     golden::check(kDisk / "record_1_batch.bin", some_batch());
     golden::check(kDisk / "record_2_remote.bin", remote);
@@ -90,6 +92,7 @@ TEST_CASE("golden: log records of every kind", "[store][golden]") {
     const auto flipped = decode_record(golden::read(kDisk / "record_4_flip.bin"));
     REQUIRE(flipped.has_value());
     CHECK(std::get<Flip>(*flipped).clocks == some_clocks());
+    CHECK(std::get<Flip>(*flipped).gains == std::vector{gain});
     const auto booted = decode_record(golden::read(kDisk / "record_5_boot.bin"));
     REQUIRE(booted.has_value());
     CHECK(std::get<Boot>(*booted).nonce == 99);
@@ -114,16 +117,28 @@ TEST_CASE("golden: rows and their keys", "[store][golden]") {
     const ShardMeta shard{.clock = VersionVector{{kA, Seq{7}}, {kB, Seq{1ULL << 40}}},
                           .ix_floor = VersionVector{{kA, Seq{6}}},
                           .digest = ~0ULL,
-                          .keys = {5, 0, 0, 1}};
+                          .keys = {5, 0, 0, 1},
+                          .before = VersionVector{{kA, Seq{5}}}};
     const StateMeta state{.covered = LogPosition{300},
-                          .replay_from = LogPosition{200},
                           .shard_count = 256,
                           .hash_seed = ~0ULL,
-                          .clock = Hlc{1ULL << 60}};
+                          .clock = Hlc{1ULL << 60},
+                          .draining = 5,
+                          .staging = 6,
+                          .cursor = "cursor"};
     golden::check(kDisk / "row_key.bin",
                   encode_key_row(row.key, row.live,
                                  {{LeafKind::deadline, &leaf}, {LeafKind::set_birth, &leaf}}));
     golden::check(kDisk / "row_element.bin", encode_element("member", two_entries()));
+    const StagedLeaf staged{{15, LeafKind::set_birth, "set", ""}, two_entries()};
+    golden::check(kDisk / "stage_leaf.bin", encode_staged(LogPosition{300}, staged));
+    golden::check(kDisk / "stage_clock.bin", encode_stage_clock(VersionVector{{kA, Seq{7}}}));
+    golden::check(kDisk / "key_of_stage_own.bin",
+                  stage_key(5, stage_place(kAddress, LeafKind::set_birth, {})));
+    golden::check(kDisk / "key_of_stage_element.bin",
+                  stage_key(5, stage_place(kAddress, LeafKind::member, kElement)));
+    golden::check(kDisk / "key_of_stage_clock.bin",
+                  stage_clock_key(5, ShardId{9}, LogPosition{300}));
     golden::check(kDisk / "meta_shard.bin", encode(shard));
     golden::check(kDisk / "meta_state.bin", encode(state));
     golden::check(kDisk / "key_of_key_row.bin", key_row_key(kAddress));
@@ -145,10 +160,13 @@ TEST_CASE("golden: rows and their keys", "[store][golden]") {
     REQUIRE(shard_back.has_value());
     CHECK(shard_back->clock == shard.clock);
     CHECK(shard_back->ix_floor == shard.ix_floor);
+    CHECK(shard_back->before == shard.before);
     CHECK((shard_back->digest == shard.digest && shard_back->keys == shard.keys));
     const auto state_back = decode_state_meta(golden::read(kDisk / "meta_state.bin"));
     REQUIRE(state_back.has_value());
     CHECK((state_back->covered == state.covered && state_back->clock == state.clock));
+    CHECK(
+        (state_back->draining == 5 && state_back->staging == 6 && state_back->cursor == "cursor"));
     const auto place = parse_row_key(golden::read(kDisk / "key_of_element_row.bin"));
     REQUIRE(place.has_value());
     CHECK((place->address == kAddress && place->element == kElement));

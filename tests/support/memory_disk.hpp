@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,11 +62,12 @@ class MemoryKv final : public Kv {
         return std::make_unique<Reader>(rows_);
     }
     [[nodiscard]] Result<void> write(const KvBatch& batch, KvRoom) override {
+        if (rows_.use_count() > 1) rows_ = std::make_shared<Rows>(*rows_);  // somebody reads them
         for (const KvChange& change : batch) {
             if (change.value) {
-                rows_[{change.table, change.key}] = *change.value;
+                (*rows_)[{change.table, change.key}] = *change.value;
             } else {
-                rows_.erase({change.table, change.key});
+                rows_->erase({change.table, change.key});
             }
         }
         return {};
@@ -75,19 +77,18 @@ class MemoryKv final : public Kv {
   private:
     using Rows = std::map<std::pair<Table, std::string>, std::string>;
 
-    // A snapshot by copying.
     class Reader final : public KvReader {
       public:
-        explicit Reader(Rows rows) : rows_(std::move(rows)) {}
+        explicit Reader(std::shared_ptr<const Rows> rows) : rows_(std::move(rows)) {}
         [[nodiscard]] Result<std::optional<std::string_view>> get(Table table,
                                                                   std::string_view key) override {
-            const auto found = rows_.find({table, std::string(key)});
-            if (found == rows_.end()) return std::nullopt;
+            const auto found = rows_->find({table, std::string(key)});
+            if (found == rows_->end()) return std::nullopt;
             return found->second;
         }
         [[nodiscard]] Result<void> scan(Table table, std::string_view from, std::string_view to,
                                         Visit visit) override {
-            for (auto row = rows_.lower_bound({table, std::string(from)}); row != rows_.end();
+            for (auto row = rows_->lower_bound({table, std::string(from)}); row != rows_->end();
                  ++row) {
                 if (row->first.first != table || (!to.empty() && row->first.second >= to)) break;
                 if (!visit(row->first.second, row->second)) break;
@@ -96,10 +97,10 @@ class MemoryKv final : public Kv {
         }
 
       private:
-        Rows rows_;
+        std::shared_ptr<const Rows> rows_;
     };
 
-    Rows rows_;
+    std::shared_ptr<Rows> rows_ = std::make_shared<Rows>();
 };
 
 }  // namespace skerry
