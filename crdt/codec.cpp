@@ -256,7 +256,7 @@ LeafKey Unpacker::leaf_key() {
     if (!is_known(static_cast<std::uint8_t>(kind))) reject("a leaf is of an unknown kind");
     key.kind = static_cast<LeafKind>(kind);
     key.key = bytes(kKeyBytesMax);
-    key.sub = bytes(kKeyBytesMax);
+    key.sub = bytes(kValueBytesMax);
     return key;
 }
 

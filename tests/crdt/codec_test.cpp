@@ -71,3 +71,13 @@ TEST_CASE("codec: a count beyond the bytes is refused before memory is taken", "
     (void)in.array();
     CHECK_FALSE(in.done("array"));
 }
+
+// A member may be as long as a value: keys alone are short. A pull stages it under its whole key.
+TEST_CASE("codec: a leaf key carries a sub-key as long as a value", "[crdt][codec]") {
+    const LeafKey key{1, LeafKind::member, "key", std::string(kKeyBytesMax + 1, 'm')};
+    std::string bytes;
+    Packer(bytes).put(key);
+    Unpacker in(bytes);
+    CHECK(in.leaf_key() == key);
+    CHECK(in.done("leaf key"));
+}
