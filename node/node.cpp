@@ -19,7 +19,7 @@ constexpr MonoTime kFenceStands{300};
 constexpr std::size_t kSaveRows = 2000;
 constexpr std::size_t kEvictRows = 2000;
 constexpr std::size_t kExpireKeys = 200;
-constexpr std::size_t kStagedLeaves = 1000;
+constexpr std::size_t kStagedLeaves = 250;
 constexpr std::uint64_t kDiskReserveBytes = std::uint64_t{128} << 20;  // two log segments
 // On a full disk checkpoints come sooner: each lets go of the log before it.
 constexpr std::uint64_t kFullCheckpointBytes = std::uint64_t{1} << 20;
@@ -175,6 +175,8 @@ void Node::closed(Connection& connection) {
 
 void Node::end_of_round() {
     store_->set_now(wall_now());
+    // Rounds follow one another while a flip has leaves left: these take what time the clients leave.
+    if (!failed_ && store_->step_staged(kStagedLeaves)) server_->post([] {});
     commit(CommitWhen::none_under_way);
     store_->end_round();
     flush_notes();
@@ -236,7 +238,6 @@ void Node::tick() {
     store_->set_now(wall_now());
     replication_->tick(mono());
     database_->expire_some(kExpireKeys);
-    store_->step_staged(kStagedLeaves);
     serve_waiting();
     step_checkpoint();
     if (!waiting_.empty()) replication_->ask_clocks();

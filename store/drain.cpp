@@ -232,12 +232,14 @@ std::vector<StagedRow> Store::staged_rows(std::uint64_t session, std::string_vie
     return {};
 }
 
-void Store::step_staged(std::size_t leaf_count) {
-    if (halted_) return;
+bool Store::step_staged(std::size_t leaf_count) {
+    if (halted_) return false;
+    bool stepped = false;
     // Not before the flip is durable: a reader waits for it only where a touch has joined.
-    if (draining() && durable_ >= drain_->flipped) drain_some(leaf_count);
-    if (measure_) measure_some(leaf_count);
-    last_found_ = nullptr;  // it must be touched before it is found again
+    if (draining() && durable_ >= drain_->flipped) stepped = drain_some(leaf_count);
+    if (measure_) stepped |= measure_some(leaf_count);
+    if (stepped) last_found_ = nullptr;  // it must be touched before it is found again
+    return stepped && !halted_;
 }
 
 // A command is about to look at the key.
@@ -332,10 +334,10 @@ void Store::count_gain(const JoinedKey& joined, std::uint64_t sign) {
     if (!joined.record->exists() && joined.existed) keys -= sign;
 }
 
-void Store::measure_some(std::size_t leaf_count) {
+bool Store::measure_some(std::size_t leaf_count) {
     const bool stored =
         staging_.rows.empty() && (!staging_.frozen_in || *staging_.frozen_in <= completed_);
-    if (drain_ || !stored) return;  // a checkpoint comes first
+    if (drain_ || !stored) return false;  // a checkpoint comes first
     const std::uint64_t session = staging_.session;
     for (const RowAddress& address : std::exchange(measure_->touched, {}))
         if (const auto joined = joined_key(address, session, {}, state(address.shard).clock))
@@ -343,11 +345,15 @@ void Store::measure_some(std::size_t leaf_count) {
     while (leaf_count > 0) {
         const auto rows =
             staged_rows(session, measure_->at, {}, std::min(leaf_count, kLeavesAtOnce));
-        if (halted_) return;
-        if (rows.empty()) return finish_flip();
+        if (halted_) return true;
+        if (rows.empty()) {
+            finish_flip();
+            return true;
+        }
         leaf_count -= rows.size();
         measure_rows(rows);
     }
+    return true;
 }
 
 void Store::measure_rows(const std::vector<StagedRow>& rows) {
@@ -434,16 +440,20 @@ void Store::drain_key(const RowAddress& address, std::string_view key) {
     if (record != nullptr) record->changed = std::max(record->changed, drain_->flipped);
 }
 
-void Store::drain_some(std::size_t leaf_count) {
-    if (drain_->bytes >= options_.memory_bytes / 8 || overloaded()) return;
+bool Store::drain_some(std::size_t leaf_count) {
+    if (drain_->bytes >= options_.memory_bytes / 8 || overloaded()) return false;
     while (leaf_count > 0 && draining()) {
         const auto rows =
             staged_rows(drain_->session, drain_->at, {}, std::min(leaf_count, kLeavesAtOnce));
-        if (halted_) return;
-        if (rows.empty()) return end_drain();
+        if (halted_) return true;
+        if (rows.empty()) {
+            end_drain();
+            return true;
+        }
         leaf_count -= rows.size();
         drain_rows(rows);
     }
+    return true;
 }
 
 void Store::drain_rows(const std::vector<StagedRow>& rows) {

@@ -173,8 +173,9 @@ class Store {
     [[nodiscard]] bool flipping() const { return measure_.has_value(); }
     // Do leaves of a flip remain that have not joined?
     [[nodiscard]] bool draining() const { return drain_ && !drain_->finished_in; }
-    // A step of a flip, or of a drain: looks at `leaf_count` staged leaves. Call it every tick.
-    void step_staged(std::size_t leaf_count);
+    // A step of a flip, or of a drain: looks at `leaf_count` staged leaves. Call it every round. False: there is
+    // nothing to do, or nothing before a checkpoint.
+    bool step_staged(std::size_t leaf_count);
 
     // ---- commits.
     // Ends a round: the snapshot that reads have used is given back.
@@ -301,10 +302,10 @@ class Store {
     void end_drain();
     [[nodiscard]] std::vector<StagedRow> staged_rows(std::uint64_t session, std::string_view from,
                                                      std::string_view to, std::size_t count);
-    void measure_some(std::size_t leaf_count);
+    bool measure_some(std::size_t leaf_count);
     void measure_rows(const std::vector<StagedRow>& rows);
     void finish_flip();
-    void drain_some(std::size_t leaf_count);
+    bool drain_some(std::size_t leaf_count);
     [[nodiscard]] KeyRecord* record_to_drain(const StagedRow& row);
     void drain_rows(const std::vector<StagedRow>& rows);
     void drain_row(KeyRecord& record, const StagedRow& row);
