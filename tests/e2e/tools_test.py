@@ -15,7 +15,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import SKERRYD, Cluster, Node, ReplyError, free_port  # noqa: E402
+from cluster import ROOT, SKERRYD, Cluster, Node, ReplyError, free_port  # noqa: E402
 
 SKERRY = os.environ.get("SKERRY", os.path.join(os.path.dirname(SKERRYD), "skerry"))
 SEED = int(os.environ.get("SEED", int.from_bytes(os.urandom(4), "little")))
@@ -364,6 +364,18 @@ def check_killed_reader():
             fill(node)
         grown = os.path.getsize(path)
         assert grown < 1.4 * before, "state.mdb has grown from %d to %d while the same keys were written" % (before, grown)
+
+
+def check_recorded_directory():
+    """What an earlier version has left is sound, and can be backed up."""
+    with Cluster([], namespaces=False) as cluster:
+        copy = os.path.join(cluster.directory, "copy")
+        shutil.copytree(os.path.join(ROOT, "tests", "golden", "directory"), copy)
+        before = files_of(copy)
+        wants(0, "check", copy, says="\nsound\n")
+        wants(0, "backup", copy, os.path.join(cluster.directory, "backup"))
+        assert before == files_of(copy), "a directory that is only read"
+        wants(0, "restore", os.path.join(cluster.directory, "backup"), os.path.join(cluster.directory, "again"))
 
 
 def check_refusals():
