@@ -99,6 +99,13 @@ Result<Identity> open_identity(const std::filesystem::path& directory, std::uint
     return identity;
 }
 
+Result<std::optional<ReplicaId>> last_writer(const std::filesystem::path& directory) {
+    const auto stored = read_identity(directory / "identity");
+    if (!stored) return std::unexpected(stored.error());
+    if (!*stored) return std::nullopt;
+    return ReplicaId{(*stored)->writer};
+}
+
 Result<void> mark_clean(const std::filesystem::path& directory, ReplicaId writer) {
     return write_identity(directory, writer, true);
 }

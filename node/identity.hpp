@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "crdt/ids.hpp"
 #include "crdt/result.hpp"
@@ -24,6 +25,9 @@ struct Identity {
 // `random` gives 64 random bits.   Errors: io_failed, corrupt, unsupported.
 [[nodiscard]] Result<Identity> open_identity(const std::filesystem::path& directory,
                                              std::uint64_t (*random)());
+// Who wrote there last; nothing is changed. nullopt: nobody yet.   Errors: io_failed, corrupt,
+// unsupported.
+[[nodiscard]] Result<std::optional<ReplicaId>> last_writer(const std::filesystem::path& directory);
 // Only once nothing more is written under the id.
 [[nodiscard]] Result<void> mark_clean(const std::filesystem::path& directory, ReplicaId writer);
 

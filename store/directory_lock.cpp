@@ -34,4 +34,16 @@ Result<DirectoryLock> DirectoryLock::take(const std::filesystem::path& directory
     return DirectoryLock(std::move(*file));
 }
 
+Result<std::optional<DirectoryLock>> DirectoryLock::share(const std::filesystem::path& directory) {
+    const auto path = directory / "lock";
+    std::error_code error;
+    if (!std::filesystem::exists(path, error)) return DirectoryLock(PosixFile{});
+    auto file = PosixFile::open(path, PosixFile::Mode::to_read);
+    if (!file) return std::unexpected(file.error());
+    const auto locked = file->try_lock(PosixFile::Lock::shared);
+    if (!locked) return std::unexpected(locked.error());
+    if (!*locked) return std::nullopt;
+    return DirectoryLock(std::move(*file));
+}
+
 }  // namespace skerry

@@ -1,117 +1,17 @@
 #include "store/file_log.hpp"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <limits>
 #include <optional>
-
-#include "crdt/hash.hpp"
 
 namespace skerry {
 namespace {
 
 namespace fs = std::filesystem;
 
-static_assert(std::endian::native == std::endian::little,
-              "segment headers are copied as they lie in memory");
-
-constexpr std::string_view kMagic = "SKRYLOG1";
-constexpr std::size_t kNameDigits = 20;
-constexpr std::string_view kExtension = ".log";
 constexpr std::string_view kUnfinished = ".new";
 constexpr std::uint64_t kMarkBytes = 64 * 1024;
 constexpr std::size_t kReadBytes = 1024 * 1024;
-
-struct Header {
-    char magic[8];
-    std::uint32_t format;
-    std::uint32_t check;
-    std::uint64_t first;
-};
-static_assert(sizeof(Header) == kLogSegmentHeaderBytes);
-
-std::string_view bytes_of(const Header& header) {
-    return {reinterpret_cast<const char*>(&header), sizeof header};
-}
-
-Header header_for(LogPosition first, std::uint32_t format = kLogFormat) {
-    Header header{.magic = {}, .format = format, .check = 0, .first = first.value};
-    std::memcpy(header.magic, kMagic.data(), sizeof header.magic);
-    header.check = static_cast<std::uint32_t>(hash64(bytes_of(header)));
-    return header;
-}
-
-std::string name_of_segment(LogPosition first) {
-    std::string digits = std::to_string(first.value);
-    return std::string(kNameDigits - digits.size(), '0') + digits + std::string(kExtension);
-}
-
-Result<void> check_header(const fs::path& path, std::string_view bytes) {
-    Header header{};
-    if (bytes.size() < sizeof header || !bytes.starts_with(kMagic)) {
-        return fail(Code::unsupported,
-                    path.string() +
-                        ": not a log segment of Skerry, or its first bytes are damaged: "
-                        "move it away if it is another program's, else restore it");
-    }
-    std::memcpy(&header, bytes.data(), sizeof header);
-    const LogPosition first{header.first};
-    const Header sound = header_for(first, header.format);
-    const bool damaged =
-        first.value == 0 || header.format == 0 || std::memcmp(&header, &sound, sizeof header) != 0;
-    // What a later version checks its header by is unknown here.
-    if (header.format > kLogFormat || (header.format != kLogFormat && !damaged)) {
-        return fail(Code::unsupported, path.string() + ": written by " +
-                                           (header.format > kLogFormat ? "a later" : "an earlier") +
-                                           " version of Skerry (log format " +
-                                           std::to_string(header.format) + ", this one reads " +
-                                           std::to_string(kLogFormat) + "): start that version");
-    }
-    if (damaged) {
-        return fail(
-            Code::corrupt,
-            path.string() + ": offset 0: the segment's header is damaged: restore the file");
-    }
-    if (path.filename() != name_of_segment(first)) {
-        return fail(Code::corrupt, path.string() + ": begins with record " +
-                                       std::to_string(first.value) + " and should be named " +
-                                       name_of_segment(first) + ": rename it back");
-    }
-    return {};
-}
-
-struct Listing {
-    std::vector<fs::path> segments;    // by name, which is by position
-    std::vector<fs::path> unfinished;  // never used: a crash came between
-};
-
-Result<Listing> list_directory(const fs::path& directory) {
-    Listing listing;
-    std::error_code error;
-    for (fs::directory_iterator it(directory, error), end; !error && it != end;
-         it.increment(error)) {
-        if (it->path().extension() == kExtension) listing.segments.push_back(it->path());
-        if (it->path().extension() == kUnfinished) listing.unfinished.push_back(it->path());
-    }
-    if (error) return system_failure(error.value(), directory, "list");
-    std::ranges::sort(listing.segments);
-    return listing;
-}
-
-Result<std::string> read_whole(const PosixFile& file) {
-    const auto bytes = file.bytes();
-    if (!bytes) return std::unexpected(bytes.error());
-    if (*bytes > kLogSegmentBytesMax) {
-        return fail(Code::corrupt,
-                    file.path().string() + ": longer than any log segment: restore the file");
-    }
-    std::string content(static_cast<std::size_t>(*bytes), '\0');
-    const auto got = file.read_at(content.data(), content.size(), 0);
-    if (!got) return std::unexpected(got.error());
-    content.resize(*got);
-    return content;
-}
 
 std::unexpected<Error> damaged(const fs::path& path, std::uint64_t offset, LogPosition position) {
     return fail(Code::corrupt,
@@ -131,15 +31,13 @@ void FileLog::Segment::mark(LogPosition position, std::uint64_t offset) {
 Result<FileLog::Opened> FileLog::open_segment(const fs::path& path, LogPosition next_first) {
     auto file = PosixFile::open(path, PosixFile::Mode::existing);
     if (!file) return std::unexpected(file.error());
-    const auto content = read_whole(*file);
+    const auto content = read_whole_segment(*file);
     if (!content) return std::unexpected(content.error());
-    if (auto checked = check_header(path, *content); !checked)
-        return std::unexpected(checked.error());
-    Header header{};
-    std::memcpy(&header, content->data(), sizeof header);
+    const auto first = read_segment_header(path, *content);
+    if (!first) return std::unexpected(first.error());
     auto segment = std::make_shared<Segment>();
     segment->file = std::move(*file);
-    segment->first = LogPosition{header.first};
+    segment->first = *first;
     const LogPosition durable{next_first.value == 0 ? 0 : next_first.value - 1};
     const auto scan =
         scan_frames(std::string_view(*content).substr(kLogSegmentHeaderBytes), segment->first,
@@ -160,7 +58,7 @@ Result<std::unique_ptr<FileLog>> FileLog::open(const fs::path& directory, Option
     ASSERT(options.first.value > 0);
     ASSERT(options.segment_bytes <= kLogSegmentBytesMax / 2);
     if (auto made = make_directory(directory); !made) return std::unexpected(made.error());
-    const auto listing = list_directory(directory);
+    const auto listing = list_log(directory);
     if (!listing) return std::unexpected(listing.error());
     std::deque<SegmentPointer> segments;
     LogPosition next_first, last;
@@ -211,9 +109,8 @@ Result<FileLog::SegmentPointer> FileLog::make_segment(LogPosition first) const {
     auto file = PosixFile::open(unfinished, PosixFile::Mode::emptied);
     if (!file) return std::unexpected(file.error());
     segment->file = std::move(*file);
-    const Header header = header_for(first);
     auto done = reserve(segment->file, 0);
-    if (done) done = segment->file.write_at(bytes_of(header), 0);
+    if (done) done = segment->file.write_at(segment_header(first), 0);
     if (done) done = segment->file.sync_all();
     if (done) done = rename_file(unfinished, path);
     if (done) done = sync_directory(directory_);

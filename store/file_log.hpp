@@ -23,15 +23,10 @@
 
 #include "store/log.hpp"
 #include "store/log_frame.hpp"
+#include "store/log_segment.hpp"
 #include "store/posix_file.hpp"
 
 namespace skerry {
-
-inline constexpr std::uint32_t kLogFormat = 2;
-inline constexpr std::size_t kLogSegmentHeaderBytes = 24;
-inline constexpr std::uint64_t kLogSegmentBytesMax = std::uint64_t{1} << 30;
-static_assert(kLogSegmentHeaderBytes + kLogFrameHeaderBytes + kLogBodyBytesMax <=
-              kLogSegmentBytesMax);
 
 class FileLog final : public Log {
   public:

@@ -1,6 +1,7 @@
 #include "store/lmdb_kv.hpp"
 
 #include <lmdb.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -51,6 +52,12 @@ std::unexpected<Error> lmdb_failure(int code, const fs::path& path, std::string_
 
 bool is_full(int code) {
     return code == MDB_MAP_FULL || code == ENOSPC || code == EDQUOT || code == EFBIG;
+}
+
+std::unexpected<Error> was_cut(const fs::path& path, std::uint64_t bytes, std::uint64_t needed) {
+    return fail(Code::corrupt, path.string() + " ends after " + std::to_string(bytes) +
+                                   " bytes of " + std::to_string(needed) +
+                                   ": it was cut; restore it");
 }
 
 std::uint64_t number_at(std::string_view bytes, std::size_t offset) {
@@ -124,8 +131,9 @@ struct LmdbKv::State {
         if (env != nullptr) ::mdb_env_close(env);
     }
 
-    Result<void> open_env();
+    Result<void> open_env(const fs::path& file, unsigned flags);
     Result<void> check_length();
+    Result<void> check_length_by_copy(unsigned flags);
     Result<bool> unwritten_pages_are_free(std::uint64_t first);
     Result<bool> find_tables();
     Result<void> make_tables();
@@ -305,23 +313,24 @@ void LmdbKv::State::make_room() {
     map_grown = set_map(map_bytes + kReserveBytes) || map_grown;
 }
 
-Result<void> LmdbKv::State::open_env() {
+Result<void> LmdbKv::State::open_env(const fs::path& file, unsigned flags) {
     std::error_code error;
-    const bool is_new = !fs::exists(path, error);
+    const bool is_new = (flags & MDB_RDONLY) == 0 && !fs::exists(file, error);
     int code = ::mdb_env_create(&env);
     if (code == 0) code = ::mdb_env_set_maxdbs(env, static_cast<MDB_dbi>(kNames.size()));
     if (code == 0) code = ::mdb_env_set_maxreaders(env, kReadersMax);
     if (code == 0) code = ::mdb_env_set_mapsize(env, map_bytes);
     // Neither WRITEMAP (a stray write would reach the disk) nor NOSYNC (a power cut would).
     if (code == 0)
-        code = ::mdb_env_open(env, path.c_str(), MDB_NOSUBDIR | MDB_NORDAHEAD | MDB_NOTLS, 0640);
+        code = ::mdb_env_open(env, file.c_str(), MDB_NOSUBDIR | MDB_NORDAHEAD | MDB_NOTLS | flags,
+                              0640);
     if (code == 0) {
         int dead = 0;
         code = ::mdb_reader_check(env, &dead);
     }
     if (code == 0) return {};
     if (is_new)
-        static_cast<void>(remove_file(path));  // not half a header, which no later start could open
+        static_cast<void>(remove_file(file));  // not half a header, which no later start could open
     if (code != MDB_INVALID) return lmdb_failure(code, path, "open");
     return fail(Code::corrupt, path.string() +
                                    " is no state file, or its first pages are damaged: "
@@ -365,9 +374,30 @@ Result<void> LmdbKv::State::check_length() {
     if (sound && *sound) return {};
     static_cast<void>(file->resize(*bytes));
     if (!sound) return std::unexpected(sound.error());
-    return fail(Code::corrupt, path.string() + " ends after " + std::to_string(*bytes) +
-                                   " bytes of " + std::to_string(needed) +
-                                   ": it was cut; restore it");
+    return was_cut(path, *bytes, needed);
+}
+
+// The same for whoever may not make the file longer: a short one is read from a copy without a name.
+Result<void> LmdbKv::State::check_length_by_copy(unsigned flags) {
+    std::error_code error;
+    const std::uint64_t bytes = fs::file_size(path, error);
+    const std::uint64_t needed = bytes_in_use();
+    if (error) return system_failure(error.value(), path, "stat");
+    if (bytes >= needed) return {};
+    ::mdb_env_close(std::exchange(env, nullptr));
+    const fs::path copy = fs::temp_directory_path(error) /
+                          ("skerry-" + std::to_string(::getpid()) + "-" + std::to_string(bytes));
+    if (!error) fs::copy_file(path, copy, error);
+    if (!error) fs::resize_file(copy, needed, error);
+    Result<void> opened;
+    if (error) opened = system_failure(error.value(), copy, "write a copy to be read");
+    if (opened) opened = open_env(copy, flags);
+    if (auto removed = remove_file(copy); opened && !removed) opened = removed;
+    if (!opened) return opened;
+    const auto sound = unwritten_pages_are_free(bytes / page_bytes());
+    if (!sound) return std::unexpected(sound.error());
+    if (!*sound) return was_cut(path, bytes, needed);
+    return {};
 }
 
 // False: the file is new.
@@ -553,7 +583,8 @@ Result<std::unique_ptr<LmdbKv>> LmdbKv::open(const fs::path& directory, Options 
     state->map_bytes =
         options.bytes_max == 0 ? kMapBytes : std::max(options.bytes_max, kMapBytesMin);
     state->map_bytes -= state->map_bytes % 65536;  // whole pages, whatever their length
-    if (auto opened = state->open_env(); !opened) return std::unexpected(opened.error());
+    if (auto opened = state->open_env(state->path, 0); !opened)
+        return std::unexpected(opened.error());
     if (auto sound = state->check_length(); !sound) return std::unexpected(sound.error());
     const auto found = state->find_tables();
     if (!found) return std::unexpected(found.error());
@@ -562,6 +593,27 @@ Result<std::unique_ptr<LmdbKv>> LmdbKv::open(const fs::path& directory, Options 
     }
     state->hold_reserve();
     return std::unique_ptr<LmdbKv>(new LmdbKv(std::move(state)));
+}
+
+Result<std::unique_ptr<const LmdbKv>> LmdbKv::open_to_read(const fs::path& directory,
+                                                           Writer writer) {
+    auto state = std::make_unique<State>();
+    state->path = directory / "state.mdb";
+    state->map_bytes = kMapBytes;
+    std::error_code error;
+    if (!fs::exists(state->path, error) || fs::file_size(state->path, error) == 0) return nullptr;
+    const bool alone = writer == Writer::none;
+    const unsigned flags = MDB_RDONLY | (alone ? MDB_NOLOCK : 0U);
+    if (auto opened = state->open_env(state->path, flags); !opened)
+        return std::unexpected(opened.error());
+    // Beside a process the file may be short at any moment, by pages that nobody reads.
+    if (alone)
+        if (auto sound = state->check_length_by_copy(flags); !sound)
+            return std::unexpected(sound.error());
+    const auto found = state->find_tables();
+    if (!found) return std::unexpected(found.error());
+    if (!*found) return nullptr;
+    return std::unique_ptr<const LmdbKv>(new LmdbKv(std::move(state)));
 }
 
 Result<std::unique_ptr<KvReader>> LmdbKv::reader() const {
@@ -575,6 +627,10 @@ Result<void> LmdbKv::write(const KvBatch& batch, KvRoom room) {
     if (auto fits = check_limits(batch); !fits) return fits;
     if (batch.empty()) return {};
     if (state_->map_grown) state_->map_grown = !state_->set_map(state_->map_bytes);
+    // A tool that was killed while it read would keep pages from being used again for ever.
+    int dead = 0;
+    if (const int code = ::mdb_reader_check(state_->env, &dead); code != 0)
+        return lmdb_failure(code, state_->path, "look after its readers");
     int code = state_->write_once(batch);
     if (is_full(code) && state_->advance() == 0) code = state_->write_once(batch);
     if (is_full(code) && room == KvRoom::with_reserve) {

@@ -29,6 +29,12 @@ class LmdbKv final : public Kv {
     // unsupported.
     [[nodiscard]] static Result<std::unique_ptr<LmdbKv>> open(
         const std::filesystem::path& directory, Options options);
+    // The file for reading alone; nothing is changed or made. A process may be writing to it: then a
+    // snapshot keeps that process from using freed pages again, and the file grows meanwhile. nullptr:
+    // nothing has been written yet. Errors: io_failed, corrupt, unsupported.
+    enum class Writer : std::uint8_t { none, another_process };
+    [[nodiscard]] static Result<std::unique_ptr<const LmdbKv>> open_to_read(
+        const std::filesystem::path& directory, Writer writer);
     ~LmdbKv() override;  // Requires: no reader is left.
 
     [[nodiscard]] Result<std::unique_ptr<KvReader>> reader() const override;

@@ -36,8 +36,8 @@ PosixFile::~PosixFile() {
 }
 
 Result<PosixFile> PosixFile::open(const std::filesystem::path& path, Mode mode) {
-    int flags = O_RDWR | O_CLOEXEC;
-    if (mode != Mode::existing) flags |= O_CREAT;
+    int flags = (mode == Mode::to_read ? O_RDONLY : O_RDWR) | O_CLOEXEC;
+    if (mode == Mode::existing_or_new || mode == Mode::emptied) flags |= O_CREAT;
     if (mode == Mode::emptied) flags |= O_TRUNC;
     PosixFile file;
     file.path_ = path;
@@ -106,8 +106,9 @@ Result<void> PosixFile::sync_all() {
     return {};
 }
 
-Result<bool> PosixFile::try_lock() {
-    while (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+Result<bool> PosixFile::try_lock(Lock lock) {
+    const int kind = lock == Lock::exclusive ? LOCK_EX : LOCK_SH;
+    while (::flock(descriptor_, kind | LOCK_NB) != 0) {
         if (errno == EWOULDBLOCK) return false;
         if (errno != EINTR) return system_failure(errno, path_, "lock");
     }

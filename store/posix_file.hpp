@@ -25,7 +25,7 @@ class PosixFile {
     PosixFile& operator=(PosixFile&& other) noexcept;
     ~PosixFile();
 
-    enum class Mode : std::uint8_t { existing, existing_or_new, emptied };
+    enum class Mode : std::uint8_t { to_read, existing, existing_or_new, emptied };
     [[nodiscard]] static Result<PosixFile> open(const std::filesystem::path& path, Mode mode);
 
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
@@ -41,9 +41,10 @@ class PosixFile {
     [[nodiscard]] Result<void> preallocate(std::uint64_t bytes);
     [[nodiscard]] Result<void> sync_data();
     [[nodiscard]] Result<void> sync_all();
-    // True: this descriptor now holds the exclusive lock, until it is closed. False: somebody else
-    // does.
-    [[nodiscard]] Result<bool> try_lock();
+    // True: this descriptor now holds the lock, until it is closed. False: somebody else does, in a
+    // way that excludes this one.
+    enum class Lock : std::uint8_t { exclusive, shared };
+    [[nodiscard]] Result<bool> try_lock(Lock lock = Lock::exclusive);
 
   private:
     int descriptor_ = -1;

@@ -17,17 +17,7 @@ void begin(Packer& packer, RecordKind kind, std::size_t count) {
 
 // A payload is opaque to the codec; whoever applies it later may rely on its form.
 void check_payload(Unpacker& in, LeafKind kind, const Entry& entry) {
-    switch (kind) {
-        case LeafKind::string:
-        case LeafKind::field:
-            if (!value::decode(entry)) in.reject("a value's payload");
-            return;
-        case LeafKind::deadline:
-            if (entry.live() && !deadline::decode(entry)) in.reject("a deadline's payload");
-            return;
-        default:
-            return;
-    }
+    if (!sound_payload(kind, entry)) in.reject("a payload");
 }
 
 ShardId read_shard(Unpacker& in) {
@@ -138,6 +128,18 @@ Record read_record(Unpacker& in, RecordKind kind) {
 }
 
 }  // namespace
+
+bool sound_payload(LeafKind kind, const Entry& entry) {
+    switch (kind) {
+        case LeafKind::string:
+        case LeafKind::field:
+            return value::decode(entry).has_value();
+        case LeafKind::deadline:
+            return !entry.live() || deadline::decode(entry).has_value();
+        default:
+            return true;
+    }
+}
 
 // The longest operation is one value, its key and sub-key, and the dots and amounts beside them.
 static_assert(kBatchBytesMax + kValueBytesMax + 2 * kKeyBytesMax + (4U << 20) <= kLogBodyBytesMax);

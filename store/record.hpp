@@ -106,6 +106,8 @@ struct Remote {
 };
 using Record = std::variant<Batch, Remote, Stage, Flip, Boot>;
 
+// Can the type read the payload? Decoding asks this of every entry; rows are decoded without.
+[[nodiscard]] bool sound_payload(LeafKind kind, const Entry& entry);
 [[nodiscard]] Result<Batch> decode_batch(std::string_view bytes);
 // Lifetime: Remote::batch_bytes points into `bytes`.   Errors: malformed, unsupported (a kind of a
 // later version).

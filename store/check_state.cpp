@@ -1,0 +1,464 @@
+// The part of store/check.hpp that walks the tables of the ordered store.
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "store/check.hpp"
+#include "store/memtable.hpp"
+#include "store/record.hpp"
+#include "store/stage.hpp"
+
+namespace skerry {
+namespace {
+
+constexpr std::size_t kSliceRows = 4096;
+constexpr std::size_t kShownKeyBytes = 40;
+
+std::string shown(std::string_view bytes) {
+    static constexpr std::string_view kDigits = "0123456789abcdef";
+    std::string text = "\"";
+    for (const char byte : bytes.substr(0, kShownKeyBytes)) {
+        const auto code = static_cast<unsigned char>(byte);
+        if (code >= 0x20 && code < 0x7f && byte != '"' && byte != '\\')
+            text += byte;
+        else
+            text.append("\\x").append(1, kDigits[code >> 4]).append(1, kDigits[code & 15]);
+    }
+    return text + (bytes.size() > kShownKeyBytes ? "...\"" : "\"");
+}
+
+std::string hex(std::string_view bytes) {
+    std::string text;
+    for (const char byte : bytes) {
+        constexpr std::string_view kDigits = "0123456789abcdef";
+        text += kDigits[static_cast<unsigned char>(byte) >> 4];
+        text += kDigits[static_cast<unsigned char>(byte) & 15];
+    }
+    return text;
+}
+
+std::string number(std::uint64_t value) { return std::to_string(value); }
+
+// Who may carry out each other's deadlines (node/identity.hpp).
+bool same_directory(ReplicaId a, ReplicaId b) { return a.value >> 32 == b.value >> 32; }
+
+class StateCheck {
+  public:
+    StateCheck(KvReader& stored, std::optional<ReplicaId> self, FindingReport report,
+               CheckProgress progress)
+        : stored_(stored), self_(self), report_(report), progress_(progress) {}
+
+    CheckedState run();
+
+  private:
+    // What the rows of a shard add up to.
+    struct Sums {
+        std::uint64_t digest = 0;
+        std::array<std::uint64_t, kDatabaseCount> keys{};
+        bool whole = true;  // every row could be read
+    };
+    struct Expected {
+        Table table;
+        std::string key;
+        std::string value;
+        std::string where;
+    };
+
+    void add(std::string where, std::string what) { report_({std::move(where), std::move(what)}); }
+    // `behind_slice` may read, `visit` may not.
+    void for_each_row(
+        Table table, std::string_view name,
+        absl::FunctionRef<void(std::string_view key, std::string_view value)> visit,
+        absl::FunctionRef<void()> behind_slice = [] {});
+
+    [[nodiscard]] bool read_meta();
+    void look_at_meta_row(std::string_view key, std::string_view value);
+    void look_at_row(std::string_view key, std::string_view value);
+    void look_at_key(std::string_view row_key, const RowAddress& address, KeyRow row);
+    void look_at_element(std::string_view row_key, const RowKey& place, const ElementRow& row);
+    [[nodiscard]] bool sound(LeafKind kind, const Leaf& leaf, const std::string& where);
+    void look_at_entries(std::string_view row_key, ShardId shard, const Leaf& leaf,
+                         const std::string& where);
+    void end_key();
+    void look_up_expected();
+    void look_at_staged(std::uint64_t session);
+    void compare_sums();
+    void look_at_index();
+    void name_stray_index_rows();
+    [[nodiscard]] bool below_the_floor(std::string_view key, const Dot& dot) const;
+    [[nodiscard]] Result<bool> holds(std::string_view row_key, const Dot& dot);
+    void look_at_deadlines();
+    void look_at_deadline(std::string_view key);
+
+    KvReader& stored_;
+    const std::optional<ReplicaId> self_;
+    FindingReport report_;
+    CheckProgress progress_;
+
+    CheckedState state_;
+    std::vector<Sums> sums_;
+    std::uint64_t matched_ = 0;  // entries whose index row is there
+    std::vector<Expected> expected_;
+    // The key whose elements follow.
+    std::unique_ptr<KeyRecord> key_;
+    ElementCounts live_{};
+};
+
+std::string place_of(ShardId shard, std::uint8_t database) {
+    return "state.mdb, shard " + number(shard.value) + ", database " + number(database);
+}
+
+void StateCheck::for_each_row(
+    Table table, std::string_view name,
+    absl::FunctionRef<void(std::string_view key, std::string_view value)> visit,
+    absl::FunctionRef<void()> behind_slice) {
+    std::string from;
+    for (bool more = true; std::exchange(more, false);) {
+        std::size_t count = 0;
+        const Result<void> scanned =
+            stored_.scan(table, from, {}, [&](std::string_view key, std::string_view value) {
+                visit(key, value);
+                from.assign(key).push_back('\0');
+                more = ++count == kSliceRows;
+                return !more;
+            });
+        if (!scanned) {
+            add("state.mdb, table " + std::string(name),
+                "cannot be read on behind row " + hex(from) + ": " + scanned.error().text());
+            for (Sums& sums : sums_) sums.whole = false;
+        }
+        behind_slice();
+    }
+}
+
+CheckedState StateCheck::run() {
+    if (!read_meta()) return std::move(state_);
+    for_each_row(
+        Table::rows, "rows",
+        [&](std::string_view key, std::string_view value) { look_at_row(key, value); },
+        [&] { look_up_expected(); });
+    end_key();
+    look_up_expected();
+    if (state_.meta) {
+        look_at_staged(state_.meta->staging);
+        if (state_.meta->draining != state_.meta->staging) look_at_staged(state_.meta->draining);
+    }
+    compare_sums();
+    look_at_index();
+    look_at_deadlines();
+    return std::move(state_);
+}
+
+bool StateCheck::read_meta() {
+    const auto bytes = stored_.get(Table::meta, kStateMetaKey);
+    if (!bytes) {
+        add("state.mdb, table meta", bytes.error().text());
+        return false;
+    }
+    if (!*bytes) return true;
+    const auto meta = decode_state_meta(**bytes);
+    if (!meta) {
+        add("state.mdb, table meta, row state", meta.error().text());
+        return false;
+    }
+    state_.meta = *meta;
+    state_.shards.resize(meta->shard_count);
+    sums_.resize(meta->shard_count);
+    for_each_row(Table::meta, "meta", [&](std::string_view key, std::string_view value) {
+        look_at_meta_row(key, value);
+    });
+    return true;
+}
+
+void StateCheck::look_at_meta_row(std::string_view key, std::string_view value) {
+    if (key == kStateMetaKey) return;
+    for (std::uint16_t i = 0; i < state_.meta->shard_count; ++i) {
+        if (key != shard_meta_key(ShardId{i})) continue;
+        const std::string where = "state.mdb, table meta, shard " + number(i);
+        const auto shard = decode_shard_meta(value);
+        if (!shard) {
+            sums_[i].whole = false;
+            return add(where, shard.error().text());
+        }
+        if (!shard->clock.covers(shard->ix_floor))
+            add(where, "the index floor is beyond the clock");
+        state_.shards[i] = *shard;
+        return;
+    }
+    add("state.mdb, table meta", "a row that this version does not know: " + shown(key));
+}
+
+void StateCheck::look_at_row(std::string_view key, std::string_view value) {
+    const auto place = parse_row_key(key);
+    const bool known = place && place->address.shard.value < state_.shards.size() &&
+                       place->address.database < kDatabaseCount;
+    if (!known)
+        return add("state.mdb, table rows, row " + hex(key), "stands where no row of ours stands");
+    const RowAddress& address = place->address;
+    if (address.shard.value % 16 == 0 && !place->element && state_.key_rows % 1024 == 0)
+        progress_("rows", address.shard.value, state_.shards.size());
+    const auto undecodable = [&](const Error& error) {
+        sums_[address.shard.value].whole = false;
+        add(place_of(address.shard, address.database) + ", row " + hex(key), error.text());
+    };
+    if (!place->element) {
+        end_key();
+        auto row = decode_key_row(value);
+        if (!row) return undecodable(row.error());
+        return look_at_key(key, address, std::move(*row));
+    }
+    const auto row = decode_element_row(value);
+    if (!row) return undecodable(row.error());
+    look_at_element(key, *place, *row);
+}
+
+void StateCheck::look_at_key(std::string_view row_key, const RowAddress& address, KeyRow row) {
+    const std::string where = place_of(address.shard, address.database) + ", key " + shown(row.key);
+    ++state_.key_rows;
+    const KeyOrder order = key_order(row.key, state_.meta->hash_seed);
+    if (order != address.order ||
+        shard_of_slot(order.slot(), state_.meta->shard_count) != address.shard) {
+        sums_[address.shard.value].whole = false;
+        return add(where, "stands in the row of another key");
+    }
+    bool whole = true;
+    for (const auto& [kind, leaf] : row.leaves) {
+        if (!is_key_level(kind)) add(where, "has an element's leaf in the row of the key");
+        whole = is_key_level(kind) && sound(kind, leaf, where) && whole;
+        look_at_entries(row_key, address.shard, leaf, where);
+    }
+    if (!whole) {
+        sums_[address.shard.value].whole = false;
+        return;
+    }
+    static constexpr ElementOrder kNoPlace{.kind = LeafKind::string, .hash = {}};
+    for (const auto& [kind, leaf] : row.leaves)
+        sums_[address.shard.value].digest += digest_of(address, kind, kNoPlace, leaf);
+    live_ = {};
+    key_ = record_of(address, std::move(row));
+}
+
+void StateCheck::look_at_element(std::string_view row_key, const RowKey& place,
+                                 const ElementRow& row) {
+    const RowAddress& address = place.address;
+    const std::string where = place_of(address.shard, address.database) + ", element " +
+                              shown(row.sub) + (key_ ? " of key " + shown(key_->key) : "");
+    ++state_.elements;
+    const bool has_key = key_ && key_->address == address;
+    if (!has_key) {
+        // A key that could not be read has been reported itself.
+        if (sums_[address.shard.value].whole) add(where, "belongs to no key");
+        sums_[address.shard.value].whole = false;
+        return;
+    }
+    if (element_order(place.element->kind, row.sub, state_.meta->hash_seed) != *place.element) {
+        sums_[address.shard.value].whole = false;
+        return add(where, "stands in the row of another element");
+    }
+    look_at_entries(row_key, address.shard, row.leaf, where);
+    if (!sound(place.element->kind, row.leaf, where)) {
+        sums_[address.shard.value].whole = false;
+        return;
+    }
+    sums_[address.shard.value].digest +=
+        digest_of(address, place.element->kind, *place.element, row.leaf);
+    if (shows(place.element->kind, row.leaf)) ++live_[element_index(place.element->kind)];
+}
+
+bool StateCheck::sound(LeafKind kind, const Leaf& leaf, const std::string& where) {
+    for (const Entry& entry : leaf) {
+        if (sound_payload(kind, entry)) continue;
+        add(where, "the payload of entry " + entry.dot().text() + " cannot be read");
+        return false;
+    }
+    return true;
+}
+
+void StateCheck::look_at_entries(std::string_view row_key, ShardId shard, const Leaf& leaf,
+                                 const std::string& where) {
+    const ShardMeta& meta = state_.shards[shard.value];
+    for (const Entry& entry : leaf) {
+        ++state_.entries;
+        if (!meta.clock.contains(entry.dot()))
+            add(where, "entry " + entry.dot().text() + " is beyond the shard's clock");
+        if (meta.ix_floor.contains(entry.dot())) continue;
+        expected_.push_back({Table::ix, ix_key(shard, entry.dot()), std::string(row_key), where});
+    }
+}
+
+// All elements of the key have been seen.
+void StateCheck::end_key() {
+    const auto key = std::exchange(key_, nullptr);
+    if (!key) return;
+    const std::string where =
+        place_of(key->address.shard, key->address.database) + ", key " + shown(key->key);
+    for (const LeafKind kind : {LeafKind::member, LeafKind::field, LeafKind::remove_wins_member})
+        if (key->live(kind) != live_[element_index(kind)])
+            add(where, "says that it has " + number(key->live(kind)) + " live elements of kind " +
+                           number(static_cast<std::uint8_t>(kind)) + " and has " +
+                           number(live_[element_index(kind)]));
+    if (!key->exists()) return;
+    ++state_.keys;
+    ++sums_[key->address.shard.value].keys[key->address.database];
+    if (self_ && key->deadline != value::kNoDeadline &&
+        same_directory(key->deadline_writer, *self_))
+        expected_.push_back(
+            {Table::deadlines, deadline_key(key->deadline, key->address), {}, where});
+}
+
+void StateCheck::look_up_expected() {
+    for (const Expected& row : std::exchange(expected_, {})) {
+        const bool is_index = row.table == Table::ix;
+        const auto found = stored_.get(row.table, row.key);
+        if (!found)
+            add(row.where, found.error().text());
+        else if (!*found)
+            add(row.where, std::string(is_index ? "an entry has no row in the index: "
+                                                : "its deadline is not in the table: ") +
+                               hex(row.key));
+        else if (**found != row.value)
+            add(row.where, "the index leads to another row: " + hex(row.key));
+        else if (is_index)
+            ++matched_;
+    }
+}
+
+// Rows of other sessions are left over: checkpoints sweep them away.
+void StateCheck::look_at_staged(std::uint64_t session) {
+    const std::string where = "state.mdb, table stage, session " + number(session);
+    std::string from;
+    for (bool more = session != 0; std::exchange(more, false);) {
+        progress_("staged leaves", 0, 1);
+        const auto rows = read_staged(stored_, session, from, {}, kSliceRows);
+        if (!rows) return add(where, rows.error().text());
+        for (const StagedRow& row : *rows) {
+            ++state_.staged;
+            const std::string leaf = where + ", key " + shown(row.staged.key.key);
+            if (row.address.shard.value >= sums_.size()) return add(leaf, "is of no shard of ours");
+            if (session == state_.meta->draining) sums_[row.address.shard.value].whole = false;
+            if (row.staged.leaf.outside(row.clock))
+                add(leaf, "has an entry beyond the clock that it came with");
+            (void)sound(row.staged.key.kind, row.staged.leaf, leaf);
+        }
+        if (rows->empty()) return;
+        from = rows->back().place + '\0';
+        more = true;
+    }
+}
+
+void StateCheck::compare_sums() {
+    for (std::uint16_t i = 0; i < sums_.size(); ++i) {
+        if (!sums_[i].whole) continue;  // the reason has been reported
+        const std::string where = "state.mdb, shard " + number(i);
+        if (sums_[i].digest != state_.shards[i].digest)
+            add(where, "its digest is not that of its rows: something in them has changed");
+        for (std::uint8_t database = 0; database < kDatabaseCount; ++database)
+            if (sums_[i].keys[database] != state_.shards[i].keys[database])
+                add(where, "says that it has " + number(state_.shards[i].keys[database]) +
+                               " keys in database " + number(database) + " and has " +
+                               number(sums_[i].keys[database]));
+    }
+}
+
+void StateCheck::look_at_index() {
+    progress_("index", 0, 1);
+    for_each_row(Table::ix, "ix", [&](std::string_view key, std::string_view) {
+        ++state_.index_rows;
+        if (!parse_ix_key(key)) add("state.mdb, table ix, row " + hex(key), "has no form of ours");
+    });
+    if (state_.index_rows != matched_) name_stray_index_rows();
+}
+
+// There are more rows than entries above the floor, or not all of them were found where they should.
+void StateCheck::name_stray_index_rows() {
+    std::vector<std::pair<std::string, std::string>> rows;
+    for_each_row(
+        Table::ix, "ix",
+        [&](std::string_view key, std::string_view value) { rows.emplace_back(key, value); },
+        [&] {
+            for (const auto& [key, row_key] : std::exchange(rows, {})) {
+                const auto dot = parse_ix_key(key);
+                if (!dot) continue;
+                const std::string where = "state.mdb, table ix, row " + hex(key);
+                const auto held = holds(row_key, *dot);
+                if (!held)
+                    add(where, held.error().text());
+                else if (!*held)
+                    add(where, "no entry has the dot " + dot->text());
+                else if (below_the_floor(key, *dot))
+                    add(where, "lies below the index floor");
+            }
+        });
+}
+
+bool StateCheck::below_the_floor(std::string_view key, const Dot& dot) const {
+    const auto shard = static_cast<std::size_t>(static_cast<unsigned char>(key[0]) << 8 |
+                                                static_cast<unsigned char>(key[1]));
+    return shard >= state_.shards.size() || state_.shards[shard].ix_floor.contains(dot);
+}
+
+// Does the row hold an entry of this dot?
+Result<bool> StateCheck::holds(std::string_view row_key, const Dot& dot) {
+    const auto place = parse_row_key(row_key);
+    if (!place) return std::unexpected(place.error());
+    const auto bytes = stored_.get(Table::rows, row_key);
+    if (!bytes) return std::unexpected(bytes.error());
+    if (!*bytes) return false;
+    const auto in = [&](const Leaf& leaf) {
+        const Entry* entry = leaf.of(dot.replica);
+        return entry != nullptr && entry->seq == dot.seq;
+    };
+    if (place->element) {
+        const auto row = decode_element_row(**bytes);
+        if (!row) return true;  // reported with its table
+        return in(row->leaf);
+    }
+    const auto row = decode_key_row(**bytes);
+    if (!row) return true;
+    return std::ranges::any_of(row->leaves, [&](const auto& pair) { return in(pair.second); });
+}
+
+void StateCheck::look_at_deadlines() {
+    progress_("deadlines", 0, 1);
+    std::vector<std::string> keys;
+    for_each_row(
+        Table::deadlines, "deadlines",
+        [&](std::string_view key, std::string_view) {
+            ++state_.deadlines;
+            keys.emplace_back(key);
+        },
+        [&] {
+            for (const std::string& key : std::exchange(keys, {})) look_at_deadline(key);
+        });
+}
+
+void StateCheck::look_at_deadline(std::string_view key) {
+    const std::string where = "state.mdb, table deadlines, row " + hex(key);
+    const auto place =
+        key.size() == 8 + kKeyRowKeyBytes ? parse_row_key(key.substr(8)) : Result<RowKey>(RowKey{});
+    if (key.size() != 8 + kKeyRowKeyBytes || !place || place->element)
+        return add(where, "has no form of ours");
+    const auto bytes = stored_.get(Table::rows, key.substr(8));
+    if (!bytes) return add(where, bytes.error().text());
+    if (!*bytes) return add(where, "leads to no key");
+    auto row = decode_key_row(**bytes);
+    if (!row || !self_) return;
+    for (const auto& [kind, leaf] : row->leaves)
+        if (!std::ranges::all_of(leaf, [&](const Entry& e) { return sound_payload(kind, e); }))
+            return;
+    const auto record = record_of(place->address, std::move(*row));
+    // Rows of deadlines that another directory wrote stay behind: they do nothing.
+    const bool ours = record->exists() && record->deadline != value::kNoDeadline &&
+                      same_directory(record->deadline_writer, *self_);
+    if (ours && deadline_key(record->deadline, place->address) != key)
+        add(where, "is not the deadline of key " + shown(record->key));
+}
+
+}  // namespace
+
+CheckedState check_state(KvReader& stored, std::optional<ReplicaId> self, FindingReport report,
+                         CheckProgress progress) {
+    return StateCheck(stored, self, report, progress).run();
+}
+
+}  // namespace skerry
