@@ -45,7 +45,9 @@ std::vector<NodeMetrics::Figure> NodeMetrics::counters(const NodeReadings& now) 
         {"skerry_fences_total", "Writer ids given up, since they were used elsewhere, too.",
          now.fences},
         {"skerry_divergence_alarms_total", "Equal clocks with unequal digests.",
-         net.divergence_alarms}};
+         net.divergence_alarms},
+        {"skerry_verify_differences_total", "Shards that a comparison found different or damaged.",
+         net.verify_differences}};
 }
 
 std::vector<NodeMetrics::Figure> NodeMetrics::gauges(const NodeReadings& now) {

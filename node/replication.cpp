@@ -37,7 +37,8 @@ Replication::Replication(Store& store, Log& log, const Kv& kv, Transport& transp
       kv_(kv),
       transport_(transport),
       options_(std::move(options)),
-      random_(options_.random_seed) {
+      random_(options_.random_seed),
+      verification_(store) {
     for (std::uint16_t i = 0; i < store_.shard_count(); ++i) {
         own_committed_.push_back(store_.shard(ShardId{i}).durable_clock.at(store_.self()));
         own_event_count_ += own_committed_.back().value;
@@ -138,6 +139,8 @@ void Replication::on_request(const ConnectionToken& from, const Message& message
     if (fenced_) return;
     if (const auto* pull = std::get_if<PullRequest>(&message)) return on_pull_request(from, *pull);
     if (const auto* body = std::get_if<BodyRequest>(&message)) return on_body_request(from, *body);
+    if (const auto* digest = std::get_if<DigestRequest>(&message))
+        return on_digest_request(from, *digest);
     if (const auto* fetch = std::get_if<FetchRequest>(&message)) {
         const FetchReply reply =
             serve_fetch(log_, *fetch, store_.options().nonce, store_.durable());
@@ -232,6 +235,10 @@ void Replication::on_reply(Peer& peer, Message message, MonoTime now) {
         return on_fetch_reply(peer, *fetched, now);
     if (auto* body = std::get_if<BodyReply>(&message)) return on_body_reply(peer, *body, now);
     if (auto* chunk = std::get_if<PullChunk>(&message)) return on_pull_chunk(peer, *chunk, now);
+    if (const auto* digests = std::get_if<DigestReply>(&message)) {
+        verification_.on_reply(peer.link, *digests, now);
+        return send_verification();
+    }
     if (auto* ack = std::get_if<Ack>(&message)) return report(peer, std::move(ack->durable), now);
     if (const auto* refuse = std::get_if<Refuse>(&message)) on_refuse(peer, *refuse, now);
 }
@@ -272,14 +279,14 @@ void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime 
     else if (!peer.behind_since)
         peer.behind_since = now;
     peer.announced = std::max(peer.announced, heartbeat.last);
-    compare_digests(peer, heartbeat);
+    compare_digests(peer, heartbeat, now);
     update_stable_cut();
     drain(peer, now);
     if (!peer.following && !covered)
         start_pull(peer, "its stream cannot be followed from here", now);
 }
 
-void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat) {
+void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat, MonoTime now) {
     const std::map<ShardId, VersionVector> theirs(heartbeat.durable.begin(),
                                                   heartbeat.durable.end());
     for (const auto& [shard, digest] : heartbeat.digests) {
@@ -292,6 +299,9 @@ void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat) 
         ++counters_.divergence_alarms;
         note(NoteLevel::error, "divergence",
              {{"shard", std::to_string(shard.value)}, {"peer", peer.who.name}});
+        if (verification_.under_way()) continue;
+        verification_.begin({{peer.link, peer.who.name}}, {shard}, now);
+        send_verification();
     }
 }
 

@@ -5,7 +5,7 @@
 // Hole     missing positions are fetched from the publisher's log; a new boot, a truncated log or a missing dependency
 //          that does not come by itself is pulled: leaves are staged as log records and join in one flip.
 // Third    a heartbeat that covers what is lacking here and does not come otherwise starts a pull from that peer.
-// Alarm    equal clocks with unequal digests: counted and noted, always.
+// Alarm    equal clocks with unequal digests: counted and noted, always; then the shard's buckets are compared, too.
 // Fence    whoever shows that this writer id is used elsewhere too (it knows own dots that are not here, or writes under
 //          the id) ends it: nothing is published under it any more, and the driver must begin anew under another one.
 // Pure     frames in, frames out through Transport; time comes in.   Thread: core thread.
@@ -22,11 +22,10 @@
 #include "node/lag.hpp"
 #include "node/note.hpp"
 #include "node/pull_cursor.hpp"
+#include "node/verification.hpp"
 #include "store/store.hpp"
 
 namespace skerry {
-
-using MonoTime = std::chrono::milliseconds;  // since any fixed moment; never goes back
 
 struct ReplicationOptions {
     std::string cluster;
@@ -53,6 +52,7 @@ struct ReplicationCounters {
     std::uint64_t flips = 0;
     std::uint64_t malformed = 0;
     std::uint64_t divergence_alarms = 0;
+    std::uint64_t verify_differences = 0;  // shards
     std::uint64_t published = 0;
     std::uint64_t refused = 0;  // greetings, by either side; a caller repeats them
     std::uint64_t fences = 0;
@@ -93,6 +93,11 @@ class Replication {
     void pause(bool paused, MonoTime now);
     // Asks the peers to report their durable clocks now (WAIT).
     void ask_clocks();
+
+    // Compares all shards with the peer of that name, or with every peer; take_verdicts() has the end of it.
+    enum class VerifyStart : std::uint8_t { begun, under_way, no_such_peer };
+    [[nodiscard]] VerifyStart verify(std::optional<std::string_view> name, MonoTime now);
+    [[nodiscard]] std::optional<std::vector<Verdict>> take_verdicts();
 
     // Does the durable clock of at least `count` peers cover this? How many do.
     [[nodiscard]] std::size_t peers_covering(const ShardClocks& clocks) const;
@@ -222,7 +227,9 @@ class Replication {
     void finish_flip(MonoTime now);
 
     void publish_heartbeat(MonoTime now);
-    void compare_digests(const Peer& peer, const Heartbeat& heartbeat);
+    void compare_digests(const Peer& peer, const Heartbeat& heartbeat, MonoTime now);
+    void on_digest_request(const ConnectionToken& from, const DigestRequest& request);
+    void send_verification();
     void update_stable_cut();
 
     Store& store_;
@@ -237,6 +244,8 @@ class Replication {
     std::uint64_t requests_ = 0;
     std::optional<PullSession> pull_;
     MonoTime resume_until_{};  // an interrupted pull's peer is waited for
+    Verification verification_;
+    bool verify_asked_ = false;  // by a client, who wants the verdicts
     bool wants_checkpoint_ = false;
     bool paused_ = false;
     std::pair<LogPosition, std::string> served_body_;

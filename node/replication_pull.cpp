@@ -268,6 +268,8 @@ void Replication::tick(MonoTime now) {
             start_pull(peer, "it knows what does not come otherwise", now);
         }
     }
+    verification_.tick(now);
+    send_verification();
     continue_pull(now);
     if (pull_ && pull_->flipping && !store_.flipping()) finish_flip(now);
     if (!pull_ || pull_->waiting_durable || pull_->flipping) return;
@@ -279,6 +281,44 @@ void Replication::tick(MonoTime now) {
         else
             ask_pull(now);
     }
+}
+
+// ---- comparing on demand
+
+Replication::VerifyStart Replication::verify(std::optional<std::string_view> name, MonoTime now) {
+    std::vector<Verification::Subject> subjects;
+    for (const auto& [link, peer] : peers_)
+        if (name ? peer.who.name == *name : peer.greeted) subjects.push_back({link, peer.who.name});
+    if (name && subjects.empty()) return VerifyStart::no_such_peer;
+    if (verification_.under_way()) return VerifyStart::under_way;
+    std::vector<ShardId> shards;
+    for (std::uint16_t i = 0; i < store_.shard_count(); ++i) shards.push_back(ShardId{i});
+    verification_.begin(std::move(subjects), std::move(shards), now);
+    verify_asked_ = true;
+    send_verification();
+    return VerifyStart::begun;
+}
+
+std::optional<std::vector<Verdict>> Replication::take_verdicts() {
+    auto verdicts = verification_.take_verdicts();
+    if (verdicts && !std::exchange(verify_asked_, false)) return std::nullopt;  // after an alarm
+    return verdicts;
+}
+
+void Replication::on_digest_request(const ConnectionToken& from, const DigestRequest& request) {
+    const auto reply = serve_digests(store_, request);
+    if (!reply) {
+        ++counters_.malformed;
+        note(NoteLevel::warn, "frame_refused", {{"peer", "?"}, {"why", reply.error().text()}});
+        return;
+    }
+    transport_.reply(from, encode(*reply));
+}
+
+void Replication::send_verification() {
+    for (auto& [link, request] : verification_.take_requests()) send(link, request);
+    for (Note& told : verification_.take_notes()) notes_.push_back(std::move(told));
+    counters_.verify_differences = verification_.differences();
 }
 
 void Replication::update_stable_cut() {
