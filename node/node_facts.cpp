@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "node/clock_token.hpp"
@@ -213,6 +214,7 @@ std::vector<TextFields> Node::peers() const {
                         {"lag_ms", std::to_string(peer.lag.ms)},
                         {"parked_bytes", std::to_string(peer.parked_bytes)},
                         {"silent_ms", std::to_string(peer.silent_ms)},
+                        {"clock_ms", std::to_string(peer.clock_ms)},
                         {"trouble", peer.trouble}});
     return rows;
 }

@@ -112,6 +112,7 @@ void Replication::receive(Incoming incoming, MonoTime now) {
                  {{"peer", peer->address}, {"why", incoming.bytes}});
         peer->up = up;
         peer->hello_at = MonoTime{-1'000'000};
+        peer->hello_since.reset();
         if (!up && pull_ && pull_->link == peer->link) interrupt_pull("the link is down", now);
         return;
     }
@@ -128,10 +129,13 @@ void Replication::receive(Incoming incoming, MonoTime now) {
         return on_request(incoming.connection, *message, now);
     if (peer == nullptr) return;
     peer->heard_at = now;
-    if (incoming.kind == IncomingKind::reply)
+    if (incoming.kind == IncomingKind::reply) {
+        peer->hello_since.reset();
         on_reply(*peer, std::move(*message), now);
-    else
+    } else {
+        peer->feed_since = now;
         on_published(*peer, std::move(*message), now);
+    }
 }
 
 void Replication::on_request(const ConnectionToken& from, const Message& message, MonoTime now) {
@@ -264,6 +268,7 @@ void Replication::on_published(Peer& peer, Message message, MonoTime now) {
 
 void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime now) {
     report(peer, heartbeat.durable, now);
+    note_clock(peer, heartbeat, now);
     const bool covered = store_.covers(heartbeat.durable);
     if (peer.nonce != heartbeat.nonce) stop_following(peer);
     if (!peer.following && covered) {
@@ -320,6 +325,7 @@ void Replication::park(Peer& peer, StreamPosition position, Parked item, MonoTim
     check_own_dots(item.foreign, peer.who.name);
     peer.announced = std::max(peer.announced, position);
     if (position <= peer.applied || peer.parked.contains(position) ||
+        peer.parked.size() >= kParkedCountMax ||
         (peer.parked_bytes + item.body.size() > kParkedBytesMax && !peer.parked.empty())) {
         ++counters_.batches_dropped;
         return;
@@ -357,6 +363,10 @@ void Replication::drain(Peer& peer, MonoTime now) {
             break;
         }
         if (item.body.size() < item.body_bytes) {
+            if (item.body_bytes <= kPartBytesMax) {  // many of them come in one reply
+                fetch(peer, peer.parked.rbegin()->first, now);
+                break;
+            }
             if (peer.body_request != 0) break;
             peer.body_request = ++requests_;
             peer.asked_at = now;
@@ -441,13 +451,19 @@ void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, MonoTime now) {
     }
     // The asked-for range is what is needed first: it goes before what is parked.
     for (FetchedRecord& record : reply.records) {
-        if (record.position <= peer.applied || peer.parked.contains(record.position)) continue;
+        if (record.position <= peer.applied) continue;
+        const auto [place, fresh] = peer.parked.try_emplace(
+            record.position,
+            Parked{record.previous, std::move(record.foreign), {}, record.body_bytes});
+        // What was announced has its body now.
+        if (!fresh && !place->second.body.empty()) continue;
         peer.parked_bytes += record.body.size();
-        peer.parked.emplace(record.position, Parked{record.previous, std::move(record.foreign),
-                                                    std::move(record.body), record.body_bytes});
+        place->second.body = std::move(record.body);
     }
+    // The first that is parked waits for what its publisher's log does not have.
     if (reply.records.empty() && !peer.parked.empty() &&
-        peer.parked.begin()->second.previous > peer.applied) {
+        (peer.parked.begin()->second.previous > peer.applied ||
+         peer.parked.begin()->second.body.size() < peer.parked.begin()->second.body_bytes)) {
         stop_following(peer);
         return;
     }

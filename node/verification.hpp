@@ -52,7 +52,7 @@ struct Verdict {
 
 class Verification {
   public:
-    static constexpr std::size_t kGroup = 16;
+    static constexpr std::size_t kGroup = 64;  // a round trip each, when they have few rows
     static constexpr std::size_t kSliceRows = 1000;
     static constexpr MonoTime kPatience{5000};      // for equal clocks of a shard
     static constexpr MonoTime kRetry{100};          // of shards whose clocks were unequal
