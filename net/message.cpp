@@ -30,6 +30,10 @@ class FieldWriter {
     explicit FieldWriter(std::string& out, WriterTable* table = nullptr) : packer_(out, table) {}
 
     void number(std::uint64_t value) { packer_.number(value); }
+    void index(std::uint16_t value, std::size_t count) {
+        ASSERT(value < count);
+        packer_.number(value);
+    }
     void position(StreamPosition value) { packer_.number(value.value); }
     void seq(Seq value) { packer_.number(value.value); }
     void shard(ShardId value) { packer_.number(value.value); }
@@ -72,6 +76,9 @@ class FieldReader {
     explicit FieldReader(Unpacker& in) : in_(in) {}
 
     void number(std::uint64_t& value) { value = in_.number(); }
+    void index(std::uint16_t& value, std::size_t count) {
+        value = static_cast<std::uint16_t>(in_.number_up_to(count - 1));
+    }
     void position(StreamPosition& value) { value.value = in_.number(); }
     void seq(Seq& value) { value.value = in_.number(); }
     void shard(ShardId& value) { value = in_.shard(); }
@@ -285,6 +292,32 @@ void fields(Io& io, Is<Pong> auto& m) {
     io.number(m.token);
 }
 
+template <class Io>
+void fields(Io& io, Is<DigestRequest> auto& m) {
+    io.record(3);
+    io.number(m.request);
+    io.clocks(m.clocks);
+    io.text(m.cursor, kCursorBytesMax);
+}
+template <class Io>
+void fields(Io& io, Is<DigestReply> auto& m) {
+    io.record(5);
+    io.number(m.request);
+    io.clocks(m.clocks);
+    io.list(m.shards, kSlotCount, [](Io& each, auto& shard) {
+        each.record(3);
+        each.shard(shard.shard);
+        each.number(shard.digest);
+        each.list(shard.buckets, kBucketsMax, [](Io& inner, auto& bucket) {
+            inner.record(2);
+            inner.index(bucket.first, kBucketsMax);
+            inner.number(bucket.second);
+        });
+    });
+    io.number(m.rows);
+    io.text(m.cursor, kCursorBytesMax);
+}
+
 void append_checksum(std::string& frame) {
     std::uint64_t checksum = hash64(frame);
     for (std::size_t i = 0; i < kChecksumBytes; ++i, checksum >>= 8)
@@ -358,6 +391,10 @@ std::string_view name_of(MessageKind kind) {
             return "ping";
         case MessageKind::pong:
             return "pong";
+        case MessageKind::digest_request:
+            return "digest_request";
+        case MessageKind::digest_reply:
+            return "digest_reply";
     }
     return "unknown";
 }

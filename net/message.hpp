@@ -35,6 +35,7 @@ inline constexpr std::size_t kCursorBytesMax = 256 * 1024;
 inline constexpr std::size_t kPeersMax = 1024;
 inline constexpr std::size_t kRecordsMax = 64 * 1024;  // of one fetch reply
 inline constexpr std::size_t kLeavesMax = 64 * 1024;   // of one pull chunk
+inline constexpr std::size_t kBucketsMax = 256;        // of a shard: store/bucket_digests.hpp
 
 // The numbers are on the wire: never reuse one.
 enum class MessageKind : std::uint8_t {
@@ -53,6 +54,8 @@ enum class MessageKind : std::uint8_t {
     ack = 13,
     ping = 14,
     pong = 15,
+    digest_request = 16,
+    digest_reply = 17,
 };
 [[nodiscard]] std::string_view name_of(MessageKind kind);
 
@@ -290,9 +293,38 @@ struct Pong {
     friend bool operator==(const Pong&, const Pong&) = default;
 };
 
-using Message =
-    std::variant<Hello, HelloOk, Refuse, BatchMessage, Announce, Heartbeat, FetchRequest,
-                 FetchReply, BodyRequest, BodyReply, PullRequest, PullChunk, Ack, Ping, Pong>;
+// Asks what the rows of some shards add up to, for a comparison on demand (CRDT.VERIFY). The server keeps nothing between
+// two requests.
+struct DigestRequest {
+    static constexpr MessageKind kKind = MessageKind::digest_request;
+    std::uint64_t request = 0;  // comes back
+    ShardClocks clocks;         // the shards asked for, each with the asker's durable clock
+    std::string cursor;         // empty = from the first of them
+    friend bool operator==(const DigestRequest&, const DigestRequest&) = default;
+};
+
+struct ShardDigests {
+    ShardId shard;
+    std::uint64_t digest = 0;  // as kept with the shard
+    std::vector<std::pair<std::uint16_t, std::uint64_t>>
+        buckets;  // what the rows of this slice add up to, by bucket; none that is zero
+    friend bool operator==(const ShardDigests&, const ShardDigests&) = default;
+};
+// One slice of the answer: what the same bucket has in several slices adds up.
+struct DigestReply {
+    static constexpr MessageKind kKind = MessageKind::digest_reply;
+    std::uint64_t request = 0;
+    ShardClocks clocks;  // of the shards that this slice has dealt with, as durable at the server
+    std::vector<ShardDigests>
+        shards;              // those of them that are comparable: clocks equal, nothing under way
+    std::uint64_t rows = 0;  // read for this slice
+    std::string cursor;      // for the next request; empty: that was all
+    friend bool operator==(const DigestReply&, const DigestReply&) = default;
+};
+
+using Message = std::variant<Hello, HelloOk, Refuse, BatchMessage, Announce, Heartbeat,
+                             FetchRequest, FetchReply, BodyRequest, BodyReply, PullRequest,
+                             PullChunk, Ack, Ping, Pong, DigestRequest, DigestReply>;
 
 [[nodiscard]] MessageKind kind_of(const Message& message);
 

@@ -51,6 +51,8 @@ struct TransportCounters {
     std::uint64_t published_dropped = 0;  // no room in the inbox
     std::uint64_t sends_dropped = 0;      // peer not connected, gone, or its queue full
     std::uint64_t frames_refused = 0;     // not of our shape: more parts than one
+    // Now, not since the start: published, and not yet taken by every subscriber's connection.
+    std::uint64_t publish_queued_bytes = 0;
 };
 
 class Transport {
@@ -61,7 +63,7 @@ class Transport {
     virtual ~Transport() = default;
 
     // Addresses are host:port, an IPv6 host in brackets. Both reconnect by themselves until
-    // disconnect().
+    // disconnect(). Said again, each begins a new connection in place of the old one.
     virtual void connect(LinkId link, std::string_view gossip_address) = 0;
     virtual void subscribe(LinkId link, std::string_view publish_address) = 0;
     // Ends both; frames of the link that have arrived already may still be polled.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -22,9 +23,10 @@ namespace skerry {
 
 namespace {
 
-// High-water marks count messages. What a publisher may have queued for one slow subscriber: a
-// second or two of group commits, some 500 MiB if every one is as large as may be published.
+// High-water marks count messages: a second or two of group commits for one slow subscriber. Bytes are bounded by what
+// the caller publishes while publish_queued_bytes is high (node/replication.hpp).
 constexpr int kPublishQueueMax = 2000;
+constexpr int kStalledMaxMs = 15'000;
 constexpr int kReceiveQueueMax = 1000;
 constexpr int kRequestQueueMax = 256;   // credit keeps it far below
 constexpr std::size_t kDrainMax = 256;  // from one socket before the others have their turn
@@ -58,6 +60,30 @@ struct Command {
     std::string bytes;
 };
 
+// A published frame that counts while libzmq holds it, for however many subscribers.
+class QueuedFrame {
+  public:
+    static zmq::message_t message(std::string bytes, std::atomic<std::uint64_t>& queued) {
+        auto frame = std::unique_ptr<QueuedFrame>(new QueuedFrame(std::move(bytes), queued));
+        zmq::message_t message(frame->bytes_.data(), frame->bytes_.size(), release, frame.get());
+        (void)frame.release();  // it is the message's now
+        return message;
+    }
+
+  private:
+    QueuedFrame(std::string bytes, std::atomic<std::uint64_t>& queued)
+        : bytes_(std::move(bytes)), queued_(queued) {
+        queued_ += bytes_.size();
+    }
+    ~QueuedFrame() { queued_ -= bytes_.size(); }
+    friend std::default_delete<QueuedFrame>;
+    // On any thread of libzmq's.
+    static void release(void*, void* frame) { delete static_cast<QueuedFrame*>(frame); }
+
+    std::string bytes_;
+    std::atomic<std::uint64_t>& queued_;
+};
+
 // Our side of one peer.
 struct Link {
     std::optional<zmq::socket_t> dealer, monitor, feed;
@@ -75,6 +101,9 @@ zmq::socket_t make_socket(zmq::context_t& context, zmq::socket_type type) {
     socket.set(zmq::sockopt::connect_timeout, 5000);
     socket.set(zmq::sockopt::sndhwm, kRequestQueueMax);
     socket.set(zmq::sockopt::rcvhwm, kReceiveQueueMax);
+    // A connection whose other end takes nothing for so long is given up, whether packets vanish or
+    // the process has stopped: what is queued for it goes, and it comes back by itself.
+    socket.set(zmq::sockopt::tcp_maxrt, kStalledMaxMs);
     socket.set(zmq::sockopt::tcp_keepalive, 1);
     socket.set(zmq::sockopt::tcp_keepalive_idle, 30);
     socket.set(zmq::sockopt::tcp_keepalive_intvl, 10);
@@ -134,6 +163,8 @@ struct ZmqTransport::Worker {
     std::string gossip_address, publish_address;
     WakeFd wake;
 
+    std::atomic<std::uint64_t> publish_queued_bytes{0};
+
     mutable std::mutex mutex;  // guards the block below, and nothing slow happens under it
     std::vector<Command> commands;
     bool stopping = false;
@@ -172,6 +203,8 @@ struct ZmqTransport::Worker {
     void close(LinkId id);
     void close_dealer(Link& link);
     void transmit(zmq::socket_t* socket, const Command& command);
+    void transmit_published(std::string bytes);
+    void count_out(bool sent, std::size_t bytes);
     void read_requests();
     void read_link(LinkId id, zmq::socket_t& socket, IncomingKind kind);
     void read_monitor(LinkId id, zmq::socket_t& monitor);
@@ -316,7 +349,7 @@ void ZmqTransport::Worker::execute(Command& command) {
         case CommandKind::reply:
             return transmit(&router, command);
         case CommandKind::publish:
-            return transmit(&publisher, command);
+            return transmit_published(std::move(command.bytes));
     }
 }
 
@@ -408,13 +441,29 @@ void ZmqTransport::Worker::transmit(zmq::socket_t* socket, const Command& comman
     } catch (const zmq::error_t& error) {
         if (error.num() == ETERM || error.num() == ENOTSOCK || error.num() == EFAULT) throw;
     }
+    count_out(sent, command.bytes.size());
+}
+
+void ZmqTransport::Worker::transmit_published(std::string bytes) {
+    const std::size_t count = bytes.size();
+    zmq::message_t message = QueuedFrame::message(std::move(bytes), publish_queued_bytes);
+    bool sent = false;
+    try {
+        sent = publisher.send(message, zmq::send_flags::dontwait).has_value();
+    } catch (const zmq::error_t& error) {
+        if (error.num() == ETERM || error.num() == ENOTSOCK || error.num() == EFAULT) throw;
+    }
+    count_out(sent, count);
+}
+
+void ZmqTransport::Worker::count_out(bool sent, std::size_t bytes) {
     const std::lock_guard lock(mutex);
     if (!sent) {
         ++counted.sends_dropped;
         return;
     }
     ++counted.frames_out;
-    counted.bytes_out += command.bytes.size();
+    counted.bytes_out += bytes;
 }
 
 void ZmqTransport::Worker::read_requests() {
@@ -531,7 +580,9 @@ std::vector<Incoming> ZmqTransport::poll() {
 
 TransportCounters ZmqTransport::counters() const {
     const std::lock_guard lock(worker_->mutex);
-    return worker_->counted;
+    TransportCounters counters = worker_->counted;
+    counters.publish_queued_bytes = worker_->publish_queued_bytes;
+    return counters;
 }
 
 const std::string& ZmqTransport::gossip_address() const { return worker_->gossip_address; }

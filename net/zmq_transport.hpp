@@ -2,7 +2,8 @@
 //
 // Rules    docs/decisions/0003-zeromq.md says which socket options, and what went wrong without them.
 // Bounded  the inbox by bytes: beyond it published frames are dropped, and requests and replies stay unread (their
-//          senders' queues fill); a message above kFrameBytesMax ends its connection.
+//          senders' queues fill); a message above kFrameBytesMax ends its connection. What is published waits for the
+//          slowest subscriber: TransportCounters::publish_queued_bytes, which the caller keeps an eye on.
 // Source   libzmq 4.3.4 and cppzmq, included by zmq_transport.cpp alone.
 // Differs  ZMQ_HEARTBEAT is off: the application's heartbeats say more, and libzmq's have open assertion failures.
 #pragma once
@@ -22,7 +23,7 @@ struct ZmqTransportOptions {
     std::string publish_bind;  // the same
     std::size_t inbox_bytes_max = 64 * 1024 * 1024;
     std::chrono::milliseconds reconnect_min{200};  // doubles up to the other, with jitter
-    std::chrono::milliseconds reconnect_max{30'000};
+    std::chrono::milliseconds reconnect_max{5'000};
 };
 
 class ZmqTransport final : public Transport {

@@ -235,6 +235,8 @@ constexpr auto kCommands = std::to_array<Command>({
      "Cut the link to a peer for a drill, or heal it", commands::crdt_link},
     {"crdt.peers", 1, flag::kLoading, {}, "crdt", "7.0.0",
      "Return what is known of the other replicas", commands::crdt_peers},
+    {"crdt.verify", -1, flag::kAdmin | flag::kBlocking, {}, "crdt", "7.0.0",
+     "Compare the data of this node with that of one peer, or of all", commands::crdt_verify},
 });
 // clang-format on
 

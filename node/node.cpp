@@ -239,6 +239,7 @@ void Node::tick() {
     replication_->tick(mono());
     database_->expire_some(kExpireKeys);
     serve_waiting();
+    serve_verification();
     step_checkpoint();
     if (!waiting_.empty()) replication_->ask_clocks();
     if (replication_->fenced()) step_fence();

@@ -75,6 +75,7 @@ class Node final : public CommandSink, public NodeFacts {
     [[nodiscard]] bool set_link(std::string_view peer, bool up) override {
         return replication_->set_cut(peer, !up);
     }
+    void verify(Connection& connection, std::optional<std::string_view> peer) override;
     [[nodiscard]] std::vector<NodeAddress> nodes(const Connection& connection) const override;
 
   private:
@@ -107,6 +108,7 @@ class Node final : public CommandSink, public NodeFacts {
     void checkpoint_written(Result<void> outcome);
     void drop_old_log(LogPosition needed);
     void serve_waiting();
+    void serve_verification();
     [[nodiscard]] bool answered(const Waiting& waiting);
     void flush_notes();
     // A fenced node refuses writes for a moment, in which it tells callers why; then it ends.
@@ -140,6 +142,7 @@ class Node final : public CommandSink, public NodeFacts {
     std::deque<std::pair<LogPosition, std::uint64_t>> log_marks_;
     std::int64_t last_checkpoint_seconds_ = 0;
     std::vector<Waiting> waiting_;
+    std::uint64_t verifying_ = 0;  // the connection that waits for verdicts
     std::uint64_t commits_ = 0;
     MonoTime started_{};
 

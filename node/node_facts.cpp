@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "node/clock_token.hpp"
 #include "node/glob.hpp"
 #include "node/node.hpp"
+#include "node/verdict_reply.hpp"
 
 namespace skerry {
 
@@ -212,6 +214,7 @@ std::vector<TextFields> Node::peers() const {
                         {"lag_ms", std::to_string(peer.lag.ms)},
                         {"parked_bytes", std::to_string(peer.parked_bytes)},
                         {"silent_ms", std::to_string(peer.silent_ms)},
+                        {"clock_ms", std::to_string(peer.clock_ms)},
                         {"trouble", peer.trouble}});
     return rows;
 }
@@ -259,6 +262,28 @@ void Node::barrier(Connection& connection, std::string_view token, std::int64_t 
     if (timeout_ms > 0) waiting.until = mono() + MonoTime(timeout_ms);
     connection.block();
     waiting_.push_back(std::move(waiting));
+}
+
+void Node::verify(Connection& connection, std::optional<std::string_view> peer) {
+    switch (replication_->verify(peer, mono())) {
+        case Replication::VerifyStart::no_such_peer:
+            return connection.reply().error("ERR no such peer");
+        case Replication::VerifyStart::under_way:
+            return connection.reply().error(
+                "BUSY a comparison is under way: the log has its progress");
+        case Replication::VerifyStart::begun:
+            connection.block();
+            verifying_ = connection.id();
+    }
+}
+
+void Node::serve_verification() {
+    const auto verdicts = replication_->take_verdicts();
+    if (!verdicts) return;
+    Connection* connection = server_->find(verifying_);
+    if (connection == nullptr) return;  // it has gone; the log has it
+    reply_verdicts(connection->reply(), *verdicts);
+    connection->unblock();
 }
 
 bool Node::answered(const Waiting& waiting) {

@@ -44,8 +44,14 @@ std::vector<NodeMetrics::Figure> NodeMetrics::counters(const NodeReadings& now) 
         {"skerry_refused_total", "Greetings refused, by either side.", net.refused},
         {"skerry_fences_total", "Writer ids given up, since they were used elsewhere, too.",
          now.fences},
+        {"skerry_peer_reconnects_total", "New connections to peers that had fallen silent.",
+         net.reconnects},
+        {"skerry_batches_announced_total", "Batches only announced, since a subscriber is slow.",
+         net.announced_for_backlog},
         {"skerry_divergence_alarms_total", "Equal clocks with unequal digests.",
-         net.divergence_alarms}};
+         net.divergence_alarms},
+        {"skerry_verify_differences_total", "Shards that a comparison found different or damaged.",
+         net.verify_differences}};
 }
 
 std::vector<NodeMetrics::Figure> NodeMetrics::gauges(const NodeReadings& now) {
@@ -66,6 +72,8 @@ std::vector<NodeMetrics::Figure> NodeMetrics::gauges(const NodeReadings& now) {
             {"skerry_peers_up", "Peers heard of late.", static_cast<std::uint64_t>(up)},
             {"skerry_peer_lag_events_max", "Events that the slowest peer lacks.", lag},
             {"skerry_parked_bytes", "Batches of peers that wait.", parked},
+            {"skerry_publish_queued_bytes", "Published, and not yet taken by every subscriber.",
+             now.transport.publish_queued_bytes},
             {"skerry_writes_refused", "1 while the disk is nearly full.",
              now.writes_refused ? 1U : 0U}};
 }
@@ -117,6 +125,8 @@ NodeMetrics::NodeMetrics(const CommandTable& commands) {
          [](const PeerStatus& p) {
              return p.silent_ms < 0 ? -1.0 : static_cast<double>(p.silent_ms) / 1000;
          });
+    peer("skerry_peer_clock_seconds", "Its wall clock less this node's.",
+         [](const PeerStatus& p) { return static_cast<double>(p.clock_ms) / 1000; });
 }
 
 void NodeMetrics::committed(std::uint64_t bytes, std::uint64_t nanoseconds) {

@@ -37,7 +37,8 @@ Replication::Replication(Store& store, Log& log, const Kv& kv, Transport& transp
       kv_(kv),
       transport_(transport),
       options_(std::move(options)),
-      random_(options_.random_seed) {
+      random_(options_.random_seed),
+      verification_(store) {
     for (std::uint16_t i = 0; i < store_.shard_count(); ++i) {
         own_committed_.push_back(store_.shard(ShardId{i}).durable_clock.at(store_.self()));
         own_event_count_ += own_committed_.back().value;
@@ -111,6 +112,7 @@ void Replication::receive(Incoming incoming, MonoTime now) {
                  {{"peer", peer->address}, {"why", incoming.bytes}});
         peer->up = up;
         peer->hello_at = MonoTime{-1'000'000};
+        peer->hello_since.reset();
         if (!up && pull_ && pull_->link == peer->link) interrupt_pull("the link is down", now);
         return;
     }
@@ -127,10 +129,13 @@ void Replication::receive(Incoming incoming, MonoTime now) {
         return on_request(incoming.connection, *message, now);
     if (peer == nullptr) return;
     peer->heard_at = now;
-    if (incoming.kind == IncomingKind::reply)
+    if (incoming.kind == IncomingKind::reply) {
+        peer->hello_since.reset();
         on_reply(*peer, std::move(*message), now);
-    else
+    } else {
+        peer->feed_since = now;
         on_published(*peer, std::move(*message), now);
+    }
 }
 
 void Replication::on_request(const ConnectionToken& from, const Message& message, MonoTime now) {
@@ -138,6 +143,8 @@ void Replication::on_request(const ConnectionToken& from, const Message& message
     if (fenced_) return;
     if (const auto* pull = std::get_if<PullRequest>(&message)) return on_pull_request(from, *pull);
     if (const auto* body = std::get_if<BodyRequest>(&message)) return on_body_request(from, *body);
+    if (const auto* digest = std::get_if<DigestRequest>(&message))
+        return on_digest_request(from, *digest);
     if (const auto* fetch = std::get_if<FetchRequest>(&message)) {
         const FetchReply reply =
             serve_fetch(log_, *fetch, store_.options().nonce, store_.durable());
@@ -232,6 +239,10 @@ void Replication::on_reply(Peer& peer, Message message, MonoTime now) {
         return on_fetch_reply(peer, *fetched, now);
     if (auto* body = std::get_if<BodyReply>(&message)) return on_body_reply(peer, *body, now);
     if (auto* chunk = std::get_if<PullChunk>(&message)) return on_pull_chunk(peer, *chunk, now);
+    if (const auto* digests = std::get_if<DigestReply>(&message)) {
+        verification_.on_reply(peer.link, *digests, now);
+        return send_verification();
+    }
     if (auto* ack = std::get_if<Ack>(&message)) return report(peer, std::move(ack->durable), now);
     if (const auto* refuse = std::get_if<Refuse>(&message)) on_refuse(peer, *refuse, now);
 }
@@ -257,6 +268,7 @@ void Replication::on_published(Peer& peer, Message message, MonoTime now) {
 
 void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime now) {
     report(peer, heartbeat.durable, now);
+    note_clock(peer, heartbeat, now);
     const bool covered = store_.covers(heartbeat.durable);
     if (peer.nonce != heartbeat.nonce) stop_following(peer);
     if (!peer.following && covered) {
@@ -272,14 +284,14 @@ void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime 
     else if (!peer.behind_since)
         peer.behind_since = now;
     peer.announced = std::max(peer.announced, heartbeat.last);
-    compare_digests(peer, heartbeat);
+    compare_digests(peer, heartbeat, now);
     update_stable_cut();
     drain(peer, now);
     if (!peer.following && !covered)
         start_pull(peer, "its stream cannot be followed from here", now);
 }
 
-void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat) {
+void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat, MonoTime now) {
     const std::map<ShardId, VersionVector> theirs(heartbeat.durable.begin(),
                                                   heartbeat.durable.end());
     for (const auto& [shard, digest] : heartbeat.digests) {
@@ -292,6 +304,9 @@ void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat) 
         ++counters_.divergence_alarms;
         note(NoteLevel::error, "divergence",
              {{"shard", std::to_string(shard.value)}, {"peer", peer.who.name}});
+        if (verification_.under_way()) continue;
+        verification_.begin({{peer.link, peer.who.name}}, {shard}, now);
+        send_verification();
     }
 }
 
@@ -310,6 +325,7 @@ void Replication::park(Peer& peer, StreamPosition position, Parked item, MonoTim
     check_own_dots(item.foreign, peer.who.name);
     peer.announced = std::max(peer.announced, position);
     if (position <= peer.applied || peer.parked.contains(position) ||
+        peer.parked.size() >= kParkedCountMax ||
         (peer.parked_bytes + item.body.size() > kParkedBytesMax && !peer.parked.empty())) {
         ++counters_.batches_dropped;
         return;
@@ -347,6 +363,10 @@ void Replication::drain(Peer& peer, MonoTime now) {
             break;
         }
         if (item.body.size() < item.body_bytes) {
+            if (item.body_bytes <= kPartBytesMax) {  // many of them come in one reply
+                fetch(peer, peer.parked.rbegin()->first, now);
+                break;
+            }
             if (peer.body_request != 0) break;
             peer.body_request = ++requests_;
             peer.asked_at = now;
@@ -431,13 +451,19 @@ void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, MonoTime now) {
     }
     // The asked-for range is what is needed first: it goes before what is parked.
     for (FetchedRecord& record : reply.records) {
-        if (record.position <= peer.applied || peer.parked.contains(record.position)) continue;
+        if (record.position <= peer.applied) continue;
+        const auto [place, fresh] = peer.parked.try_emplace(
+            record.position,
+            Parked{record.previous, std::move(record.foreign), {}, record.body_bytes});
+        // What was announced has its body now.
+        if (!fresh && !place->second.body.empty()) continue;
         peer.parked_bytes += record.body.size();
-        peer.parked.emplace(record.position, Parked{record.previous, std::move(record.foreign),
-                                                    std::move(record.body), record.body_bytes});
+        place->second.body = std::move(record.body);
     }
+    // The first that is parked waits for what its publisher's log does not have.
     if (reply.records.empty() && !peer.parked.empty() &&
-        peer.parked.begin()->second.previous > peer.applied) {
+        (peer.parked.begin()->second.previous > peer.applied ||
+         peer.parked.begin()->second.body.size() < peer.parked.begin()->second.body_bytes)) {
         stop_following(peer);
         return;
     }

@@ -4,8 +4,12 @@
 //          and every clock entry it was made under is covered (causal delivery); else it is parked, within bounds.
 // Hole     missing positions are fetched from the publisher's log; a new boot, a truncated log or a missing dependency
 //          that does not come by itself is pulled: leaves are staged as log records and join in one flip.
+// Silence  a peer that is not heard for kSilentMax, on the connection that its stream or its replies come by, is connected to
+//          anew: one that a firewall has forgotten, or whose other end is gone, tells nobody.
+// Backlog  while what is published waits for a slow subscriber, larger bodies are only announced: memory stays within
+//          kPublishQueuedMax, the others fetch, and one that has stopped reading delays nobody.
 // Third    a heartbeat that covers what is lacking here and does not come otherwise starts a pull from that peer.
-// Alarm    equal clocks with unequal digests: counted and noted, always.
+// Alarm    equal clocks with unequal digests: counted and noted, always; then the shard's buckets are compared, too.
 // Fence    whoever shows that this writer id is used elsewhere too (it knows own dots that are not here, or writes under
 //          the id) ends it: nothing is published under it any more, and the driver must begin anew under another one.
 // Pure     frames in, frames out through Transport; time comes in.   Thread: core thread.
@@ -22,11 +26,10 @@
 #include "node/lag.hpp"
 #include "node/note.hpp"
 #include "node/pull_cursor.hpp"
+#include "node/verification.hpp"
 #include "store/store.hpp"
 
 namespace skerry {
-
-using MonoTime = std::chrono::milliseconds;  // since any fixed moment; never goes back
 
 struct ReplicationOptions {
     std::string cluster;
@@ -53,6 +56,9 @@ struct ReplicationCounters {
     std::uint64_t flips = 0;
     std::uint64_t malformed = 0;
     std::uint64_t divergence_alarms = 0;
+    std::uint64_t verify_differences = 0;  // shards
+    std::uint64_t reconnects = 0;          // to peers that had fallen silent
+    std::uint64_t announced_for_backlog = 0;
     std::uint64_t published = 0;
     std::uint64_t refused = 0;  // greetings, by either side; a caller repeats them
     std::uint64_t fences = 0;
@@ -65,6 +71,7 @@ struct PeerStatus {
     Lag lag;                       // the part of it that was written here
     std::uint64_t parked_bytes = 0;
     std::int64_t silent_ms = -1;  // since it was last heard; -1 = never
+    std::int64_t clock_ms = 0;    // its wall clock, less ours, as its last heartbeat came
     std::string trouble;  // why it refuses this node or is refused; empty = nothing is wrong
 };
 
@@ -72,8 +79,11 @@ class Replication {
   public:
     static constexpr std::size_t kParkedBytesMax = std::size_t{4} << 20;
     static constexpr MonoTime kParkedMax{500};
+    static constexpr std::size_t kParkedCountMax = 4096;
+    static constexpr std::uint64_t kPublishQueuedMax = std::uint64_t{32} << 20;
     static constexpr MonoTime kHeartbeat{1000};
-    static constexpr MonoTime kSilentMax{5000};  // then a peer counts as down
+    static constexpr MonoTime kSilentMax{5000};   // then a peer counts as down
+    static constexpr WallTime kClockApart{5000};  // further apart is told
     static constexpr MonoTime kResumeWithin{5000};
 
     Replication(Store& store, Log& log, const Kv& kv, Transport& transport,
@@ -93,6 +103,11 @@ class Replication {
     void pause(bool paused, MonoTime now);
     // Asks the peers to report their durable clocks now (WAIT).
     void ask_clocks();
+
+    // Compares all shards with the peer of that name, or with every peer; take_verdicts() has the end of it.
+    enum class VerifyStart : std::uint8_t { begun, under_way, no_such_peer };
+    [[nodiscard]] VerifyStart verify(std::optional<std::string_view> name, MonoTime now);
+    [[nodiscard]] std::optional<std::vector<Verdict>> take_verdicts();
 
     // Does the durable clock of at least `count` peers cover this? How many do.
     [[nodiscard]] std::size_t peers_covering(const ShardClocks& clocks) const;
@@ -121,6 +136,12 @@ class Replication {
         bool cut = false;
         MonoTime hello_at{-1'000'000};
         MonoTime heard_at{-1};
+        std::optional<MonoTime>
+            feed_since;  // subscribed, or last heard there; nullopt: not subscribed
+        std::optional<MonoTime> hello_since;  // the first Hello that nothing has answered
+        bool silent = false;                  // as last told
+        WallTime clock{};                     // its wall clock, less ours
+        MonoTime clock_told_at{-1'000'000};
         Introduction who;
         // Its stream.
         std::uint64_t nonce = 0;
@@ -170,6 +191,10 @@ class Replication {
     [[nodiscard]] bool is_cut(std::string_view name) const;
     [[nodiscard]] Introduction introduction() const;
     void send(LinkId link, const Message& message);
+    void greet(Peer& peer, MonoTime now);
+    void watch_silence(Peer& peer, MonoTime now);
+    void note_clock(Peer& peer, const Heartbeat& heartbeat, MonoTime now);
+    [[nodiscard]] bool backlogged();
     void note(NoteLevel level, std::string event,
               std::vector<std::pair<std::string, std::string>> fields);
 
@@ -222,7 +247,9 @@ class Replication {
     void finish_flip(MonoTime now);
 
     void publish_heartbeat(MonoTime now);
-    void compare_digests(const Peer& peer, const Heartbeat& heartbeat);
+    void compare_digests(const Peer& peer, const Heartbeat& heartbeat, MonoTime now);
+    void on_digest_request(const ConnectionToken& from, const DigestRequest& request);
+    void send_verification();
     void update_stable_cut();
 
     Store& store_;
@@ -237,7 +264,10 @@ class Replication {
     std::uint64_t requests_ = 0;
     std::optional<PullSession> pull_;
     MonoTime resume_until_{};  // an interrupted pull's peer is waited for
+    Verification verification_;
+    bool verify_asked_ = false;  // by a client, who wants the verdicts
     bool wants_checkpoint_ = false;
+    bool backlogged_ = false;
     bool paused_ = false;
     std::pair<LogPosition, std::string> served_body_;
     MonoTime heartbeat_at_{-1'000'000};

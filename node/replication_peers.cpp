@@ -100,6 +100,7 @@ void Replication::on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now) {
               {"peer", peer.address},
               {"writer", hello.from.writer.text()}});
         transport_.subscribe(peer.link, hello.from.publish_address);
+        peer.feed_since = now;
         stop_following(peer);
     }
     peer.who = std::move(hello.from);
@@ -216,6 +217,7 @@ PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable,
                                                   : "calling";
     row.silent_ms = peer.heard_at < MonoTime(0) ? -1 : (now - peer.heard_at).count();
     row.parked_bytes = peer.parked_bytes;
+    row.clock_ms = peer.clock.count();
     row.trouble = peer.refuses;
     const auto refused = refused_.find(peer.address);
     if (row.trouble.empty() && refused != refused_.end() &&

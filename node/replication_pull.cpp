@@ -10,7 +10,11 @@ namespace skerry {
 
 namespace {
 constexpr MonoTime kHelloEvery{1000};
-constexpr MonoTime kGreetEvery{10'000};  // again, so that new addresses spread
+// Again, so that new addresses spread, and a connection that is dead shows.
+constexpr MonoTime kGreetEvery{5000};
+constexpr MonoTime kClockToldEvery{60'000};
+constexpr std::size_t kAnnouncedBytesMin =
+    1024;  // a smaller body is hardly more than its announcement
 constexpr MonoTime kAnswerWithin{3000};
 constexpr MonoTime kAskAgain{100};
 constexpr MonoTime kBehindMax{2500};
@@ -193,9 +197,20 @@ void Replication::finish_flip(MonoTime now) {
 
 // ---- publishing
 
+bool Replication::backlogged() {
+    const std::uint64_t queued = transport_.counters().publish_queued_bytes;
+    const bool was = std::exchange(backlogged_, queued > kPublishQueuedMax);
+    if (was != backlogged_)
+        note(backlogged_ ? NoteLevel::warn : NoteLevel::info,
+             backlogged_ ? "publish_backlog" : "publish_caught_up",
+             {{"queued_bytes", std::to_string(queued)}});
+    return backlogged_;
+}
+
 void Replication::committed(const Commit& commit, MonoTime now) {
     count_own_events(commit, now);
     if (fenced_) return;
+    const bool announces = !commit.published.empty() && backlogged();
     for (const Published& published : commit.published) {
         const std::string_view body =
             std::string_view(commit.frames).substr(published.body_at, published.body_bytes);
@@ -203,12 +218,14 @@ void Replication::committed(const Commit& commit, MonoTime now) {
         if (options_.gossip_address.empty()) continue;
         const StreamPosition position{published.position.value};
         const StreamPosition previous{published.previous.value};
-        if (body.size() <= kPublishedBodyBytesMax) {
+        const bool spared = announces && body.size() >= kAnnouncedBytesMin;
+        if (body.size() <= kPublishedBodyBytesMax && !spared) {
             BatchMessage message{store_.self(), store_.options().nonce, position,
                                  previous,      published.foreign,      std::string(body)};
             transport_.publish(encode(
                 message, body.size() > 4096 ? Compression::where_it_helps : Compression::never));
         } else {
+            counters_.announced_for_backlog += spared ? 1 : 0;
             Announce message{store_.self(), store_.options().nonce, position,
                              previous,      published.foreign,      {},
                              body.size()};
@@ -242,15 +259,56 @@ void Replication::ask_clocks() {
 
 // ---- time
 
+void Replication::greet(Peer& peer, MonoTime now) {
+    const MonoTime every =
+        peer.greeted && now < peer.heard_at + kSilentMax ? kGreetEvery : kHelloEvery;
+    if (!peer.up || now < peer.hello_at + every) return;
+    peer.hello_at = now;
+    if (!peer.hello_since) peer.hello_since = now;
+    send(peer.link, Hello{introduction()});
+}
+
+// Its heartbeats come each second, and it answers Hello: when one of the two stops, that connection may be dead without
+// TCP knowing, so another one is tried in its place.
+void Replication::watch_silence(Peer& peer, MonoTime now) {
+    if (peer.cut) {  // a drill is no silence
+        peer.hello_since.reset();
+        if (peer.feed_since) peer.feed_since = now;
+        return;
+    }
+    const bool silent = peer.heard_at >= MonoTime(0) && now >= peer.heard_at + kSilentMax;
+    if (std::exchange(peer.silent, silent) != silent)
+        note(silent ? NoteLevel::warn : NoteLevel::info, silent ? "peer_silent" : "peer_heard",
+             {{"peer", peer.who.name}, {"address", peer.address}});
+    if (peer.up && peer.hello_since && now >= *peer.hello_since + kSilentMax) {
+        ++counters_.reconnects;
+        if (pull_ && pull_->link == peer.link) interrupt_pull("the peer does not answer", now);
+        peer.up = false;
+        peer.hello_since.reset();
+        transport_.connect(peer.link, peer.address);
+    }
+    if (peer.feed_since && now >= *peer.feed_since + kSilentMax) {
+        ++counters_.reconnects;
+        peer.feed_since = now;
+        transport_.subscribe(peer.link, peer.who.publish_address);
+    }
+}
+
+void Replication::note_clock(Peer& peer, const Heartbeat& heartbeat, MonoTime now) {
+    constexpr std::uint64_t kWallMax = std::uint64_t{1} << 48;  // as an Hlc has it
+    peer.clock = WallTime(std::min(heartbeat.wall_ms, kWallMax)) - store_.now();
+    if (std::chrono::abs(peer.clock) < kClockApart || now < peer.clock_told_at + kClockToldEvery)
+        return;
+    peer.clock_told_at = now;
+    note(NoteLevel::warn, "clock_apart",
+         {{"peer", peer.who.name}, {"ahead_ms", std::to_string(peer.clock.count())}});
+}
+
 void Replication::tick(MonoTime now) {
     if (now >= heartbeat_at_ + kHeartbeat && !fenced_) publish_heartbeat(now);
     for (auto& [link, peer] : peers_) {
-        const MonoTime every =
-            peer.greeted && now < peer.heard_at + kSilentMax ? kGreetEvery : kHelloEvery;
-        if (peer.up && now >= peer.hello_at + every) {
-            peer.hello_at = now;
-            send(link, Hello{introduction()});
-        }
+        greet(peer, now);
+        watch_silence(peer, now);
         const bool unanswered = now >= peer.asked_at + kAnswerWithin;
         if (unanswered) peer.fetch_request = peer.body_request = 0;
         if (peer.stuck_since && now >= *peer.stuck_since + kParkedMax && !pull_) {
@@ -268,6 +326,8 @@ void Replication::tick(MonoTime now) {
             start_pull(peer, "it knows what does not come otherwise", now);
         }
     }
+    verification_.tick(now);
+    send_verification();
     continue_pull(now);
     if (pull_ && pull_->flipping && !store_.flipping()) finish_flip(now);
     if (!pull_ || pull_->waiting_durable || pull_->flipping) return;
@@ -279,6 +339,44 @@ void Replication::tick(MonoTime now) {
         else
             ask_pull(now);
     }
+}
+
+// ---- comparing on demand
+
+Replication::VerifyStart Replication::verify(std::optional<std::string_view> name, MonoTime now) {
+    std::vector<Verification::Subject> subjects;
+    for (const auto& [link, peer] : peers_)
+        if (name ? peer.who.name == *name : peer.greeted) subjects.push_back({link, peer.who.name});
+    if (name && subjects.empty()) return VerifyStart::no_such_peer;
+    if (verification_.under_way()) return VerifyStart::under_way;
+    std::vector<ShardId> shards;
+    for (std::uint16_t i = 0; i < store_.shard_count(); ++i) shards.push_back(ShardId{i});
+    verification_.begin(std::move(subjects), std::move(shards), now);
+    verify_asked_ = true;
+    send_verification();
+    return VerifyStart::begun;
+}
+
+std::optional<std::vector<Verdict>> Replication::take_verdicts() {
+    auto verdicts = verification_.take_verdicts();
+    if (verdicts && !std::exchange(verify_asked_, false)) return std::nullopt;  // after an alarm
+    return verdicts;
+}
+
+void Replication::on_digest_request(const ConnectionToken& from, const DigestRequest& request) {
+    const auto reply = serve_digests(store_, request);
+    if (!reply) {
+        ++counters_.malformed;
+        note(NoteLevel::warn, "frame_refused", {{"peer", "?"}, {"why", reply.error().text()}});
+        return;
+    }
+    transport_.reply(from, encode(*reply));
+}
+
+void Replication::send_verification() {
+    for (auto& [link, request] : verification_.take_requests()) send(link, request);
+    for (Note& told : verification_.take_notes()) notes_.push_back(std::move(told));
+    counters_.verify_differences = verification_.differences();
 }
 
 void Replication::update_stable_cut() {

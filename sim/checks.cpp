@@ -23,6 +23,7 @@ void World::check_event(Node& node) {
         std::string line = name + " notes " + note.event;
         for (const auto& [field, value] : note.fields) line += " " + field + "=" + value;
         tell(line);
+        if (expects_difference_ && note.event.starts_with("verify_")) continue;
         if (note.level == NoteLevel::error || note.event == "stream_gap") fail(line);
     }
     for (std::uint16_t i = 0; i < plan_.shard_count; ++i) {

@@ -188,12 +188,16 @@ KvStats SimKv::stats() const {
     return stats;
 }
 
-void SimKv::lose_row(Random& random) {
+std::optional<std::pair<std::string, std::string>> SimKv::lose_row(Random& random) {
     auto rows = std::make_shared<Rows>(*rows_);
     auto& table = (*rows)[static_cast<std::size_t>(Table::rows)];
-    if (table.empty()) return;
-    table.erase(std::next(table.begin(), static_cast<std::ptrdiff_t>(random.below(table.size()))));
+    if (table.empty()) return std::nullopt;
+    const auto lost =
+        std::next(table.begin(), static_cast<std::ptrdiff_t>(random.below(table.size())));
+    std::pair<std::string, std::string> row = *lost;
+    table.erase(lost);
     rows_ = std::move(rows);
+    return row;
 }
 
 }  // namespace skerry::sim

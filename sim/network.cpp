@@ -18,6 +18,7 @@ std::string publish_address(NodeIndex node) { return "node" + std::to_string(nod
 
 void SimTransport::connect(LinkId link, std::string_view gossip_address) {
     links_[link].peer = node_of(gossip_address);
+    links_[link].peer_boot = 0;
     network_.try_link(self_, link, boot_);
 }
 

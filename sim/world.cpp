@@ -12,7 +12,6 @@ constexpr Millis kSyncEvery = 1000;
 constexpr WallTime kEpoch{1'700'000'000'000};
 constexpr Millis kDeadlinesMax =
     3600;  // then what was to expire soon has, however fast its writer's clock
-constexpr Millis kQuietMax = 120'000;
 }  // namespace
 
 World::World(std::uint64_t seed, Sabotage sabotage, std::string* story)
@@ -82,7 +81,8 @@ Outcome World::run() {
     while (!outcome_.failure && !quiet() && now_ < limit) run_until(now_ + 200);
     if (!outcome_.failure && !quiet())
         fail("no convergence within two minutes without faults: " + state_of_peers());
-    if (!outcome_.failure) check_end();
+    if (!outcome_.failure) compare_healthy();
+    if (!outcome_.failure) sabotage_.lose_row_at_end ? compare_damaged() : check_end();
     for (const auto& node : nodes_)
         if (node->running()) stop_process(*node);
     mix(static_cast<std::uint64_t>(now_));
@@ -374,7 +374,7 @@ void World::write_checkpoint(Node& node) {
             node.checkpoint_retry_at = now_ + kCheckpointRetry;  // the image stays
             return;
         }
-        if (sabotage_.lose_rows) node.disk.kv.lose_row(random_);
+        if (sabotage_.lose_rows) (void)node.disk.kv.lose_row(random_);
         on_node(node, static_cast<Millis>(random_.below(5)), [this, &node] {
             node.disk.kv.finish();
             node.writing_checkpoint = false;

@@ -28,6 +28,8 @@
 
 namespace skerry::sim {
 
+inline constexpr Millis kQuietMax = 120'000;  // with no fault any more, everybody agrees by then
+
 struct Sabotage {
     bool publish_before_durable = false;  // and a crash loses what others have
     bool acknowledge_before_durable = false;
@@ -37,6 +39,7 @@ struct Sabotage {
     bool lose_rows = false;                  // a checkpoint leaves out a row
     bool restore_keeps_writer = false;       // a restored snapshot goes on under its id
     bool remove_locally = false;             // a removal that is no event: no dot, no marker
+    bool lose_row_at_end = false;            // and CRDT.VERIFY must name its shard and bucket
     SimKv::Halves halves = SimKv::Halves::together;  // a checkpoint is written in two transactions
 };
 
@@ -49,6 +52,7 @@ struct Coverage {
                   failed_syncs = 0, failed_checkpoints = 0;
     std::uint64_t lost_disks = 0, restored_disks = 0, rot_reported = 0, rot_cut = 0;
     std::uint64_t waits = 0, waits_survived = 0;
+    std::uint64_t verified = 0, damage_named = 0;
     // An end is a crash or a stop.
     std::uint64_t resumed = 0, drains = 0, drained_by_touch = 0, drained_in_background = 0,
                   ends_while_staging = 0, ends_while_draining = 0, images_while_draining = 0,
@@ -100,6 +104,7 @@ inline constexpr Counted kCounted[] = {
     {"processes that ended in a drain", &Coverage::ends_while_draining},
     {"checkpoints in a drain", &Coverage::images_while_draining},
     {"requests in a drain", &Coverage::asked_while_draining},
+    {"shards compared by CRDT.VERIFY", &Coverage::verified},
 };
 
 struct Outcome {
@@ -276,6 +281,11 @@ class World {
     void serve_waits(Node& node);
     [[nodiscard]] std::string some_value();
 
+    // ---- compare.cpp
+    [[nodiscard]] std::vector<Verdict> verdicts_of(Node& node);
+    void compare_healthy();
+    void compare_damaged();
+
     // ---- checks.cpp
     void check_event(Node& node);
     void check_drain(Node& node);
@@ -311,6 +321,7 @@ class World {
     Network network_;
     std::vector<std::unique_ptr<Node>> nodes_;
     bool healing_ = false;
+    bool expects_difference_ = false;
     std::uint64_t members_ = 0;
     std::uint64_t drain_events_ = 0;
 

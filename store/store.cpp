@@ -230,13 +230,16 @@ bool Store::visit_keys(ShardId shard, std::uint8_t database, std::uint64_t from,
     return more;
 }
 
+bool Store::for_each_key_of(ShardId shard, std::uint8_t database, std::uint64_t from,
+                            VisitKey visit) {
+    return drains(shard) ? visit_undrained_keys(shard, database, from, visit)
+                         : visit_keys(shard, database, from, visit);
+}
+
 void Store::for_each_key(std::uint8_t database, std::uint64_t from, VisitKey visit) {
-    bool more = true;
-    const std::uint16_t first = shard_of_slot(KeyOrder{from, 0}.slot(), options_.shard_count).value;
-    for (std::uint16_t i = first; more && i < options_.shard_count; ++i)
-        more = shards_[i].staged && draining()
-                   ? visit_undrained_keys(ShardId{i}, database, from, visit)
-                   : visit_keys(ShardId{i}, database, from, visit);
+    const ShardId first = shard_of_slot(KeyOrder{from, 0}.slot(), options_.shard_count);
+    for (std::uint16_t i = first.value; i < options_.shard_count; ++i)
+        if (!for_each_key_of(ShardId{i}, database, from, visit)) return;
 }
 
 std::uint64_t Store::key_count(std::uint8_t database) const {

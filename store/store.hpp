@@ -128,6 +128,8 @@ class Store {
     // false.
     using VisitKey = absl::FunctionRef<bool(const KeyRecord& record)>;
     void for_each_key(std::uint8_t database, std::uint64_t from, VisitKey visit);
+    // The same of one shard. False: `visit` has returned false.
+    bool for_each_key_of(ShardId shard, std::uint8_t database, std::uint64_t from, VisitKey visit);
     [[nodiscard]] std::uint64_t key_count(std::uint8_t database) const;
     [[nodiscard]] ElementOrder order_of(LeafKind kind, std::string_view sub) const;
     [[nodiscard]] RowAddress address_of(std::uint8_t database, std::string_view key) const;
@@ -173,6 +175,10 @@ class Store {
     [[nodiscard]] bool flipping() const { return measure_.has_value(); }
     // Do leaves of a flip remain that have not joined?
     [[nodiscard]] bool draining() const { return drain_ && !drain_->finished_in; }
+    // Are there leaves of the shard that have not joined, though its digest counts them?
+    [[nodiscard]] bool drains(ShardId shard) const {
+        return shards_[shard.value].staged && draining();
+    }
     // A step of a flip, or of a drain: looks at `leaf_count` staged leaves. Call it every round. False: there is
     // nothing to do, or nothing before a checkpoint.
     bool step_staged(std::size_t leaf_count);

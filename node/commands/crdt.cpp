@@ -167,6 +167,11 @@ void crdt_peers(CommandContext& c) {
     }
 }
 
+void crdt_verify(CommandContext& c) {
+    if (c.args.size() > 2) return c.reply.error("ERR CRDT.VERIFY [peer]");
+    c.node.verify(c.connection, c.args.size() == 2 ? std::optional(c.args[1]) : std::nullopt);
+}
+
 void crdt_link(CommandContext& c) {
     const bool up = c.args[2] == "heal";
     if (!up && c.args[2] != "cut") return c.reply.error("ERR CRDT.LINK peer cut|heal");

@@ -1,7 +1,7 @@
 """Real skerryd processes for tests and for the demo: start, kill -9, cut and heal links, and a small Redis client.
 
 Links are cut in network namespaces that this file makes (as root; nobody notices but TCP), otherwise by CRDT.LINK at both
-ends on loopback. Everything lives in one directory and ends with the process.
+ends on loopback. With wire=True nodes talk to each other over tests/e2e/wire.py, clients as ever. Everything lives in one directory and ends with the process.
 """
 import os
 import shutil
@@ -10,6 +10,8 @@ import socket
 import subprocess
 import tempfile
 import time
+
+from wire import Wire
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SKERRYD = os.environ.get("SKERRYD", os.path.join(ROOT, "build", "release", "skerryd"))
@@ -96,24 +98,27 @@ def sh(*command, check=True):
 
 
 class Node:
-    def __init__(self, cluster, name, host, port, gossip, namespace=None):
+    def __init__(self, cluster, name, host, port, gossip, namespace=None, gossip_host=None):
         self.cluster, self.name, self.host, self.port, self.gossip = cluster, name, host, port, gossip
-        self.namespace = namespace
+        self.namespace, self.gossip_host = namespace, gossip_host or host
+        self.environment = {}
+        self.extra = []
         self.directory = os.path.join(cluster.directory, name)
         self.log_path = os.path.join(cluster.directory, name + ".log")
         self.process = None
 
     def start(self, *extra, wait=True):
         command = [SKERRYD, "--name", self.name, "--region", self.name, "--cluster", self.cluster.name, "--dir", self.directory,
-                   "--listen", "%s:%d" % (self.host, self.port), "--gossip", "%s:%d" % (self.host, self.gossip)]
+                   "--listen", "%s:%d" % (self.host, self.port), "--gossip", "%s:%d" % (self.gossip_host, self.gossip)]
         for other in self.cluster.nodes:
             if other is not self:
-                command += ["--peer", "%s:%d" % (other.host, other.gossip)]
-        command += list(self.cluster.extra) + list(extra)
+                command += ["--peer", "%s:%d" % (other.gossip_host, other.gossip)]
+        command += list(self.cluster.extra) + self.extra + list(extra)
         if self.namespace:
             command = ["ip", "netns", "exec", self.namespace] + command
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                            env={**os.environ, **self.environment})
         if wait:
             self.wait_ready()
         return self
@@ -159,24 +164,28 @@ class Node:
 class Cluster:
     """with Cluster(["eu", "us", "ap"]) as cluster: ..."""
 
-    def __init__(self, names, ports=None, directory=None, namespaces=None, extra=(), name="demo"):
+    def __init__(self, names, ports=None, directory=None, namespaces=None, extra=(), name="demo", wire=False):
         self.name, self.extra = name, extra
         self.own_directory = directory is None
         self.directory = directory or tempfile.mkdtemp(prefix="skerry-")
         if namespaces is None:
             namespaces = os.geteuid() == 0 and ports is None and shutil.which("ip") is not None
-        self.bridge = None
+        self.bridge = self.wire = None
         if namespaces:
             try:
                 namespaces = self.make_namespaces(names)
-            except subprocess.CalledProcessError:
+                if namespaces and wire:
+                    spaces = ["%s-%s" % (self.bridge, node) for node in names]
+                    self.wire = Wire(spaces, self.bridge, self.wire_net, int.from_bytes(os.urandom(4), "little"))
+            except (subprocess.CalledProcessError, OSError):
                 # Root, but not allowed to: a container, as a rule.
                 self.remove_namespaces(names)
                 namespaces = False
         self.nodes = []
         for i, node in enumerate(names):
             if namespaces:
-                self.nodes.append(Node(self, node, "%s.%d" % (self.net, i + 1), 6379, 7379, "%s-%s" % (self.bridge, node)))
+                self.nodes.append(Node(self, node, "%s.%d" % (self.net, i + 1), 6379, 7379, "%s-%s" % (self.bridge, node),
+                                       "%s.%d" % (self.wire_net, i + 1) if self.wire else None))
             else:
                 port = ports[i] if ports else free_port()
                 self.nodes.append(Node(self, node, "127.0.0.1", port, gossip_of(port)))
@@ -184,6 +193,7 @@ class Cluster:
 
     def make_namespaces(self, names):
         self.net = "10.%d.%d" % (64 + os.getpid() // 250 % 60, os.getpid() % 250)
+        self.wire_net = "10.%d.%d" % (128 + os.getpid() // 250 % 60, os.getpid() % 250)
         self.bridge = "sk%d" % (os.getpid() % 100000)
         if not sh("ip", "link", "add", self.bridge, "type", "bridge", check=False):
             self.bridge = None
@@ -201,6 +211,9 @@ class Cluster:
         return True
 
     def remove_namespaces(self, names):
+        if self.wire:
+            self.wire.close()
+            self.wire = None
         for name in names:
             sh("ip", "netns", "del", "%s-%s" % (self.bridge, name), check=False)
         sh("ip", "link", "del", self.bridge, check=False)
@@ -260,6 +273,7 @@ class Cluster:
         for node in self.nodes:
             if node.process and node.process.poll() is None:
                 node.process.send_signal(signal.SIGTERM)
+                node.process.send_signal(signal.SIGCONT)  # one that a test has stopped
         for node in self.nodes:
             if node.process:
                 try:

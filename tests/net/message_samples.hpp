@@ -96,10 +96,15 @@ inline std::vector<Message> sample_replies() {
             .is_final = false,
             .position = {},
             .estimate_leaves = 0},
+        DigestReply{.request = 10,
+                    .clocks = sample_clocks(),
+                    .shards = {{ShardId{0}, 5, {{0, 2}, {255, 3}}}, {ShardId{3}, 0, {}}},
+                    .rows = 1000,
+                    .cursor = "on"},
     };
 }
 
-// One of each kind, in the order of the kinds; the second PullChunk comes last.
+// One of each kind, in the order of the kinds up to Pong; then what came later.
 inline std::vector<Message> sample_messages() {
     const std::vector<Message> replies = sample_replies();
     return {
@@ -143,6 +148,8 @@ inline std::vector<Message> sample_messages() {
         Ping{.token = 17},
         Pong{.token = 17},
         replies[3],
+        DigestRequest{.request = 10, .clocks = sample_clocks(), .cursor = "here"},
+        replies[4],
     };
 }
 

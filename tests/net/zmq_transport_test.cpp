@@ -106,6 +106,35 @@ std::string zmtp_opening(std::string_view socket_type) {
     return opening + '\x04' + static_cast<char>(ready.size()) + ready;
 }
 
+// Subscribes to everything, and reads nothing.
+class DeafSubscriber {
+  public:
+    explicit DeafSubscriber(const std::string& address) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+        sockaddr_in to{};
+        to.sin_family = AF_INET;
+        to.sin_port = htons(parse_address(address, AddressUse::connect)->port);
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        REQUIRE(connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+        say(zmtp_opening("SUB"));
+        std::string heard;
+        char part[256];
+        while (heard.find("READY") == std::string::npos) {
+            const ssize_t count = recv(fd_, part, sizeof part, 0);
+            REQUIRE(count > 0);
+            heard.append(part, static_cast<std::size_t>(count));
+        }
+        say(std::string("\0\1\1", 3));
+    }
+    ~DeafSubscriber() { close(fd_); }
+
+  private:
+    void say(std::string_view bytes) const {
+        REQUIRE(::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+                static_cast<ssize_t>(bytes.size()));
+    }
+    int fd_;
+};
+
 constexpr LinkId kLink{7};
 }  // namespace
 
@@ -263,6 +292,30 @@ TEST_CASE("zmq_transport: a full inbox drops published frames and holds requests
         REQUIRE(request.has_value());
         CHECK(request->bytes.starts_with(std::to_string(i) + "r"));
     }
+}
+
+TEST_CASE("zmq_transport: what waits for a subscriber that does not read is counted, once for all",
+          "[net][zmq]") {
+    Peer a, b;
+    link(b, a, kLink);
+    await_feed(a, b);
+    CHECK(a.wire->counters().publish_queued_bytes == 0);
+    const auto queued_until = [&](auto condition) {
+        for (int i = 0; i < 500 && !condition(a.wire->counters().publish_queued_bytes); ++i)
+            std::this_thread::sleep_for(10ms);
+        return a.wire->counters().publish_queued_bytes;
+    };
+    constexpr std::size_t kFrameBytes = 1024 * 1024;
+    {
+        DeafSubscriber deaf(a.wire->publish_address()), another(a.wire->publish_address());
+        std::this_thread::sleep_for(200ms);  // the subscriptions take effect
+        for (int i = 0; i < 40; ++i) a.wire->publish(std::string(kFrameBytes, 'x'));
+        for (int i = 0; i < 40; ++i) REQUIRE(b.next(IncomingKind::published).has_value());
+        const std::uint64_t queued = a.wire->counters().publish_queued_bytes;
+        CHECK(queued > 20 * kFrameBytes);  // sockets' buffers take some
+        CHECK(queued <= 40 * kFrameBytes);
+    }
+    CHECK(queued_until([](std::uint64_t bytes) { return bytes == 0; }) == 0);
 }
 
 TEST_CASE("zmq_transport: a wrong address is a link_down that says why", "[net][zmq]") {

@@ -80,6 +80,17 @@ TEST_CASE("what a peer holds only behind its fresh checkpoint is pulled") {
 
 TEST_CASE("what joins behind a flip is not read before the flip is durable") { must_hold(741); }
 
+TEST_CASE("CRDT.VERIFY names the shard and the bucket of a row that a disk has lost") {
+    std::uint64_t named = 0;
+    for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+        INFO("seed " << seed);
+        const Outcome outcome = World(seed, {.lose_row_at_end = true}).run();
+        CHECK(outcome.failure.value_or("no failure") == "no failure");
+        named += outcome.coverage.damage_named;
+    }
+    CHECK(named > 60);  // by those who have the row, and by the one that has not
+}
+
 // ---- the simulator itself: each way of breaking the driver is found
 
 // Why the first of 200 seeds that fails (with such a text) does; with its number.

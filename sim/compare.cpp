@@ -1,0 +1,97 @@
+// The part of sim/world.hpp that says CRDT.VERIFY: healthy nodes are equal, and a row that a disk has lost is named.
+#include <algorithm>
+
+#include "sim/world.hpp"
+
+namespace skerry::sim {
+
+namespace {
+constexpr Millis kVerifyMax = 20'000;
+
+// What a row adds to the digest of its shard is not zero.
+bool has_live_entry(std::string_view row, std::string_view value) {
+    const auto live = [](const Leaf& leaf) {
+        return std::ranges::any_of(leaf, [](const Entry& entry) { return !entry.removed; });
+    };
+    if (parse_row_key(row)->element) return live(decode_element_row(value)->leaf);
+    const auto key = decode_key_row(value);
+    return std::ranges::any_of(key->leaves, [&](const auto& leaf) { return live(leaf.second); });
+}
+}  // namespace
+
+std::vector<Verdict> World::verdicts_of(Node& node) {
+    const auto begun = node.replication->verify(std::nullopt, mono(node));
+    if (begun != Replication::VerifyStart::begun) fail("CRDT.VERIFY does not begin");
+    std::optional<std::vector<Verdict>> verdicts;
+    const Millis limit = now_ + kVerifyMax;
+    while (!outcome_.failure && !verdicts && now_ < limit) {
+        run_until(now_ + 50);
+        verdicts = node.replication->take_verdicts();
+    }
+    if (!verdicts) fail("CRDT.VERIFY does not end");
+    return verdicts.value_or(std::vector<Verdict>());
+}
+
+// Requires: quiet.
+void World::compare_healthy() {
+    // A shard whose leaves still join is not compared.
+    const auto drains = [](const auto& node) { return node->running() && node->store->draining(); };
+    const Millis limit = now_ + kQuietMax;
+    while (!outcome_.failure && std::ranges::any_of(nodes_, drains) && now_ < limit)
+        run_until(now_ + 200);
+    if (std::ranges::any_of(nodes_, drains)) fail("a drain does not end");
+    std::vector<Node*> running;
+    for (const auto& node : nodes_)
+        if (node->running()) running.push_back(node.get());
+    Node& node = *running[seed_ % running.size()];
+    for (const Verdict& verdict : verdicts_of(node)) {
+        // A node that never comes back is still a peer.
+        const bool gone = std::ranges::none_of(running, [&](const Node* other) {
+            return "node" + std::to_string(other->index) == verdict.peer;
+        });
+        if (gone ? verdict.answered : verdict.equal != plan_.shard_count)
+            fail("CRDT.VERIFY says that " + std::to_string(verdict.equal) + " shards of " +
+                 verdict.peer + " are equal");
+        outcome_.coverage.verified += verdict.equal;
+    }
+}
+
+// Requires: quiet.
+void World::compare_damaged() {
+    Node& node = *nodes_[0];
+    // Checkpoints by hand, so that the disk has every row: of the image under way, and of what came after it.
+    while (node.store->freezing() || node.store->has_changes()) {
+        if (!node.store->freezing()) node.store->freeze();
+        (void)node.store->save_some(~std::size_t{0} / 2);
+        if (!node.store->image()->write(node.disk.kv, KvRoom::ordinary))
+            return fail("a healthy disk takes no checkpoint");
+        (void)node.store->checkpointed();
+    }
+    stop_cleanly(node);
+    const auto lost = node.disk.kv.lose_row(random_);
+    if (!lost || !has_live_entry(lost->first, lost->second)) return;
+    const RowKey row = *parse_row_key(lost->first);
+    start(node);
+    const Millis limit = now_ + kQuietMax;
+    run_until(now_ + 2000);
+    while (!outcome_.failure && !quiet() && now_ < limit) run_until(now_ + 200);
+    const std::uint16_t bucket = bucket_of(row.address.order, plan_.shard_count);
+    expects_difference_ = true;
+    for (const auto& asked : nodes_) {
+        if (!asked->running() || outcome_.failure) continue;
+        for (const Verdict& verdict : verdicts_of(*asked)) {
+            const bool is_peer = verdict.peer == "node0";
+            if (!verdict.answered || (asked.get() != &node && !is_peer)) continue;
+            const auto damage = is_peer ? Verdict::Damage::there : Verdict::Damage::here;
+            if (verdict.differing.size() != 1 || verdict.differing[0].shard != row.address.shard ||
+                verdict.differing[0].buckets != std::vector{bucket} ||
+                verdict.differing[0].damage != damage)
+                return fail("CRDT.VERIFY at node " + std::to_string(asked->index) +
+                            " does not name bucket " + std::to_string(bucket) + " of shard " +
+                            std::to_string(row.address.shard.value));
+            ++outcome_.coverage.damage_named;
+        }
+    }
+}
+
+}  // namespace skerry::sim
