@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <random>
 
 #include "crdt/hash.hpp"
+#include "node/system.hpp"
 
 namespace skerry {
 
@@ -23,16 +23,6 @@ constexpr std::size_t kStagedLeaves = 250;
 constexpr std::uint64_t kDiskReserveBytes = std::uint64_t{128} << 20;  // two log segments
 // On a full disk checkpoints come sooner: each lets go of the log before it.
 constexpr std::uint64_t kFullCheckpointBytes = std::uint64_t{1} << 20;
-
-std::uint64_t random_bits() {
-    std::random_device device;
-    return std::uint64_t{device()} << 32 | device();
-}
-
-WallTime wall_now() {
-    return std::chrono::duration_cast<WallTime>(
-        std::chrono::system_clock::now().time_since_epoch());
-}
 
 // Without a gossip address a node speaks to nobody.
 class NoTransport final : public Transport {

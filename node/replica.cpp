@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <functional>
-#include <random>
 
 #include "crdt/hash.hpp"
 #include "node/database.hpp"
 #include "node/feed.hpp"
 #include "node/identity.hpp"
+#include "node/system.hpp"
 #include "store/directory_lock.hpp"
 #include "store/file_log.hpp"
 #include "store/lmdb_kv.hpp"
@@ -23,16 +23,6 @@ constexpr std::size_t kFrameHeaderBytes = 4;
 constexpr std::uint64_t kRecordsOpenMax =
     8;  // a record closes at 1 MiB, or after the command that passes it
 constexpr std::size_t kStageBytesAim = std::size_t{1} << 20;
-
-std::uint64_t random_bits() {
-    std::random_device device;
-    return std::uint64_t{device()} << 32 | device();
-}
-
-WallTime wall_now() {
-    return std::chrono::duration_cast<WallTime>(
-        std::chrono::system_clock::now().time_since_epoch());
-}
 
 Result<void> within(std::string_view what, std::string_view bytes, std::size_t bytes_max) {
     if (bytes.size() <= bytes_max) return {};

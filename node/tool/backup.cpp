@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "node/system.hpp"
 #include "node/tool/commands.hpp"
 #include "store/posix_file.hpp"
 
@@ -11,11 +12,6 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string number(std::uint64_t value) { return std::to_string(value); }
-
-WallTime wall_now() {
-    return std::chrono::duration_cast<WallTime>(
-        std::chrono::system_clock::now().time_since_epoch());
-}
 
 // A directory in the making, beside the place that it is for. It goes away unless it is finished.
 class Unfinished {

@@ -1,5 +1,6 @@
 // The part of node/tool/commands.hpp that looks and changes nothing.
 #include "node/identity.hpp"
+#include "node/system.hpp"
 #include "node/tool/commands.hpp"
 #include "store/backup.hpp"
 
@@ -11,11 +12,6 @@ constexpr std::string_view kRemedy =
     ": restore the directory from a backup, or move it away and let the node start empty";
 
 std::string number(std::uint64_t value) { return std::to_string(value); }
-
-WallTime wall_now() {
-    return std::chrono::duration_cast<WallTime>(
-        std::chrono::system_clock::now().time_since_epoch());
-}
 
 std::optional<ReplicaId> look_at_identity(const fs::path& directory, Terminal& terminal) {
     const auto writer = last_writer(directory);

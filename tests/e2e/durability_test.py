@@ -13,6 +13,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from checks import run_checks  # noqa: E402
 from cluster import SKERRYD, Cluster, ReplyError  # noqa: E402
 
 KILLS = int(os.environ.get("SKERRY_KILLS", "10"))
@@ -51,7 +52,7 @@ class Writer(threading.Thread):
             pass
 
 
-def check_kills(durability):
+def kills(durability):
     chance = random.Random(SEED)
     issued = acknowledged = 0
     members = set()
@@ -86,11 +87,11 @@ def check_kills(durability):
 
 
 def check_kills_always():
-    check_kills("always")
+    kills("always")
 
 
 def check_kills_interval():
-    check_kills("interval")
+    kills("interval")
 
 
 def check_checkpoint_kills():
@@ -292,23 +293,5 @@ def check_bad_flags():
     assert "--durability" in helped.stdout, helped.stdout
 
 
-def main():
-    checks = [(name[len("check_"):], check) for name, check in sorted(globals().items())
-              if name.startswith("check_") and check is not check_kills]
-    chosen = [entry for entry in checks if not sys.argv[1:] or any(part in entry[0] for part in sys.argv[1:])]
-    failed = 0 if chosen else 1
-    for name, check in chosen:
-        print("%-20s" % name, end=" ", flush=True)
-        try:
-            check()
-            print("ok", flush=True)
-        except Exception as error:  # pylint: disable=broad-except
-            failed += 1
-            print("FAILED: %s: %s" % (type(error).__name__, error), flush=True)
-    print("durability: %d of %d checks failed" % (failed, len(chosen)) if failed
-          else "durability: all %d checks passed (seed %d)" % (len(chosen), SEED))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_checks("durability", globals(), SEED))

@@ -10,6 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from checks import run_checks  # noqa: E402
 from cluster import Cluster, ReplyError  # noqa: E402
 
 
@@ -123,21 +124,5 @@ def check_twins():
         assert eu.call("GET", "count") == us.call("GET", "count") == "2"
 
 
-def main():
-    checks = [(name[len("check_"):], check) for name, check in sorted(globals().items()) if name.startswith("check_")]
-    chosen = [entry for entry in checks if not sys.argv[1:] or any(part in entry[0] for part in sys.argv[1:])]
-    failed = 0 if chosen else 1
-    for name, check in chosen:
-        print("%-20s" % name, end=" ", flush=True)
-        try:
-            check()
-            print("ok", flush=True)
-        except Exception as error:  # pylint: disable=broad-except
-            failed += 1
-            print("FAILED: %s: %s" % (type(error).__name__, error), flush=True)
-    print("identity: %d of %d checks failed" % (failed, len(chosen)) if failed else "identity: all %d checks passed" % len(chosen))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_checks("identity", globals()))

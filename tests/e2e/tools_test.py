@@ -15,6 +15,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from checks import run_checks  # noqa: E402
 from cluster import ROOT, SKERRYD, Cluster, Node, ReplyError, free_port  # noqa: E402
 
 SKERRY = os.environ.get("SKERRY", os.path.join(os.path.dirname(SKERRYD), "skerry"))
@@ -400,23 +401,5 @@ def check_refusals():
         assert node.call("GET", "key") == "value"
 
 
-def main():
-    checks = [(name[len("check_"):], check) for name, check in sorted(globals().items()) if name.startswith("check_")]
-    chosen = [entry for entry in checks if not sys.argv[1:] or any(part in entry[0] for part in sys.argv[1:])]
-    failed = 0 if chosen else 1
-    for name, check in chosen:
-        print("%-22s" % name, end=" ", flush=True)
-        begun = time.time()
-        try:
-            check()
-            print("ok (%.1f s)" % (time.time() - begun), flush=True)
-        except Exception as error:  # pylint: disable=broad-except
-            failed += 1
-            print("FAILED: %s: %s" % (type(error).__name__, error), flush=True)
-    print("tools: %d of %d checks failed (seed %d)" % (failed, len(chosen), SEED) if failed
-          else "tools: all %d checks passed (seed %d)" % (len(chosen), SEED))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_checks("tools", globals(), SEED))

@@ -11,9 +11,9 @@
 #include "store/file_log.hpp"
 #include "store/lmdb_kv.hpp"
 #include "tests/catch.hpp"
-#include "tests/store/temporary_directory.hpp"
 #include "tests/support/golden.hpp"
 #include "tests/support/memory_disk.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 using namespace skerry;
 namespace {

@@ -1,36 +1,28 @@
 // tests/node/replica_test.cpp — the library: exchange in any order, what is refused, and what a second opening finds.
 #include "node/replica.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <random>
 
 #include "tests/catch.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace skerry {
 namespace {
 
 class Place {
   public:
-    Place() {
-        std::string name =
-            (std::filesystem::temp_directory_path() / "skerry-replica-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    Place(const Place&) = delete;
-    Place& operator=(const Place&) = delete;
-    ~Place() { std::filesystem::remove_all(path_); }
     [[nodiscard]] Replica open(const std::string& name, ReplicaOptions options = {}) const {
-        auto replica = Replica::open(path_ / name, std::move(options));
+        auto replica = Replica::open(directory_.path / name, std::move(options));
         if (!replica) FAIL(replica.error().text());
         return std::move(*replica);
     }
-    [[nodiscard]] std::filesystem::path at(const std::string& name) const { return path_ / name; }
+    [[nodiscard]] std::filesystem::path at(const std::string& name) const {
+        return directory_.path / name;
+    }
 
   private:
-    std::filesystem::path path_;
+    TemporaryDirectory directory_;
 };
 
 std::string changes(Replica& to, Replica& from) {

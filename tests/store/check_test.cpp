@@ -11,7 +11,7 @@
 #include "store/file_log.hpp"
 #include "store/store.hpp"
 #include "tests/catch.hpp"
-#include "tests/store/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 using namespace skerry;
 namespace {

@@ -4,8 +4,8 @@
 #include "store/row.hpp"
 #include "store/stage.hpp"
 #include "tests/catch.hpp"
-#include "tests/store/temporary_directory.hpp"
 #include "tests/support/golden.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 using namespace skerry;
 namespace {

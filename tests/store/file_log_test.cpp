@@ -8,7 +8,7 @@
 
 #include "store/directory_lock.hpp"
 #include "tests/catch.hpp"
-#include "tests/store/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 using namespace skerry;
 namespace {

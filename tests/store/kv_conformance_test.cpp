@@ -8,7 +8,7 @@
 #include "sim/disk.hpp"
 #include "store/lmdb_kv.hpp"
 #include "tests/catch.hpp"
-#include "tests/store/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 using namespace skerry;
 namespace {

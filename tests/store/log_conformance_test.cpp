@@ -7,7 +7,7 @@
 #include "store/file_log.hpp"
 #include "tests/catch.hpp"
 #include "tests/store/file_limit.hpp"
-#include "tests/store/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 using namespace skerry;
 namespace {

@@ -1,4 +1,4 @@
-// tests/store/temporary_directory.hpp — an empty directory that is gone, with all in it, at the end of the scope.
+// tests/support/temporary_directory.hpp — an empty directory that is gone, with all in it, at the end of the scope.
 #pragma once
 
 #include <stdlib.h>
