@@ -80,25 +80,37 @@ Result<bool> LogView::open_segments(const fs::path& directory) {
     return true;
 }
 
-Result<void> LogView::scan(Segment& segment, const Segment* next) {
-    const auto content = read_whole_segment(segment.file);
-    if (!content && content.error().code != Code::corrupt) return std::unexpected(content.error());
-    segment.last = LogPosition{segment.first.value - 1};
-    segment.bytes = kLogSegmentHeaderBytes;
-    if (!content) {
-        note(Code::corrupt, content.error().where);
-        return {};
+// What a writer appends meanwhile is seen in pieces: a hole with later records behind it is damage only if it is still
+// there when it is read again.
+Result<LogView::Read> LogView::read_settled(const Segment& segment, LogPosition durable) {
+    for (LogPosition seen;;) {
+        const auto content = read_whole_segment(segment.file);
+        if (!content) return std::unexpected(content.error());
+        const auto found = scan_frames(frames_of(*content), segment.first, durable,
+                                       [](const LogFrame&, std::size_t) {});
+        if (!found.damaged || found.last == seen) return Read{found, content->size()};
+        seen = found.last;
     }
+}
+
+Result<void> LogView::scan(Segment& segment, const Segment* next) {
     // No segment is left before it has a frame.
     const LogPosition durable = next == nullptr ? LogPosition{} : segment.first;
-    const auto found = scan_frames(frames_of(*content), segment.first, durable,
-                                   [](const LogFrame&, std::size_t) {});
+    const auto read = read_settled(segment, durable);
+    if (!read && read.error().code != Code::corrupt) return std::unexpected(read.error());
+    segment.last = LogPosition{segment.first.value - 1};
+    segment.bytes = kLogSegmentHeaderBytes;
+    if (!read) {
+        note(Code::corrupt, read.error().where);
+        return {};
+    }
+    const LogScan& found = read->found;
     segment.last = found.last;
     segment.bytes += found.good_bytes;
     const std::string place =
         segment.file.path().string() + ": offset " + std::to_string(segment.bytes) + ": record ";
     // A segment is cut to its frames before the next one begins: what is left over is damage.
-    const bool left_over = next != nullptr && segment.bytes < content->size();
+    const bool left_over = next != nullptr && segment.bytes < read->bytes;
     if (found.damaged || left_over) {
         note(Code::corrupt, place + std::to_string(segment.last.value + 1) +
                                 " had been durable and is damaged: restore the file from a copy");

@@ -58,6 +58,11 @@ class LogView final : public Log {
   private:
     [[nodiscard]] Result<bool> open_segments(const std::filesystem::path& directory);
     [[nodiscard]] Result<void> scan(Segment& segment, const Segment* next);
+    struct Read {
+        LogScan found;
+        std::size_t bytes;  // of the file
+    };
+    [[nodiscard]] static Result<Read> read_settled(const Segment& segment, LogPosition durable);
     void note(Code code, std::string what) { problems_.push_back({code, std::move(what)}); }
 
     std::vector<Segment> segments_;

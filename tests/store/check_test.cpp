@@ -2,7 +2,9 @@
 #include "store/check.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
+#include <thread>
 
 #include "crdt/types/presence.hpp"
 #include "crdt/types/value.hpp"
@@ -320,6 +322,24 @@ TEST_CASE("log_view: segments are read on after they were dropped", "[store][che
     CHECK(view->last() == LogPosition{20});
     CHECK_FALSE(view->read(LogPosition{0}, [](auto...) { return true; }).has_value());
     CHECK_FALSE(view->append({}, {}).has_value());
+}
+
+TEST_CASE("log_view: records that arrive while it reads are no damage", "[store][check]") {
+    const TemporaryDirectory home;
+    const auto log = must(FileLog::open(home.path, {.sync = false}));
+    std::atomic<bool> stop = false;
+    std::jthread writer([&] {
+        while (!stop && log->last().value < 40'000) {
+            std::string frames;
+            append_frame(frames, log->last().next(), log->durable(), std::string(1000, 'x'));
+            if (!log->append(frames, log->last().next()) || !log->sync()) return;
+        }
+    });
+    for (int i = 0; i < 40; ++i) {
+        const auto view = must(LogView::open(home.path, kNoProgress));
+        for (const auto& problem : view->problems()) FAIL_CHECK(problem.what);
+    }
+    stop = true;
 }
 
 TEST_CASE("backup: the list of files is read back, and refused when it is damaged",
