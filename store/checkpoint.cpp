@@ -117,8 +117,10 @@ void Store::save_row(KeyRecord& record, Element* element) {
 // ---- the image
 
 bool Store::wants_checkpoint() const {
-    const std::size_t log_bytes_max =
-        std::min(options_.checkpoint_log_bytes, options_.memory_bytes / 4);
+    const std::uint64_t log_bytes_max = std::min<std::uint64_t>(
+        std::clamp<std::uint64_t>(stored_bytes_ / 4, options_.checkpoint_log_bytes_min,
+                                  options_.checkpoint_log_bytes_max),
+        options_.memory_bytes / 4);
     const bool crowded = stats_.memory_bytes > options_.memory_bytes && !dirty_.empty();
     return !image_ && !halted_ &&
            (crowded || stats_.log_bytes_since_checkpoint >= log_bytes_max || staged_want_image());
@@ -184,6 +186,7 @@ LogPosition Store::checkpointed() {
     ASSERT(image_ && saved_count_ == frozen_.size());
     completed_ = image_->generation_;
     stats_.covered = image_->state_.covered;
+    stored_bytes_ = kv_.stats().bytes_used;
     ++stats_.checkpoints;
     const LogPosition needed = image_->state_.covered.next();
     staged_in_image();

@@ -16,6 +16,7 @@ constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 32; }
 Store::Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now)
     : log_(log),
       kv_(kv),
+      stored_bytes_(kv.stats().bytes_used),
       options_(options),
       now_(now),
       hlc_(options.drift_max),

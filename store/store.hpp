@@ -32,7 +32,10 @@ struct StoreOptions {
     std::uint16_t shard_count = 256;
     std::uint64_t hash_seed = 0;
     std::size_t memory_bytes = std::size_t{1} << 30;
-    std::size_t checkpoint_log_bytes = std::size_t{128} << 20;
+    // A checkpoint is due after as much log as a quarter of the ordered store, within these and a quarter of memory:
+    // a short one touches every page of a large store for a few rows in each.
+    std::size_t checkpoint_log_bytes_min = std::size_t{256} << 20;
+    std::size_t checkpoint_log_bytes_max = std::size_t{1} << 30;
     std::size_t flip_bytes_max = std::size_t{1} << 20;  // of staged leaves that may join at once
     WallTime drift_max = HlcClock::kDriftMax;
 };
@@ -334,6 +337,7 @@ class Store {
 
     Log& log_;
     const Kv& kv_;
+    std::uint64_t stored_bytes_;  // in the ordered store, as the last checkpoint left it
     StoreOptions options_;
     WallTime now_;
     HlcClock hlc_;
