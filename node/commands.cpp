@@ -67,8 +67,10 @@ bool Commands::admit(Connection& connection, const Command& command,
         reply.error("ERR the node has halted: " + store.halted()->text());
         return false;
     }
-    if (command.has(flag::kGrows)) {
-        if (const auto refused = node_.writes_refused()) {
+    if (command.has(flag::kWrite)) {
+        const auto writes =
+            command.has(flag::kGrows) ? NodeFacts::Writes::that_grow : NodeFacts::Writes::all;
+        if (const auto refused = node_.refused(writes)) {
             reply.error(*refused);
             return false;
         }
@@ -84,11 +86,21 @@ void Commands::execute(Connection& connection, std::span<const std::string_view>
     ASSERT(!arguments.empty());
     if (!connection.session()) opened(connection);
     ++executed_;
-    const Command* const command = table_.find(arguments[0]);
-    if (command == nullptr) return connection.reply().error(unknown_command(arguments));
-    CommandStats& stats = stats_[table_.index_of(*command)];
-    connection.set_last_command(command->name);
-    if (!admit(connection, *command, arguments)) {
+    const ReplyWriter& reply = connection.reply();
+    const std::uint64_t errors_before = reply.error_count();
+    if (const Command* const command = table_.find(arguments[0])) {
+        run(connection, *command, arguments);
+    } else {
+        connection.reply().error(unknown_command(arguments));
+    }
+    if (reply.error_count() != errors_before) ++errors_[reply.error_code()];
+}
+
+void Commands::run(Connection& connection, const Command& command,
+                   std::span<const std::string_view> arguments) {
+    CommandStats& stats = stats_[table_.index_of(command)];
+    connection.set_last_command(command.name);
+    if (!admit(connection, command, arguments)) {
         ++stats.rejected;
         return;
     }
@@ -102,13 +114,13 @@ void Commands::execute(Connection& connection, std::span<const std::string_view>
                            .commands = *this,
                            .args = arguments};
     const std::uint64_t errors_before = context.reply.error_count();
-    command->handler(context);
+    command.handler(context);
     if (context.reply.error_count() != errors_before) ++stats.failed;
-    if (database_.store().halted() && !command->has(flag::kLoading)) {
+    if (database_.store().halted() && !command.has(flag::kLoading)) {
         return connection.close_now(
             "the store halted");  // during this command: its reply may be wrong
     }
-    hold_reply(connection, *command);
+    hold_reply(connection, command);
     ++stats.calls;
     const std::uint64_t took_us = node_.mono_us() - begin_us;
     stats.microseconds += took_us;
@@ -128,6 +140,9 @@ void Commands::hold_reply(Connection& connection, const Command& command) {
     if (command.has(flag::kWrite)) store.end_command();
 }
 
-void Commands::reset_stats() { std::ranges::fill(stats_, CommandStats{}); }
+void Commands::reset_stats() {
+    std::ranges::fill(stats_, CommandStats{});
+    errors_.clear();
+}
 
 }  // namespace skerry

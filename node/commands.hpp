@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <random>
 #include <span>
@@ -56,10 +57,14 @@ class Commands {
     // By CommandTable::index_of().
     [[nodiscard]] std::span<const CommandStats> stats() const { return stats_; }
     [[nodiscard]] std::uint64_t executed() const { return executed_; }
+    // Error replies by their code.
+    [[nodiscard]] const std::map<std::string, std::uint64_t>& errors() const { return errors_; }
     void reset_stats();
 
   private:
     // Replies an error and gives false if the command may not run.
+    void run(Connection& connection, const Command& command,
+             std::span<const std::string_view> arguments);
     [[nodiscard]] bool admit(Connection& connection, const Command& command,
                              std::span<const std::string_view> arguments);
     void hold_reply(Connection& connection, const Command& command);
@@ -70,6 +75,7 @@ class Commands {
     std::mt19937_64 random_;
     std::vector<CommandStats> stats_;
     std::uint64_t executed_ = 0;
+    std::map<std::string, std::uint64_t> errors_;
 };
 
 }  // namespace skerry

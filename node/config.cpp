@@ -328,7 +328,7 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
 }
 
 [[nodiscard]] ConfigOutcome refuse(const std::string& why) {
-    return ConfigOutcome{std::nullopt, 2, "skerry: " + why + " (see --help)\n"};
+    return ConfigOutcome{std::nullopt, 2, "skerryd: " + why + " (see --help)\n"};
 }
 
 }  // namespace
@@ -411,7 +411,7 @@ std::string_view name_of(NoteLevel level) {
 }
 
 ConfigOutcome load_config(const std::vector<std::string>& arguments, const std::string& host_name) {
-    CLI::App app("An active-active store that speaks the Redis protocol.", "skerry");
+    CLI::App app("An active-active store that speaks the Redis protocol.", "skerryd");
     app.allow_extras();
     std::string path;
     bool version = false;
@@ -441,7 +441,7 @@ ConfigOutcome load_config(const std::vector<std::string>& arguments, const std::
     } catch (const CLI::Error& failure) {
         return refuse(failure.what());
     }
-    if (version) return ConfigOutcome{std::nullopt, 0, "skerry " SKERRY_VERSION "\n"};
+    if (version) return ConfigOutcome{std::nullopt, 0, "skerryd " SKERRY_VERSION "\n"};
     if (const auto extras = app.remaining(); !extras.empty()) {
         const std::string& extra = extras.front();
         if (!extra.starts_with("--")) return refuse("unexpected argument \"" + extra + "\"");

@@ -21,6 +21,8 @@ constexpr std::size_t kEvictRows = 2000;
 constexpr std::size_t kExpireKeys = 200;
 constexpr std::size_t kStagedLeaves = 250;
 constexpr std::uint64_t kDiskReserveBytes = std::uint64_t{128} << 20;  // two log segments
+// Of blocks that the log has, on a full disk: below it removals are refused, too, and keys are hidden, not expired.
+constexpr std::uint64_t kLogRoomMin = std::uint64_t{8} << 20;
 // On a full disk checkpoints come sooner: each lets go of the log before it.
 constexpr std::uint64_t kFullCheckpointBytes = std::uint64_t{1} << 20;
 
@@ -227,7 +229,7 @@ std::optional<int> Node::run() {
 void Node::tick() {
     store_->set_now(wall_now());
     replication_->tick(mono());
-    database_->expire_some(kExpireKeys);
+    if (!log_full()) database_->expire_some(kExpireKeys);
     serve_waiting();
     serve_verification();
     step_checkpoint();
@@ -263,6 +265,7 @@ void Node::check_disk() {
     if (::statvfs(config_.dir.c_str(), &disk) != 0) return;
     const bool little = std::uint64_t{disk.f_bavail} * disk.f_frsize < kDiskReserveBytes;
     const bool full = little || checkpoint_starved_;
+    prepare_log();
     if (full == disk_full_) return;
     disk_full_ = full;
     log_adapter_.take({full ? NoteLevel::error : NoteLevel::info,
@@ -271,9 +274,26 @@ void Node::check_disk() {
     replication_->pause(full, mono());
 }
 
-std::optional<std::string> Node::writes_refused() const {
+void Node::prepare_log() {
+    if (preparing_log_ || log_->has_next()) return;
+    preparing_log_ = true;
+    checkpoint_worker_->post([this] {
+        const auto prepared = log_->prepare_next();
+        server_->post([this, prepared] {
+            preparing_log_ = false;
+            if (!prepared) log_failed(prepared.error());
+        });
+    });
+}
+
+bool Node::log_full() const { return disk_full_ && log_->reserved_bytes() < kLogRoomMin; }
+
+std::optional<std::string> Node::refused(Writes writes) const {
     if (replication_->fenced()) return "ERR the node takes a new writer id: try again";
-    if (!disk_full_) return std::nullopt;
+    if (log_full())
+        return "MISCONF the disk of " + config_.dir +
+               " is full, and the log's own blocks are nearly used up: reads work";
+    if (!disk_full_ || writes == Writes::all) return std::nullopt;
     const std::string what =
         checkpoint_starved_ ? " has no room for a checkpoint" : " has less than 128 MiB left";
     return "MISCONF the disk of " + config_.dir + what +

@@ -68,7 +68,7 @@ class Node final : public CommandSink, public NodeFacts {
     [[nodiscard]] std::optional<std::string> password() const override;
     [[nodiscard]] std::vector<Connection*> clients() override { return server_->connections(); }
     void shutdown() override { stop(); }
-    [[nodiscard]] std::optional<std::string> writes_refused() const override;
+    [[nodiscard]] std::optional<std::string> refused(Writes writes) const override;
     void wait(Connection& connection, std::int64_t replicas, std::int64_t timeout_ms) override;
     void barrier(Connection& connection, std::string_view token, std::int64_t timeout_ms) override;
     [[nodiscard]] std::vector<TextFields> peers() const override;
@@ -101,6 +101,9 @@ class Node final : public CommandSink, public NodeFacts {
     void tick();
     void tick_second();
     void check_disk();
+    void prepare_log();
+    // Is the disk full, and will the blocks that the log has not do?
+    [[nodiscard]] bool log_full() const;
     void sync_log();
     void log_failed(const Error& error);
     void step_checkpoint();
@@ -138,6 +141,7 @@ class Node final : public CommandSink, public NodeFacts {
     std::uint64_t fences_;
     std::optional<MonoTime> fenced_at_;
     std::atomic<bool> disk_full_{false};
+    bool preparing_log_ = false;
     std::uint64_t log_bytes_ = 0;  // appended since the start
     std::deque<std::pair<LogPosition, std::uint64_t>> log_marks_;
     std::int64_t last_checkpoint_seconds_ = 0;

@@ -56,8 +56,9 @@ class NodeFacts {
     // Stops the node once replies are out.
     virtual void shutdown() = 0;
 
-    // ---- writes. The whole error ("MISCONF ..."), when nothing that needs room may be written.
-    [[nodiscard]] virtual std::optional<std::string> writes_refused() const = 0;
+    // ---- writes. The whole error ("MISCONF ..."), when nothing that needs room may be written; or nothing at all.
+    enum class Writes : std::uint8_t { all, that_grow };
+    [[nodiscard]] virtual std::optional<std::string> refused(Writes writes) const = 0;
 
     // ---- replication. Both reply at once, or block the connection and reply later; 0 ms waits for
     // ever. Replies the number of replicas whose durable clock covers the connection's last write

@@ -251,6 +251,7 @@ void ReplyWriter::simple(std::string_view text) {
 
 void ReplyWriter::error(std::string_view text) {
     ++errors_;
+    error_code_ = text.substr(0, text.find(' '));
     out_.push_back('-');
     const std::size_t begin = out_.size();
     out_.append(text);

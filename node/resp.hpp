@@ -94,6 +94,8 @@ class ReplyWriter {
     // `text` begins with its code ("ERR no such key"); CR and LF in it become spaces.
     void error(std::string_view text);
     [[nodiscard]] std::uint64_t error_count() const { return errors_; }
+    // The code of the last one.
+    [[nodiscard]] const std::string& error_code() const { return error_code_; }
     void integer(std::int64_t value);
     void bulk(std::string_view bytes);
     void null();
@@ -118,6 +120,7 @@ class ReplyWriter {
     std::string& out_;
     Protocol protocol_;
     std::uint64_t errors_ = 0;
+    std::string error_code_;
 };
 
 }  // namespace skerry

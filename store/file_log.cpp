@@ -10,6 +10,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kUnfinished = ".new";
+constexpr std::string_view kNextName = "next.new";  // gone at the next start, as every .new
 constexpr std::uint64_t kMarkBytes = 64 * 1024;
 constexpr std::size_t kReadBytes = 1024 * 1024;
 
@@ -95,22 +96,62 @@ Result<void> FileLog::adopt(std::deque<SegmentPointer> segments, LogPosition las
 }
 
 // On a full disk a segment goes on without blocks of its own, behind the bytes that it has.
-Result<void> FileLog::reserve(PosixFile& file, std::uint64_t bytes) const {
-    auto reserved = file.preallocate(options_.segment_bytes);
-    if (reserved || reserved.error().code != Code::out_of_space) return reserved;
-    return file.resize(bytes);
+Result<std::uint64_t> FileLog::reserve(PosixFile& file, std::uint64_t bytes) const {
+    const auto reserved = file.preallocate(options_.segment_bytes);
+    if (reserved) return options_.segment_bytes;
+    if (reserved.error().code != Code::out_of_space) return std::unexpected(reserved.error());
+    if (auto cut = file.resize(bytes); !cut) return std::unexpected(cut.error());
+    return bytes;
 }
 
-Result<FileLog::SegmentPointer> FileLog::make_segment(LogPosition first) const {
+Result<void> FileLog::prepare_next() {
+    if (has_next()) return {};
+    auto file = PosixFile::open(directory_ / kNextName, PosixFile::Mode::emptied);
+    auto done = file ? file->preallocate(options_.segment_bytes) : std::unexpected(file.error());
+    if (done) done = file->sync_all();
+    if (!done) {
+        if (auto removed = remove_file(directory_ / kNextName); !removed) return removed;
+        return done.error().code == Code::out_of_space ? Result<void>() : done;
+    }
+    const std::scoped_lock lock(mutex_);
+    next_ = std::move(*file);
+    return {};
+}
+
+bool FileLog::has_next() const {
+    const std::scoped_lock lock(mutex_);
+    return next_.has_value();
+}
+
+std::uint64_t FileLog::reserved_bytes() const {
+    const std::scoped_lock lock(mutex_);
+    const Segment& current = *segments_.back();
+    const std::uint64_t left = current.reserved - std::min(current.reserved, current.bytes);
+    return next_ ? std::max(left, options_.segment_bytes - kLogSegmentHeaderBytes) : left;
+}
+
+// The file that is to become a segment: the one that was prepared, or a new one, under a name that nobody else uses.
+Result<PosixFile> FileLog::take_next(const fs::path& unfinished) {
+    const std::scoped_lock lock(mutex_);
+    if (!next_) return PosixFile::open(unfinished, PosixFile::Mode::emptied);
+    PosixFile file = std::move(*next_);
+    next_.reset();
+    if (auto renamed = rename_file(directory_ / kNextName, unfinished); !renamed)
+        return std::unexpected(renamed.error());
+    return file;
+}
+
+Result<FileLog::SegmentPointer> FileLog::make_segment(LogPosition first) {
     const fs::path path = directory_ / name_of_segment(first);
     const fs::path unfinished = path.string() + std::string(kUnfinished);
     auto segment = std::make_shared<Segment>();
     segment->first = first;
-    auto file = PosixFile::open(unfinished, PosixFile::Mode::emptied);
+    auto file = take_next(unfinished);
     if (!file) return std::unexpected(file.error());
     segment->file = std::move(*file);
-    auto done = reserve(segment->file, 0);
-    if (done) done = segment->file.write_at(segment_header(first), 0);
+    const auto reserved = reserve(segment->file, 0);
+    auto done = reserved ? segment->file.write_at(segment_header(first), 0)
+                         : std::unexpected(reserved.error());
     if (done) done = segment->file.sync_all();
     if (done) done = rename_file(unfinished, path);
     if (done) done = sync_directory(directory_);
@@ -118,6 +159,7 @@ Result<FileLog::SegmentPointer> FileLog::make_segment(LogPosition first) const {
         static_cast<void>(remove_file(unfinished));
         return std::unexpected(done.error());
     }
+    segment->reserved = *reserved;
     segment->file.set_path(path);
     return segment;
 }
@@ -231,7 +273,12 @@ Result<void> FileLog::truncate_to_durable() {
     auto cut = segment->file.resize(durable_bytes_);
     if (cut) cut = segment->file.sync_all();
     if (!cut) return cut;
-    if (auto reserved = reserve(segment->file, durable_bytes_); !reserved) return reserved;
+    const auto reserved = reserve(segment->file, durable_bytes_);
+    if (!reserved) return std::unexpected(reserved.error());
+    {
+        const std::scoped_lock lock(mutex_);
+        segment->reserved = *reserved;
+    }
     tail_undefined_ = false;
     sync_failed_ = false;
     return {};

@@ -11,6 +11,8 @@
 //          under the name .new, whole, and is renamed.
 // Open     every frame is checked. A torn tail is cut; damage to what had been durable is reported with file and offset,
 //          and nothing is changed. The exclusive use of the directory is the caller's (store/directory_lock.hpp).
+// Spare    the next segment's blocks are taken beforehand, in next.new: a switch waits for no allocation, and on a full disk
+//          the log goes on in them.
 // Cost     read(from) seeks by a sparse index, a mark each 64 KiB; memory: 1 MiB a read, or the longest frame met.
 #pragma once
 
@@ -19,6 +21,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "store/log.hpp"
@@ -58,6 +61,13 @@ class FileLog final : public Log {
     [[nodiscard]] Result<void> read(LogPosition from, Visit visit) const override;
     [[nodiscard]] Result<void> drop_before(LogPosition position) override;
 
+    // Takes blocks for the next segment where that has not been done. On a full disk there are none, which is no error.
+    // Errors: io_failed.   Thread: one at a time, beside append().
+    [[nodiscard]] Result<void> prepare_next();
+    // How much may still be appended, no more at once than a segment takes, on a disk without a free block.
+    [[nodiscard]] std::uint64_t reserved_bytes() const;
+    [[nodiscard]] bool has_next() const;
+
   private:
     struct Mark {
         LogPosition position;
@@ -68,6 +78,7 @@ class FileLog final : public Log {
         PosixFile file;
         LogPosition first;
         std::uint64_t bytes = kLogSegmentHeaderBytes;  // where the next frame goes
+        std::uint64_t reserved = 0;                    // of the file: blocks it has
         std::vector<Mark> marks;                       // ascending; where frames begin
         void mark(LogPosition position, std::uint64_t offset);
     };
@@ -105,8 +116,10 @@ class FileLog final : public Log {
     [[nodiscard]] static Result<Opened> open_segment(const std::filesystem::path& path,
                                                      LogPosition next_first);
     [[nodiscard]] Result<void> adopt(std::deque<SegmentPointer> segments, LogPosition last);
-    [[nodiscard]] Result<SegmentPointer> make_segment(LogPosition first) const;
-    [[nodiscard]] Result<void> reserve(PosixFile& file, std::uint64_t bytes) const;
+    [[nodiscard]] Result<SegmentPointer> make_segment(LogPosition first);
+    // How many bytes have blocks: a segment's, or what there is.
+    [[nodiscard]] Result<std::uint64_t> reserve(PosixFile& file, std::uint64_t bytes) const;
+    [[nodiscard]] Result<PosixFile> take_next(const std::filesystem::path& unfinished);
     [[nodiscard]] Result<void> begin_next_segment();
     void note_durable(const Tail& tail);
     [[nodiscard]] Run run_of(std::string_view frames, std::uint64_t room) const;
@@ -118,8 +131,9 @@ class FileLog final : public Log {
     const Options options_;
     std::atomic<std::uint64_t> first_{1}, last_{0}, durable_{0};
     mutable std::mutex
-        mutex_;  // guards the list, its segments' bytes and marks, durable_bytes_, epoch_
+        mutex_;  // guards the list, its segments' bytes, blocks and marks, next_, durable_bytes_, epoch_
     std::deque<SegmentPointer> segments_;  // never empty; the last one is appended to
+    std::optional<PosixFile> next_;        // under mutex_
     std::uint64_t epoch_ = 0;          // counts truncations: bytes below a reader may have changed
     std::mutex drop_mutex_;            // one drop at a time
     std::uint64_t durable_bytes_ = 0;  // of the current segment; under mutex_

@@ -95,7 +95,7 @@ bool subs_fit(CommandContext& c, std::size_t first, std::size_t step, std::strin
 }
 
 bool refuse_growth(CommandContext& c) {
-    const auto refused = c.node.writes_refused();
+    const auto refused = c.node.refused(NodeFacts::Writes::that_grow);
     if (refused) c.reply.error(*refused);
     return refused.has_value();
 }

@@ -192,13 +192,24 @@ void config_set(CommandContext& c) {
     return text;
 }
 
-constexpr auto kDefaultSections =
-    std::to_array<std::string_view>({"server", "clients", "memory", "persistence", "stats",
-                                     "replication", "cpu", "crdt", "cluster", "keyspace"});
+[[nodiscard]] std::string error_lines(CommandContext& c) {
+    std::string text;
+    for (const auto& [code, count] : c.commands.errors())
+        text += "errorstat_" + code + ":count=" + std::to_string(count) + "\r\n";
+    return text;
+}
+
+constexpr auto kDefaultSections = std::to_array<std::string_view>(
+    {"server", "clients", "memory", "persistence", "stats", "replication", "cpu", "crdt",
+     "errorstats", "cluster", "keyspace"});
+// Shown without a line, too.
+constexpr auto kOwnSections =
+    std::to_array<std::string_view>({"keyspace", "commandstats", "errorstats"});
 
 [[nodiscard]] std::string section_lines(CommandContext& c, std::string_view section) {
     if (section == "keyspace") return keyspace_lines(c);
     if (section == "commandstats") return stats_lines(c);
+    if (section == "errorstats") return error_lines(c);
     return c.node.info(section);
 }
 
@@ -285,7 +296,7 @@ void info(CommandContext& c) {
     std::string text;
     for (const std::string& section : sections) {
         const std::string lines = section_lines(c, section);
-        if (lines.empty() && section != "keyspace" && section != "commandstats") continue;
+        if (lines.empty() && !std::ranges::count(kOwnSections, section)) continue;
         if (!text.empty()) text += "\r\n";
         text += "# " + upper(section.substr(0, 1)) + section.substr(1) + "\r\n" + lines;
     }

@@ -114,10 +114,47 @@ def check_checkpoint_without_room(directory):
     print("full_disk: a checkpoint without room refuses writes only; removals reach one, and room is enough to go on")
 
 
-def on_small_disk(check):
+def top_up(directory):
+    """Another program takes whatever the node gives back."""
+    with open(os.path.join(directory, "ballast"), "ab", buffering=0) as file:
+        try:
+            while file.write(b"\0" * (1 << 20)):
+                pass
+        except OSError as error:
+            assert error.errno == errno.ENOSPC, error
+
+
+def check_last_byte(directory):
+    with Cluster(["eu"], directory=directory, namespaces=False) as cluster:
+        node = cluster.start().nodes[0]
+        client = node.client()
+        names = ["%d" % i + "n" * 60000 for i in range(4000)]
+        for i in range(0, len(names), 100):
+            assert client.pipeline([("SET", name, "x") for name in names[i:i + 100]]) == ["OK"] * 100
+        time.sleep(1.5)  # the next segment's blocks are taken within a second
+        top_up(directory)
+        eventually(lambda: refused(node))
+        removed = 0
+        replies = []
+        while all(reply == 1 for reply in replies) and removed < len(names):
+            replies = client.pipeline([("DEL", name) for name in names[removed:removed + 20]])
+            top_up(directory)
+            removed += replies.count(1)
+        assert all(reply == 1 or "nearly used up" in str(reply) for reply in replies), replies
+        assert 1000 < removed < len(names), removed
+        left = node.call("DBSIZE") - node.call("EXISTS", "probe")
+        assert node.call("EXISTS", names[removed]) == 1 and left == len(names) - removed
+        empty(directory)
+        eventually(lambda: not refused(node))
+        assert client.pipeline([("DEL", name) for name in names[removed:]]) == [1] * (len(names) - removed)
+        assert node.stop() == 0
+    print("full_disk: %d removals on a disk without a free byte, then reads only, then all of it again" % removed)
+
+
+def on_small_disk(check, megabytes=400):
     directory = tempfile.mkdtemp(prefix="skerry-disk-")
     try:
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", directory]).returncode != 0:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % megabytes, "tmpfs", directory]).returncode != 0:
             print("full_disk: a small disk could not be mounted; not tried")
             return
         check(directory)
@@ -132,6 +169,7 @@ def main():
         return
     on_small_disk(check_nearly_full)
     on_small_disk(check_checkpoint_without_room)
+    on_small_disk(check_last_byte, megabytes=1000)
 
 
 main()

@@ -531,6 +531,13 @@ TEST_CASE("commands: the node answers CONFIG, INFO, TIME and SHUTDOWN", "[comman
     CHECK(f.run("CONFIG RESETSTAT") == kOk);
     CHECK(f.node.resets == 1);
     CHECK(f.run("INFO commandstats").find("cmdstat_set:") == std::string::npos);
+    CHECK(f.run("INFO errorstats").find("errorstat_") == std::string::npos);
+    CHECK(f.run("NOSUCH x").starts_with("-ERR unknown command"));
+    CHECK(f.run("GET").starts_with("-ERR wrong number"));
+    CHECK(f.run("SADD s m") == ":1\r\n");
+    CHECK(f.run("GET s").starts_with("-WRONGTYPE"));
+    CHECK(f.run("INFO errorstats")
+              .ends_with("errorstat_ERR:count=2\r\nerrorstat_WRONGTYPE:count=1\r\n\r\n"));
     CHECK(f.run("SHUTDOWN NOSAVE").empty());
     CHECK(f.node.shutdowns == 1);
 }

@@ -137,7 +137,7 @@ TEST_CASE("config: help and version are answers, not errors", "[node][config]") 
     CHECK(has(help.message, "(default: 127.0.0.1:6379 [::1]:6379)"));
     const ConfigOutcome version = load_config({"--version"}, "box");
     CHECK(version.exit_code == 0);
-    CHECK(std::regex_match(version.message, std::regex("skerry [0-9]+\\.[0-9]+\\.[0-9]+\n")));
+    CHECK(std::regex_match(version.message, std::regex("skerryd [0-9]+\\.[0-9]+\\.[0-9]+\n")));
 }
 
 TEST_CASE("config: addresses and sizes are read strictly", "[node][config]") {

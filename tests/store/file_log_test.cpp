@@ -204,3 +204,32 @@ TEST_CASE("directory_lock: a second holder is refused until the first is gone",
     }
     CHECK(DirectoryLock::take(dir.path).has_value());
 }
+
+TEST_CASE("file_log: the blocks of the next segment are there before it begins",
+          "[store][file_log]") {
+    const TemporaryDirectory dir;
+    {
+        auto opened = FileLog::open(dir.path, kSmall);
+        REQUIRE(opened.has_value());
+        FileLog& log = **opened;
+        CHECK_FALSE(log.has_next());
+        CHECK(log.reserved_bytes() == kSmall.segment_bytes - kLogSegmentHeaderBytes);
+        append(log, 3 * kBodyBytes);
+        CHECK(log.reserved_bytes() < kSmall.segment_bytes - 3 * kBodyBytes);
+        REQUIRE(log.prepare_next().has_value());
+        REQUIRE(log.prepare_next().has_value());
+        CHECK(log.has_next());
+        CHECK(log.reserved_bytes() == kSmall.segment_bytes - kLogSegmentHeaderBytes);
+        CHECK(fs::file_size(dir.path / "next.new") == kSmall.segment_bytes);
+        append(log, 3 * kBodyBytes);
+        CHECK_FALSE(log.has_next());
+        CHECK_FALSE(fs::exists(dir.path / "next.new"));
+        append(log, 3 * kBodyBytes);  // and goes on without
+        REQUIRE(log.prepare_next().has_value());
+        REQUIRE(log.sync().has_value());
+    }
+    const auto log = FileLog::open(dir.path, kSmall);
+    REQUIRE(log.has_value());
+    CHECK((*log)->last() == LogPosition{3});
+    CHECK_FALSE(fs::exists(dir.path / "next.new"));
+}

@@ -39,7 +39,9 @@ class FakeNode final : public NodeFacts {
     std::optional<std::string> password() const override { return secret; }
     std::vector<Connection*> clients() override { return connections; }
     void shutdown() override { ++shutdowns; }
-    std::optional<std::string> writes_refused() const override { return refusal; }
+    std::optional<std::string> refused(Writes writes) const override {
+        return writes == Writes::that_grow ? refusal : std::nullopt;
+    }
     void wait(Connection& connection, std::int64_t, std::int64_t) override {
         connection.reply().integer(0);
     }
