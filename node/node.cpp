@@ -138,9 +138,11 @@ Result<void> Node::open_ports() {
             .metrics = [this] { return metrics_->text(); },
             .health =
                 [this] {
-                    return disk_full_
-                               ? Health{.healthy = false, .text = "{\"status\":\"disk full\"}\n"}
-                               : Health{.healthy = true, .text = "{\"status\":\"ok\"}\n"};
+                    if (disk_full_)
+                        return Health{.healthy = false, .text = "{\"status\":\"disk full\"}\n"};
+                    if (catching_up_)
+                        return Health{.healthy = false, .text = "{\"status\":\"catching up\"}\n"};
+                    return Health{.healthy = true, .text = "{\"status\":\"ok\"}\n"};
                 }};
         auto http = HttpServer::start(config_.http->host, config_.http->port, std::move(pages));
         if (!http) return std::unexpected(http.error());
@@ -221,6 +223,7 @@ std::optional<int> Node::run() {
     server_->every(std::chrono::seconds(1), [this] { tick_second(); });
     started_ = mono();
     replication_->start(mono());
+    catching_up_ = config_.refuse_until_synced && replication_->catching_up(mono()).has_value();
     server_->post([] {});  // the boot record is the first commit
     server_->run();
     return finish();
@@ -229,6 +232,7 @@ std::optional<int> Node::run() {
 void Node::tick() {
     store_->set_now(wall_now());
     replication_->tick(mono());
+    catching_up_ = config_.refuse_until_synced && replication_->catching_up(mono()).has_value();
     if (!log_full()) database_->expire_some(kExpireKeys);
     serve_waiting();
     serve_verification();
@@ -298,6 +302,12 @@ std::optional<std::string> Node::refused(Writes writes) const {
         checkpoint_starved_ ? " has no room for a checkpoint" : " has less than 128 MiB left";
     return "MISCONF the disk of " + config_.dir + what +
            ": writes are refused, reads and deletes work";
+}
+
+std::optional<std::string> Node::clients_refused() const {
+    if (!catching_up_) return std::nullopt;
+    return "LOADING Skerry is catching up: " +
+           replication_->catching_up(mono()).value_or("it has just finished");
 }
 
 void Node::flush_notes() {

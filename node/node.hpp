@@ -68,10 +68,12 @@ class Node final : public CommandSink, public NodeFacts {
     [[nodiscard]] std::optional<std::string> password() const override;
     [[nodiscard]] std::vector<Connection*> clients() override { return server_->connections(); }
     void shutdown() override { stop(); }
+    [[nodiscard]] std::optional<std::string> clients_refused() const override;
     [[nodiscard]] std::optional<std::string> refused(Writes writes) const override;
     void wait(Connection& connection, std::int64_t replicas, std::int64_t timeout_ms) override;
     void barrier(Connection& connection, std::string_view token, std::int64_t timeout_ms) override;
     [[nodiscard]] std::vector<TextFields> peers() const override;
+    [[nodiscard]] std::vector<TextFields> syncs() const override;
     [[nodiscard]] bool set_link(std::string_view peer, bool up) override {
         return replication_->set_cut(peer, !up);
     }
@@ -141,6 +143,7 @@ class Node final : public CommandSink, public NodeFacts {
     std::uint64_t fences_;
     std::optional<MonoTime> fenced_at_;
     std::atomic<bool> disk_full_{false};
+    std::atomic<bool> catching_up_{false};  // and clients are refused
     bool preparing_log_ = false;
     std::uint64_t log_bytes_ = 0;  // appended since the start
     std::deque<std::pair<LogPosition, std::uint64_t>> log_marks_;

@@ -10,6 +10,7 @@ namespace {
 constexpr MonoTime kRefusalNotedEvery{60'000};
 constexpr MonoTime kRefusalShown{60'000};  // after the last attempt
 constexpr std::size_t kRefusedMax = 64;
+constexpr MonoTime kHelloAgain{200};  // a Hello may still be under way
 constexpr std::size_t kCallersMax = 4096;
 
 // The half of an id that a data directory keeps over its incarnations (node/identity.hpp).
@@ -115,6 +116,7 @@ void Replication::on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now) {
 void Replication::refuse(const ConnectionToken& from, const Introduction& who, const Refuse& refuse,
                          MonoTime now) {
     transport_.reply(from, encode(refuse));
+    callers_.erase(from);
     if (refuse.code == RefuseCode::self) return;
     ++counters_.refused;
     if (refused_.size() >= kRefusedMax && !refused_.contains(who.gossip_address)) refused_.clear();
@@ -132,6 +134,10 @@ void Replication::refuse(const ConnectionToken& from, const Introduction& who, c
 }
 
 void Replication::on_refuse(Peer& peer, const Refuse& refuse, MonoTime now) {
+    if (refuse.code == RefuseCode::not_introduced) {  // it was started again, or has forgotten
+        if (now >= peer.hello_at + kHelloAgain) peer.hello_at = MonoTime{-1'000'000};
+        return;
+    }
     if (refuse.code == RefuseCode::self) {
         transport_.disconnect(peer.link);
         peers_.erase(peer.link);
@@ -186,6 +192,7 @@ void Replication::report(Peer& peer, ShardClocks durable, MonoTime) {
     peer.durable = std::move(durable);
     peer.own_events = own_events(peer.durable);
     peer.reported = true;
+    catch_up_.reported(peer.link.value, peer.durable);
     std::uint64_t least = peer.own_events;
     for (const auto& [link, other] : peers_) least = std::min(least, other.own_events);
     lag_.forget(least);

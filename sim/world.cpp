@@ -191,6 +191,7 @@ void World::stop_process(Node& node) {
     coverage.clocks_ahead += stats.clocks_ahead;
     coverage.checkpoints += stats.checkpoints;
     coverage.resumed += counters.pulls_resumed;
+    coverage.moved += counters.pulls_moved;
     coverage.drains += stats.drains;
     coverage.drained_by_touch += stats.drained_by_touch;
     coverage.drained_in_background += stats.drained_in_background;
