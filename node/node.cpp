@@ -40,8 +40,8 @@ class NoTransport final : public Transport {
 };
 }  // namespace
 
-Result<std::unique_ptr<Node>> Node::open(Config config, LogAdapter& log, std::uint64_t fences) {
-    std::unique_ptr<Node> node(new Node(std::move(config), log, fences));
+Result<std::unique_ptr<Node>> Node::open(Config config, LogAdapter& log, Fences fences) {
+    std::unique_ptr<Node> node(new Node(std::move(config), log, std::move(fences)));
     if (auto opened = node->open_store(); !opened) return std::unexpected(opened.error());
     if (auto opened = node->open_ports(); !opened) return std::unexpected(opened.error());
     return node;
@@ -64,13 +64,13 @@ Result<void> Node::open_store() {
     const auto identity = open_identity(directory, random_bits);
     if (!identity) return std::unexpected(identity.error());
     identity_ = *identity;
-    StoreOptions options{.self = identity_.writer,
+    StoreOptions options{.self = {},
                          .nonce = random_bits() | 1,
                          .shard_count = config_.shard_count,
                          .hash_seed = hash64(config_.cluster),
                          .memory_bytes = config_.memory_bytes,
                          .drift_max = config_.drift_max};
-    auto store = Store::open(*log_, *kv_, options, wall_now());
+    auto store = open_own_store(directory, identity_, *log_, *kv_, options, wall_now());
     if (!store) return std::unexpected(store.error());
     store_ = std::move(*store);
     database_ = std::make_unique<Database>(*store_);
@@ -81,6 +81,7 @@ Result<void> Node::open_store() {
                        {{"dir", config_.dir},
                         {"writer", identity_.writer.text()},
                         {"new_incarnation", identity_.fresh_incarnation ? "yes" : "no"},
+                        {"why", identity_.why},
                         {"log", std::to_string(store_->durable().value)}}});
     return {};
 }
@@ -110,6 +111,10 @@ Result<void> Node::open_ports() {
     replication.name = config_.name;
     replication.region = config_.region;
     replication.random_seed = random_bits();
+    if (fences_.count > 0)
+        replication.found[fences_.shown_by] =
+            "it showed that this node's writer id was used elsewhere (" + fences_.why +
+            "): this node goes on as " + identity_.writer.text();
     replication.client_address =
         config_.announce ? config_.announce->text() : config_.listen.front().text();
     if (config_.gossip) {
@@ -410,11 +415,18 @@ std::optional<int> Node::finish() {
             return give_up(appended.error());
         if (auto synced = log_->sync(); !synced) return give_up(synced.error());
     }
+    const std::uint64_t events = own_events(*store_);
     store_.reset();
-    if (auto marked = mark_clean(config_.dir, identity_.writer); !marked)
+    if (auto marked = mark_clean(config_.dir, identity_.writer, events); !marked)
         return give_up(marked.error());
     log_adapter_.take({NoteLevel::info, "stopped", {{"dir", config_.dir}}});
     return 0;
+}
+
+Node::Fences Node::fences() const {
+    Fences all = fences_;
+    if (!replication_->fenced()) return all;
+    return {all.count + 1, *replication_->fenced(), replication_->fenced_by()};
 }
 
 Node::~Node() = default;

@@ -19,9 +19,9 @@
 #include "node/committer.hpp"
 #include "node/config.hpp"
 #include "node/http.hpp"
-#include "node/identity.hpp"
 #include "node/log_adapter.hpp"
 #include "node/node_metrics.hpp"
+#include "node/own_store.hpp"
 #include "node/replication.hpp"
 #include "node/server.hpp"
 #include "node/worker.hpp"
@@ -33,10 +33,15 @@ namespace skerry {
 
 class Node final : public CommandSink, public NodeFacts {
   public:
-    // Opens everything and listens. `fences`: how often this process has begun anew before. Errors: with a
-    // sentence for the operator.
+    // How often this process has begun anew since its writer id was used elsewhere, and what showed it last.
+    struct Fences {
+        std::uint64_t count = 0;
+        std::string why;
+        std::string shown_by;  // a peer's name
+    };
+    // Opens everything and listens. Errors: with a sentence for the operator.
     [[nodiscard]] static Result<std::unique_ptr<Node>> open(Config config, LogAdapter& log,
-                                                            std::uint64_t fences = 0);
+                                                            Fences fences);
     ~Node() override;
 
     // Until a signal or SHUTDOWN; then what is written is made durable, and who waits for that gets the reply.
@@ -44,6 +49,8 @@ class Node final : public CommandSink, public NodeFacts {
     // takes a new one.
     std::optional<int> run();
     void stop() noexcept { server_->stop(); }  // also from a signal handler
+    // After run() has said that the node must be opened again: for that.
+    [[nodiscard]] Fences fences() const;
 
     // CommandSink
     void execute(Connection& connection, std::span<const std::string_view> arguments) override;
@@ -89,8 +96,8 @@ class Node final : public CommandSink, public NodeFacts {
         std::optional<MonoTime> until;
     };
 
-    Node(Config config, LogAdapter& log, std::uint64_t fences)
-        : config_(std::move(config)), log_adapter_(log), fences_(fences) {}
+    Node(Config config, LogAdapter& log, Fences fences)
+        : config_(std::move(config)), log_adapter_(log), fences_(std::move(fences)) {}
     [[nodiscard]] Result<void> open_store();
     [[nodiscard]] Result<void> open_ports();
     [[nodiscard]] NodeReadings readings() const;
@@ -140,7 +147,7 @@ class Node final : public CommandSink, public NodeFacts {
     bool checkpoint_starved_ = false;  // the last one found no room
     MonoTime checkpoint_retry_at_{};
     std::optional<Error> failed_;
-    std::uint64_t fences_;
+    Fences fences_;  // before this opening
     std::optional<MonoTime> fenced_at_;
     std::atomic<bool> disk_full_{false};
     std::atomic<bool> catching_up_{false};  // and clients are refused

@@ -151,7 +151,7 @@ NodeReadings Node::readings() const {
     now.writes_refused = disk_full_;
     now.store = store_->stats();
     now.replication = replication_->counters();
-    now.fences = fences_ + now.replication.fences;
+    now.fences = fences().count;
     if (transport_) now.transport = transport_->counters();
     now.peers = replication_->peers(mono());
     now.syncs = replication_->syncs(mono());
@@ -164,7 +164,10 @@ std::string Node::crdt_info() const {
     Lines out;
     const NodeReadings now = readings();
     out.add("writer", identity_.writer.text());
+    out.add("new_incarnation", identity_.fresh_incarnation ? 1 : 0);
+    out.add("identity_why", identity_.why);
     out.add("fenced", replication_->fenced() ? 1 : 0);
+    if (now.fences > 0) out.add("last_fence_why", fences().why);
     for (const auto& figure : NodeMetrics::counters(now)) out.add(figure.name, figure.value);
     for (const auto& figure : NodeMetrics::gauges(now)) out.add(figure.name, figure.value);
     for (std::size_t i = 0; i < now.peers.size(); ++i) {
@@ -233,7 +236,8 @@ std::vector<TextFields> Node::peers() const {
                         {"parked_bytes", std::to_string(peer.parked_bytes)},
                         {"silent_ms", std::to_string(peer.silent_ms)},
                         {"clock_ms", std::to_string(peer.clock_ms)},
-                        {"trouble", peer.trouble}});
+                        {"trouble", peer.trouble},
+                        {"found", peer.found}});
     return rows;
 }
 

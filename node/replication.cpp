@@ -186,7 +186,7 @@ bool Replication::serves_target(const PullRequest& request, const ShardClocks& c
 
 void Replication::on_pull_request(const ConnectionToken& from, const PullRequest& request,
                                   MonoTime now) {
-    check_own_dots(request.base, "that pulls");
+    check_own_dots(request.base, callers_.at(from));
     PullChunk chunk;
     chunk.request = request.request;
     chunk.session = request.session;
@@ -442,7 +442,8 @@ bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item)
         return false;
     }
     if (batch->writer == store_.self()) {
-        fence("peer " + peer.who.name + " publishes as " + batch->writer.text() + ", too");
+        fence("peer " + peer.who.name + " publishes as " + batch->writer.text() + ", too",
+              peer.who.name);
         return false;
     }
     const bool covered = std::ranges::all_of(batch->ranges, [&](const ShardRange& range) {

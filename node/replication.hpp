@@ -43,7 +43,8 @@ struct ReplicationOptions {
     std::string gossip_address;  // as others reach it; empty: this node stands alone
     std::string publish_address;
     std::string client_address;
-    std::vector<std::string> seeds;  // gossip addresses to connect to
+    std::vector<std::string> seeds;            // gossip addresses to connect to
+    std::map<std::string, std::string> found;  // of peers, by name, when this process began anew
     std::uint64_t random_seed = 0;
     std::uint64_t pull_credit_bytes = std::uint64_t{1}
                                       << 20;  // of leaves asked for at once, at most
@@ -82,6 +83,7 @@ struct PeerStatus {
     std::int64_t silent_ms = -1;  // since it was last heard; -1 = never
     std::int64_t clock_ms = 0;    // its wall clock, less ours, as its last heartbeat came
     std::string trouble;  // why it refuses this node or is refused; empty = nothing is wrong
+    std::string found;    // what became of a writer id, its own or this node's; empty = nothing
 };
 
 class Replication {
@@ -135,6 +137,9 @@ class Replication {
     // Why nothing may be written under this writer id any more. The driver commits nothing from then on,
     // and starts again under a new one: what it has committed is good, and comes back by a pull.
     [[nodiscard]] const std::optional<std::string>& fenced() const { return fenced_; }
+    [[nodiscard]] const std::string& fenced_by() const {
+        return fenced_by_;
+    }  // the peer that showed it
     [[nodiscard]] std::vector<Note> take_notes() { return std::exchange(notes_, {}); }
 
   private:
@@ -178,6 +183,7 @@ class Replication {
         bool reported = false;
         std::uint64_t own_events = 0;  // of this node, that it has
         std::string refuses;           // why, if its last word was a refusal
+        std::string found;             // as PeerStatus
         MonoTime refuses_noted_at{-1'000'000};
     };
     // A caller that was not let in.
@@ -237,6 +243,7 @@ class Replication {
                                      const ShardClocks& checkpoint) const;
     void on_body_request(const ConnectionToken& from, const BodyRequest& request);
     void on_reply(Peer& peer, Message message, std::uint64_t bytes, MonoTime now);
+    void note_renewed(Peer& peer, const Introduction& now);
     void on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now);
     void on_fetch_reply(Peer& peer, FetchReply& reply, std::uint64_t bytes, MonoTime now);
     void on_body_reply(Peer& peer, BodyReply& reply, std::uint64_t bytes, MonoTime now);
@@ -246,8 +253,8 @@ class Replication {
     void learn(const std::vector<std::string>& addresses);
     void report(Peer& peer, ShardClocks durable, MonoTime now);
     // Does it know dots of this writer that are not here?
-    void check_own_dots(const ShardClocks& theirs, std::string_view peer);
-    void fence(std::string why);
+    void check_own_dots(const ShardClocks& theirs, const std::string& peer);
+    void fence(std::string why, const std::string& shown_by);
     [[nodiscard]] std::uint64_t own_events(const ShardClocks& clocks) const;
     [[nodiscard]] PeerStatus status_of(const Peer& peer, const ShardClocks& durable,
                                        MonoTime now) const;
@@ -323,6 +330,7 @@ class Replication {
     std::map<std::string, Refused> refused_;  // by gossip address
     std::optional<MonoTime> strangers_noted_at_;
     std::optional<std::string> fenced_;
+    std::string fenced_by_;
     LagMeter lag_;
     std::vector<Seq> own_committed_;            // by shard
     std::uint64_t own_event_count_ = 0;         // their sum

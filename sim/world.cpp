@@ -153,6 +153,7 @@ void World::open(Node& node) {
                                    .publish_address = publish_address(node.index),
                                    .client_address = "c:1",
                                    .seeds = {gossip_address(0)},
+                                   .found = {},
                                    .random_seed = random_.next(),
                                    .pull_credit_bytes = plan_.pull_credit_bytes};
     if (node.index == 0) replication.seeds.push_back(gossip_address(1));
