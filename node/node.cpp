@@ -111,6 +111,12 @@ Result<void> Node::open_ports() {
     replication.name = config_.name;
     replication.region = config_.region;
     replication.random_seed = random_bits();
+    replication.aside = [this](Worker::Task work, Worker::Task then) {
+        pull_worker_->post([this, work = std::move(work), then = std::move(then)] {
+            work();
+            server_->post(then);
+        });
+    };
     if (fences_.count > 0)
         replication.found[fences_.shown_by] =
             "it showed that this node's writer id was used elsewhere (" + fences_.why +
@@ -223,6 +229,7 @@ std::optional<int> Node::run() {
                          .done = [this](const auto& commit,
                                         const auto& outcome) { commit_done(commit, outcome); }});
     checkpoint_worker_ = std::make_unique<Worker>();
+    pull_worker_ = std::make_unique<Worker>();
     check_disk();
     server_->every(kTick, [this] { tick(); });
     server_->every(std::chrono::seconds(1), [this] { tick_second(); });
@@ -399,6 +406,7 @@ void Node::ending() {
 std::optional<int> Node::finish() {
     // The server has ended: nothing posted is executed any more, so what is left is done here, in
     // order.
+    pull_worker_.reset();
     checkpoint_worker_.reset();
     committer_.reset();
     http_.reset();

@@ -2,7 +2,7 @@
 //
 // Round    commands execute against memory; at the round's end the open commit is sealed, if none is under way, and handed
 //          to the commit thread (append, fdatasync); when it is durable, replies go out, then batches are published.
-// Threads  core (this class, the server), commit, checkpoint, ZeroMQ, HTTP. Only posted tasks cross into the core.
+// Threads  core (this class, the server), commit, checkpoint, pulls of others, ZeroMQ, HTTP. Only posted tasks cross into the core.
 // Failure  a log that cannot be written ends the process with an error: what was acknowledged is on disk. A disk that is
 //          nearly full, or too full for a checkpoint, is noticed before that: writes get an error, reads and deletes go
 //          on, and checkpoints may use what is kept back.
@@ -167,6 +167,7 @@ class Node final : public CommandSink, public NodeFacts {
     // Last, so that they end first.
     std::unique_ptr<Committer> committer_;
     std::unique_ptr<Worker> checkpoint_worker_;
+    std::unique_ptr<Worker> pull_worker_;  // reads what others pull
 };
 
 }  // namespace skerry

@@ -203,24 +203,56 @@ void Replication::on_pull_request(const ConnectionToken& from, const PullRequest
         wants_checkpoint_ = stale;
         chunk.status = PullStatus::refused;  // for the moment: the caller asks again
     } else {
-        const auto stored = kv_.reader();
-        auto served = stored ? serve_pull(**stored, request)
-                             : Result<PullChunk>(std::unexpected(stored.error()));
-        if (!served) {
-            note(NoteLevel::error, "pull_not_served", {{"why", served.error().text()}});
-            return;
-        }
-        if (begins && !serves_target(request, served->clocks) && !taken(Shortcut::target_ignored)) {
-            wants_checkpoint_ = true;
-            chunk.status = PullStatus::refused;
-        } else {
-            chunk = std::move(*served);
-            chunk.nonce = store_.options().nonce;
-        }
+        return serve(from, request, now);
     }
-    std::string frame = encode(chunk, Compression::where_it_helps);
-    served_pulls_.served(callers_.at(from), request.session,
-                         {chunk.leaves.size(), frame.size(), chunk.estimate_leaves}, now);
+    transport_.reply(from, encode(chunk));
+}
+
+// Reading and compressing a MiB takes milliseconds: not between the commands of clients, if there is somewhere else.
+void Replication::serve(const ConnectionToken& from, const PullRequest& request, MonoTime now) {
+    if (serving_ >= kServingMax) return;  // they ask again
+    ++serving_;
+    struct Served {
+        PullRequest request;
+        Result<PullChunk> chunk;
+        std::string frame;
+    };
+    auto served = std::make_shared<Served>(request, PullChunk{}, std::string());
+    auto read = [served, &kv = kv_, nonce = store_.options().nonce] {
+        const auto stored = kv.reader();
+        served->chunk = stored ? serve_pull(**stored, served->request)
+                               : Result<PullChunk>(std::unexpected(stored.error()));
+        if (!served->chunk) return;
+        served->chunk->nonce = nonce;
+        served->frame = encode(*served->chunk, Compression::where_it_helps);
+    };
+    auto reply = [this, served, from, now] {
+        --serving_;
+        if (!served->chunk)
+            return note(NoteLevel::error, "pull_not_served",
+                        {{"why", served->chunk.error().text()}});
+        reply_served(from, served->request, *served->chunk, std::move(served->frame), now);
+    };
+    if (options_.aside) return options_.aside(std::move(read), std::move(reply));
+    read();
+    reply();
+}
+
+void Replication::reply_served(const ConnectionToken& from, const PullRequest& request,
+                               const PullChunk& chunk, std::string frame, MonoTime now) {
+    if (request.nonce == 0 && !serves_target(request, chunk.clocks) &&
+        !taken(Shortcut::target_ignored)) {
+        wants_checkpoint_ = true;
+        PullChunk later;
+        later.request = request.request;
+        later.session = request.session;
+        later.nonce = store_.options().nonce;
+        later.status = PullStatus::refused;
+        frame = encode(later);
+    }
+    if (const auto caller = callers_.find(from); caller != callers_.end())
+        served_pulls_.served(caller->second, request.session,
+                             {chunk.leaves.size(), frame.size(), chunk.estimate_leaves}, now);
     transport_.reply(from, std::move(frame));
 }
 

@@ -16,6 +16,7 @@
 // Pure     frames in, frames out through Transport; time comes in.   Thread: core thread.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <random>
@@ -43,7 +44,10 @@ struct ReplicationOptions {
     std::string gossip_address;  // as others reach it; empty: this node stands alone
     std::string publish_address;
     std::string client_address;
-    std::vector<std::string> seeds;            // gossip addresses to connect to
+    std::vector<std::string> seeds;  // gossip addresses to connect to
+    // Runs the first on another thread, then the second on the core thread, unless the node has ended. Empty: both at once.
+    using Task = std::function<void()>;
+    std::function<void(Task work, Task then)> aside;
     std::map<std::string, std::string> found;  // of peers, by name, when this process began anew
     std::uint64_t random_seed = 0;
     std::uint64_t pull_credit_bytes = std::uint64_t{1}
@@ -91,6 +95,7 @@ class Replication {
     static constexpr std::size_t kParkedBytesMax = std::size_t{4} << 20;
     static constexpr MonoTime kParkedMax{500};
     static constexpr std::size_t kParkedCountMax = 4096;
+    static constexpr std::size_t kServingMax = 64;
     static constexpr std::uint64_t kPublishQueuedMax = std::uint64_t{32} << 20;
     static constexpr std::uint64_t kAskedBytesMax = std::uint64_t{1} << 20;  // of a log, at once
     static constexpr std::uint64_t kBodyBytesMax = kLogBodyBytesMax;
@@ -239,6 +244,9 @@ class Replication {
                 MonoTime now);
     void on_refuse(Peer& peer, const Refuse& refuse, MonoTime now);
     void on_pull_request(const ConnectionToken& from, const PullRequest& request, MonoTime now);
+    void serve(const ConnectionToken& from, const PullRequest& request, MonoTime now);
+    void reply_served(const ConnectionToken& from, const PullRequest& request,
+                      const PullChunk& chunk, std::string frame, MonoTime now);
     [[nodiscard]] bool serves_target(const PullRequest& request,
                                      const ShardClocks& checkpoint) const;
     void on_body_request(const ConnectionToken& from, const BodyRequest& request);
@@ -319,6 +327,7 @@ class Replication {
     std::optional<PullSession> pull_;
     MonoTime resume_until_{};  // somebody who can go on with an interrupted pull is waited for
     ServedPulls served_pulls_;
+    std::size_t serving_ = 0;  // read aside just now
     CatchUp catch_up_;
     Verification verification_;
     bool verify_asked_ = false;  // by a client, who wants the verdicts

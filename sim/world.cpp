@@ -153,6 +153,7 @@ void World::open(Node& node) {
                                    .publish_address = publish_address(node.index),
                                    .client_address = "c:1",
                                    .seeds = {gossip_address(0)},
+                                   .aside = {},
                                    .found = {},
                                    .random_seed = random_.next(),
                                    .pull_credit_bytes = plan_.pull_credit_bytes};

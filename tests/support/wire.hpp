@@ -151,6 +151,7 @@ inline void Station::start(ReplicaId writer, std::uint64_t nonce, const std::str
                                                                    .publish_address = address_,
                                                                    .client_address = "c:1",
                                                                    .seeds = {seed},
+                                                                   .aside = {},
                                                                    .found = {},
                                                                    .random_seed = nonce});
     replication->start(now);
