@@ -106,6 +106,11 @@ Result<void> Node::open_ports() {
         log_adapter_.take(
             {NoteLevel::info, "listening", {{"address", HostPort{address.host, *port}.text()}}});
     }
+    if (auto opened = open_replication(); !opened) return opened;
+    return open_http();
+}
+
+Result<void> Node::open_replication() {
     ReplicationOptions replication;
     replication.cluster = config_.cluster;
     replication.name = config_.name;
@@ -144,21 +149,24 @@ Result<void> Node::open_ports() {
     Transport& transport = transport_ ? static_cast<Transport&>(*transport_) : *no_transport_;
     replication_ =
         std::make_unique<Replication>(*store_, *log_, *kv_, transport, std::move(replication));
-    if (config_.http) {
-        HttpPages pages{
-            .metrics = [this] { return metrics_->text(); },
-            .health =
-                [this] {
-                    if (disk_full_)
-                        return Health{.healthy = false, .text = "{\"status\":\"disk full\"}\n"};
-                    if (catching_up_)
-                        return Health{.healthy = false, .text = "{\"status\":\"catching up\"}\n"};
-                    return Health{.healthy = true, .text = "{\"status\":\"ok\"}\n"};
-                }};
-        auto http = HttpServer::start(config_.http->host, config_.http->port, std::move(pages));
-        if (!http) return std::unexpected(http.error());
-        http_.emplace(std::move(*http));
-    }
+    return {};
+}
+
+Result<void> Node::open_http() {
+    if (!config_.http) return {};
+    HttpPages pages{
+        .metrics = [this] { return metrics_->text(); },
+        .health =
+            [this] {
+                if (disk_full_)
+                    return Health{.healthy = false, .text = "{\"status\":\"disk full\"}\n"};
+                if (catching_up_)
+                    return Health{.healthy = false, .text = "{\"status\":\"catching up\"}\n"};
+                return Health{.healthy = true, .text = "{\"status\":\"ok\"}\n"};
+            }};
+    auto http = HttpServer::start(config_.http->host, config_.http->port, std::move(pages));
+    if (!http) return std::unexpected(http.error());
+    http_.emplace(std::move(*http));
     return {};
 }
 

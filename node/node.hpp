@@ -100,6 +100,8 @@ class Node final : public CommandSink, public NodeFacts {
         : config_(std::move(config)), log_adapter_(log), fences_(std::move(fences)) {}
     [[nodiscard]] Result<void> open_store();
     [[nodiscard]] Result<void> open_ports();
+    [[nodiscard]] Result<void> open_replication();
+    [[nodiscard]] Result<void> open_http();
     [[nodiscard]] NodeReadings readings() const;
     [[nodiscard]] std::string crdt_info() const;
 
