@@ -95,6 +95,11 @@ Result<void> FileLog::adopt(std::deque<SegmentPointer> segments, LogPosition las
     return truncate_to_durable();
 }
 
+// A file that cannot be removed goes at the next start.
+FileLog::~FileLog() {
+    if (next_) static_cast<void>(remove_file(directory_ / kNextName));
+}
+
 // On a full disk a segment goes on without blocks of its own, behind the bytes that it has.
 Result<std::uint64_t> FileLog::reserve(PosixFile& file, std::uint64_t bytes) const {
     const auto reserved = file.preallocate(options_.segment_bytes);

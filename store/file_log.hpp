@@ -45,6 +45,10 @@ class FileLog final : public Log {
     [[nodiscard]] static Result<std::unique_ptr<FileLog>> open(
         const std::filesystem::path& directory, Options options);
 
+    FileLog(const FileLog&) = delete;
+    FileLog& operator=(const FileLog&) = delete;
+    ~FileLog() override;
+
     [[nodiscard]] LogPosition first() const override {
         return LogPosition{first_.load(std::memory_order_acquire)};
     }

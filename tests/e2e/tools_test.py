@@ -259,7 +259,7 @@ def check_damage_is_named():
         assert node.stop() == 0
         directory = node.directory
         wants(0, "check", directory, says="\nsound\n")
-        segments = sorted(os.listdir(os.path.join(directory, "log")))
+        segments = sorted(name for name in os.listdir(os.path.join(directory, "log")) if name.endswith(".log"))
         assert len(segments) >= 3, segments
         state = open(os.path.join(directory, "state.mdb"), "rb").read()
         offsets = [match.start() for match in re.finditer(rb"the value that is looked for", state)]

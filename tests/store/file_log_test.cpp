@@ -228,6 +228,7 @@ TEST_CASE("file_log: the blocks of the next segment are there before it begins",
         REQUIRE(log.prepare_next().has_value());
         REQUIRE(log.sync().has_value());
     }
+    CHECK_FALSE(fs::exists(dir.path / "next.new"));
     const auto log = FileLog::open(dir.path, kSmall);
     REQUIRE(log.has_value());
     CHECK((*log)->last() == LogPosition{3});
