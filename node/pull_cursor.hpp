@@ -19,6 +19,7 @@ struct PullCursor {
     ShardClocks base;
     ShardClocks pass_clocks;  // at the first chunk of this pass
     std::string cursor;       // the server's; empty: a pass begins
+    bool whole = false;  // it began with nothing here: goes on only if nothing foreign has come
 };
 [[nodiscard]] std::string encode(const PullCursor& cursor);
 // Errors: malformed.

@@ -18,6 +18,7 @@ constexpr std::size_t kAnnouncedBytesMin =
 constexpr MonoTime kAnswerWithin{3000};
 constexpr MonoTime kAskAgain{100};
 constexpr MonoTime kBehindMax{2500};
+constexpr MonoTime kCutEvery{200};
 }  // namespace
 
 // ---- pull: the client's side
@@ -27,12 +28,13 @@ Replication::Peer* Replication::peer_to_pull(Peer& peer, std::optional<PullCurso
     const auto open = store_.open_session();
     if (!open) return &peer;
     auto cursor = decode_pull_cursor(open->cursor);
+    const bool fits = cursor && (!cursor->whole || only_own_events());
     for (auto& [link, other] : peers_)
-        if (cursor && other.up && other.greeted && !other.cut && other.who.nonce == cursor->nonce) {
+        if (fits && other.up && other.greeted && !other.cut && other.who.nonce == cursor->nonce) {
             resumed = std::move(*cursor);
             return &other;
         }
-    if (cursor && now < resume_until_) return nullptr;
+    if (fits && now < resume_until_) return nullptr;
     store_.drop_session(open->session);
     return &peer;
 }
@@ -56,8 +58,10 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
         pull_->base = std::move(resumed->base);
         pull_->pass_clocks = std::move(resumed->pass_clocks);
         pull_->cursor = std::move(resumed->cursor);
+        pull_->whole = resumed->whole;
         ++counters_.pulls_resumed;
     } else {
+        pull_->whole = store_.clocks().empty();
         pull_->session = random_() >> 1 | 1;  // neither 0 nor the greatest: the keys of staged rows
         for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
             pull_->base.emplace_back(ShardId{i}, taken(Shortcut::volatile_base)
@@ -70,6 +74,9 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
 }
 
 void Replication::ask_pull(MonoTime now) {
+    // What has become durable here meanwhile needs no sending, and the server may have purged markers below it.
+    if (!pull_->whole)
+        for (auto& [shard, clock] : pull_->base) clock.join(store_.shard(shard).durable_clock);
     pull_->request = ++requests_;
     pull_->asked_at = now;
     send(pull_->link, PullRequest{.request = pull_->request,
@@ -119,8 +126,8 @@ std::optional<Stage> Replication::stage_of(PullChunk& chunk) {
             stage.leaves.push_back({std::move(leaf->key), std::move(leaf->leaf)});
         }
     }
-    if (store_.sound(stage.clocks, stage.leaves)) return stage;
-    end_pull("a leaf lies beyond the clock it came with");
+    if (store_.sound(stage.clocks, chunk.floors, stage.leaves)) return stage;
+    end_pull("a leaf or a floor lies beyond the clock it came with");
     return std::nullopt;
 }
 
@@ -133,12 +140,14 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
         pull_->asked_at = now;
         return;
     }
+    if (chunk.status == PullStatus::need_full) return on_need_full(peer, chunk.floors, now);
     if (chunk.status != PullStatus::ok || (pull_->nonce != 0 && chunk.nonce != pull_->nonce))
         return end_pull("the server began anew");
     check_own_dots(chunk.clocks, peer.who.name);
     pull_->nonce = chunk.nonce;
     pull_->request = 0;
     if (pull_->cursor.empty()) pull_->pass_clocks = chunk.clocks;
+    if (!floors_within_pull(chunk.floors)) return on_need_full(peer, chunk.floors, now);
     std::optional<Stage> stage = stage_of(chunk);
     if (!stage) return;
     pull_->cursor = chunk.cursor;
@@ -155,8 +164,9 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
     counters_.pulled_leaves += stage->leaves.size();
     pull_->waiting_durable = true;
     if (!stage->leaves.empty()) {
-        stage->cursor =
-            encode(PullCursor{pull_->nonce, pull_->base, pull_->pass_clocks, pull_->cursor});
+        if (!pull_->full)
+            stage->cursor = encode(PullCursor{pull_->nonce, pull_->base, pull_->pass_clocks,
+                                              pull_->cursor, pull_->whole});
         store_.stage(*stage);
         pull_->staged = store_.applied();
     }
@@ -166,10 +176,11 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
 void Replication::continue_pull(MonoTime now) {
     if (!pull_ || !pull_->waiting_durable || store_.durable() < pull_->staged) return;
     if (!pull_->last && store_.staging_full()) return;  // until a checkpoint has taken it
+    if (pull_->last && pull_->full && !stage_absent()) return;
     pull_->waiting_durable = false;
     if (!pull_->last) return ask_pull(now);
     pull_->flipping = true;
-    if (store_.flip(pull_->session, pull_->last->clocks)) finish_flip(now);
+    if (store_.flip(pull_->session, pull_->last->clocks, pull_->last->floors)) finish_flip(now);
 }
 
 void Replication::finish_flip(MonoTime now) {
@@ -326,6 +337,7 @@ void Replication::tick(MonoTime now) {
             start_pull(peer, "it knows what does not come otherwise", now);
         }
     }
+    if (now >= cut_at_ + kCutEvery) update_stable_cut(now);
     verification_.tick(now);
     send_verification();
     continue_pull(now);
@@ -379,24 +391,10 @@ void Replication::send_verification() {
     counters_.verify_differences = verification_.differences();
 }
 
-void Replication::update_stable_cut() {
-    std::map<ShardId, VersionVector> cut;
-    for (auto& [shard, clock] : store_.durable_clocks()) cut.emplace(shard, std::move(clock));
-    for (const auto& [link, peer] : peers_) {
-        if (!peer.reported) return store_.set_stable_cut(std::nullopt);
-        const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
-        for (auto& [shard, clock] : cut) {
-            const auto found = theirs.find(shard);
-            clock = found == theirs.end() ? VersionVector{} : clock.meet(found->second);
-        }
-    }
-    store_.set_stable_cut(ShardClocks(cut.begin(), cut.end()));
-}
-
 std::size_t Replication::peers_covering(const ShardClocks& clocks) const {
     return static_cast<std::size_t>(std::ranges::count_if(peers_, [&](const auto& pair) {
         const Peer& peer = pair.second;
-        if (!peer.reported) return false;
+        if (!has_said(peer)) return false;
         const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
         return std::ranges::all_of(clocks, [&](const auto& wanted) {
             const auto found = theirs.find(wanted.first);

@@ -131,7 +131,7 @@ TEST_CASE("drain: what changes while a flip is measured is measured again", "[st
     Place place(2, small());
     own_writes(place);
     stage(place, source.chunks(7));
-    REQUIRE(!place->flip(7, source->clocks()));
+    REQUIRE(!place->flip(7, source->clocks(), {}));
     place.checkpoint();
     for (std::size_t i = 0; place->flipping(); ++i) {
         REQUIRE(i < 10'000);
