@@ -227,9 +227,6 @@ PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable,
     row.silent_ms = peer.heard_at < MonoTime(0) ? -1 : (now - peer.heard_at).count();
     row.parked_bytes = peer.parked_bytes;
     row.clock_ms = peer.clock.count();
-    row.cut = !counts(peer, now)                      ? "out"
-              : has_said(peer) && row.lag_events == 0 ? "level"
-                                                      : "holds";
     row.trouble = peer.refuses;
     const auto refused = refused_.find(peer.address);
     if (row.trouble.empty() && refused != refused_.end() &&
@@ -241,6 +238,9 @@ PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable,
         row.lag_events += clock.event_count() -
                           (found == theirs.end() ? 0 : clock.meet(found->second).event_count());
     }
+    row.cut = !counts(peer, now)                      ? "out"
+              : has_said(peer) && row.lag_events == 0 ? "level"
+                                                      : "holds";
     row.lag = lag_.behind(peer.own_events, now.count());
     return row;
 }

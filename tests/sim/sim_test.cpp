@@ -80,10 +80,6 @@ TEST_CASE("what a peer holds only behind its fresh checkpoint is pulled") {
 
 TEST_CASE("what joins behind a flip is not read before the flip is durable") { must_hold(741); }
 
-TEST_CASE("a pull that ends before its flip is measured leaves the drain before it alone") {
-    must_hold(242);
-}
-
 TEST_CASE("CRDT.VERIFY names the shard and the bucket of a row that a disk has lost") {
     std::uint64_t named = 0;
     for (std::uint64_t seed = 1; seed <= 60; ++seed) {
