@@ -25,6 +25,12 @@ bool Replication::floors_within_pull(const ShardClocks& floors) const {
     });
 }
 
+void Replication::join_floors(const ShardClocks& floors) {
+    std::map<ShardId, VersionVector> all(pull_->floors.begin(), pull_->floors.end());
+    for (const auto& [shard, floor] : floors) all[shard].join(floor);
+    pull_->floors.assign(all.begin(), all.end());
+}
+
 // No event of anybody else is here.
 bool Replication::only_own_events() const {
     return std::ranges::all_of(store_.clocks(), [&](const auto& pair) {
@@ -36,6 +42,7 @@ bool Replication::only_own_events() const {
 
 void Replication::on_need_full(const Peer& peer, const ShardClocks& floors, MonoTime now) {
     // A request that crossed with what the server was told of this node.
+    pull_->request = 0;
     if (!pull_->whole && store_.durably_covers(floors)) return ask_pull(now);
     note(NoteLevel::warn, "pull_needs_full",
          {{"peer", peer.who.name},
@@ -44,14 +51,18 @@ void Replication::on_need_full(const Peer& peer, const ShardClocks& floors, Mono
                       : "it has purged what was missed here: all its leaves are taken over"}});
     ++counters_.pulls_full;
     store_.drop_session(pull_->session);
-    PullSession full;
-    full.link = pull_->link;
-    full.session = random_() >> 1 | 1;
-    full.target = std::move(pull_->target);
-    full.whole = full.full = true;
-    for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
-        full.base.emplace_back(ShardId{i}, VersionVector{});
-    *pull_ = std::move(full);
+    pull_->session = random_() >> 1 | 1;
+    pull_->nonce = pull_->request = 0;
+    pull_->whole = pull_->full = true;
+    for (auto& [shard, clock] : pull_->base) clock = {};
+    pull_->pass_clocks.clear();
+    pull_->seen.clear();
+    pull_->floors.clear();
+    pull_->cursor.clear();
+    pull_->part.clear();
+    pull_->part_cursor.clear();
+    pull_->absent_from = {};
+    pull_->last.reset();
     ask_pull(now);
 }
 

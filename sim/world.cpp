@@ -155,6 +155,8 @@ void World::open(Node& node) {
                                    .publish_address = publish_address(node.index),
                                    .client_address = "c:1",
                                    .seeds = {gossip_address(0)},
+                                   .aside = {},
+                                   .found = {},
                                    .random_seed = random_.next(),
                                    .pull_credit_bytes = plan_.pull_credit_bytes};
     if (node.index == 0) replication.seeds.push_back(gossip_address(1));
@@ -199,6 +201,7 @@ void World::stop_process(Node& node) {
     coverage.resumed += counters.pulls_resumed;
     coverage.pulls_full += counters.pulls_full;
     coverage.purged += stats.purged;
+    coverage.moved += counters.pulls_moved;
     coverage.drains += stats.drains;
     coverage.drained_by_touch += stats.drained_by_touch;
     coverage.drained_in_background += stats.drained_in_background;

@@ -54,9 +54,9 @@ struct Coverage {
     std::uint64_t waits = 0, waits_survived = 0;
     std::uint64_t verified = 0, damage_named = 0;
     // An end is a crash or a stop.
-    std::uint64_t resumed = 0, drains = 0, drained_by_touch = 0, drained_in_background = 0,
-                  ends_while_staging = 0, ends_while_draining = 0, images_while_draining = 0,
-                  asked_while_draining = 0;
+    std::uint64_t resumed = 0, moved = 0, drains = 0, drained_by_touch = 0,
+                  drained_in_background = 0, ends_while_staging = 0, ends_while_draining = 0,
+                  images_while_draining = 0, asked_while_draining = 0;
     std::uint64_t purged = 0, pulls_full = 0, absences = 0, left_out = 0, floors_checked = 0,
                   purged_at_end = 0;
 };
@@ -99,6 +99,7 @@ inline constexpr Counted kCounted[] = {
     {"WAITs answered", &Coverage::waits},
     {"writes that outlived their disk because of WAIT", &Coverage::waits_survived},
     {"pulls that went on where one had stopped", &Coverage::resumed},
+    {"pulls that went on at another boot or node", &Coverage::moved},
     {"flips drained", &Coverage::drains},
     {"leaves drained by a touch", &Coverage::drained_by_touch},
     {"leaves drained in the background", &Coverage::drained_in_background},

@@ -59,6 +59,7 @@ void crdt_conflicts(CommandContext& c);
 void crdt_info(CommandContext& c);
 void crdt_link(CommandContext& c);
 void crdt_peers(CommandContext& c);
+void crdt_sync(CommandContext& c);
 void crdt_verify(CommandContext& c);
 
 // strings.cpp

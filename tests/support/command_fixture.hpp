@@ -42,6 +42,7 @@ class FakeNode final : public NodeFacts {
     std::optional<std::string> refused(Writes writes) const override {
         return writes == Writes::that_grow ? refusal : std::nullopt;
     }
+    std::optional<std::string> clients_refused() const override { return closed; }
     void wait(Connection& connection, std::int64_t, std::int64_t) override {
         connection.reply().integer(0);
     }
@@ -49,6 +50,7 @@ class FakeNode final : public NodeFacts {
         connection.reply().ok();
     }
     std::vector<TextFields> peers() const override { return {{{"name", "beta"}, {"state", "up"}}}; }
+    std::vector<TextFields> syncs() const override { return {{{"peer", "beta"}}}; }
     bool set_link(std::string_view peer, bool) override { return peer == "beta"; }
     void verify(Connection& connection, std::optional<std::string_view> peer) override {
         connection.reply().bulk(peer.value_or("all"));
@@ -59,6 +61,7 @@ class FakeNode final : public NodeFacts {
 
     std::optional<std::string> secret;
     std::optional<std::string> refusal;
+    std::optional<std::string> closed;
     std::vector<Connection*> connections;
     int resets = 0;
     int shutdowns = 0;
