@@ -27,10 +27,14 @@ enum class Shortcut : std::uint8_t {
     one_pass,           // the flip does not wait until one clock has held for a whole pass
     target_ignored,     // a checkpoint is served that lacks what the caller is after
     index_below_floor,  // the index is used where it has no rows any more
+    floor_not_asked,    // a server does not look whether its markers below the base may be gone
+    floor_not_joined,   // a flip does not take over what the server has purged
     seen_ignored,       // a pull goes on at a server that lacks what it was shown before
     volatile_base,      // what is only applied, not durable, is not asked for
     // The log.
     damage_cut,  // a frame that had been durable and is damaged is cut like a torn one
+    // Purge.
+    unstable_purged,  // markers go that some member has not seen
     // Replies.
     volatile_clock_shown,  // peers are told the applied clock: WAIT counts what a crash takes
     read_not_observed,     // the reply to a read does not wait for what it has seen

@@ -255,12 +255,13 @@ void fields(Io& io, Is<PullRequest> auto& m) {
 }
 template <class Io>
 void fields(Io& io, Is<PullChunk> auto& m) {
-    io.record(11);
+    io.record(12);
     io.number(m.request);
     io.number(m.session);
     io.number(m.nonce);
     io.choice(m.status, PullStatus::refused);
     io.clocks(m.clocks);
+    io.clocks(m.floors);
     io.list(m.leaves, kLeavesMax, [](Io& each, auto& pulled) { pulled_leaf(each, pulled); });
     io.maybe(m.part, [](Io& each, auto& part) {
         each.record(4);

@@ -230,7 +230,8 @@ struct PullRequest {
     std::uint64_t request = 0;
     std::uint64_t session = 0;
     std::uint64_t nonce = 0;  // of the server, as the session began; 0 = the session begins
-    ShardClocks base;         // the durable clock of every shard asked for, empty ones too
+    ShardClocks
+        base;  // the durable clock of every shard asked for; all of them empty: asks for all
     ShardClocks target;  // what the pull is for: the server makes a checkpoint that holds it first
     std::string cursor;  // empty = from the beginning
     std::uint64_t credit_bytes = 0;
@@ -264,6 +265,7 @@ struct PullChunk {
     std::uint64_t nonce = 0;
     PullStatus status = PullStatus::ok;
     ShardClocks clocks;  // of the read transaction that these leaves come from
+    ShardClocks floors;  // what that state has purged: markers at or below may be gone
     std::vector<PulledLeaf> leaves;
     std::optional<LeafPart> part;       // then `leaves` is empty
     std::string cursor;                 // for the next request

@@ -136,6 +136,11 @@ std::uint64_t Database::key_count(std::uint8_t db) {
     return store_.key_count(db);
 }
 
+std::uint64_t Database::deadline_count(std::uint8_t db) {
+    observed_ = store_.applied();
+    return store_.deadline_count(db);
+}
+
 void Database::for_each_key(std::uint8_t db, std::uint64_t from, VisitKey visit) {
     observed_ = store_.applied();
     store_.for_each_key(db, from, [&](const KeyRecord& record) {

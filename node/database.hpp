@@ -62,6 +62,8 @@ class Database {
     // Requires: the key exists, at is in the future or kNoDeadline (= PERSIST).
     void set_deadline(std::uint8_t db, std::string_view key, WallTime at);
     [[nodiscard]] std::uint64_t key_count(std::uint8_t db);
+    // Of these, those that have a deadline.
+    [[nodiscard]] std::uint64_t deadline_count(std::uint8_t db);
     // Visible keys with order >= from, in order, until `visit` returns false.
     using VisitKey = absl::FunctionRef<bool(const KeyRecord& record)>;
     void for_each_key(std::uint8_t db, std::uint64_t from, VisitKey visit);

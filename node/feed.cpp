@@ -117,10 +117,17 @@ class PullServer {
     Result<void> run() {
         const auto first =
             cursor_.row.empty() ? ShardId{0} : parse_row_key(cursor_.row)->address.shard;
+        const bool asks_for_all = std::ranges::all_of(
+            request_.base, [](const auto& pair) { return pair.second.empty(); });
         for (const auto& [shard, base] : request_.base) {
             const auto meta = shard_meta(shard);
             if (!meta) return std::unexpected(meta.error());
             if (!meta->clock.empty()) chunk_.clocks.emplace_back(shard, meta->clock);
+            if (!meta->purge_floor.empty()) chunk_.floors.emplace_back(shard, meta->purge_floor);
+            // Markers that the asker lacks may be gone. Whoever has nothing at all misses none.
+            if (!asks_for_all && !base.covers(meta->purge_floor) &&
+                !taken(Shortcut::floor_not_asked))
+                chunk_.status = PullStatus::need_full;
             if (shard < first || base.covers(meta->clock)) continue;
             lacking_.push_back(shard);
             if (full_) continue;
@@ -176,12 +183,14 @@ class PullServer {
     Result<void> by_index(ShardId shard, const VersionVector& base, const VersionVector& clock) {
         std::set<std::string> rows;
         for (const auto& [writer, last] : clock) {
-            const auto scanned = stored_.scan(
-                Table::ix, ix_key(shard, {writer, base.at(writer).next()}),
-                ix_key(shard, {writer, last.next()}), [&](std::string_view, std::string_view row) {
-                    if (row >= cursor_.row) rows.emplace(row);
-                    return true;
-                });
+            const auto scanned =
+                stored_.scan(Table::ix, ix_key(shard, {writer, base.at(writer).next()}),
+                             ix_key(shard, {writer, last.next()}),
+                             [&](std::string_view, std::string_view value) {
+                                 const std::string_view row = parse_ix_value(value).row_key;
+                                 if (row >= cursor_.row) rows.emplace(row);
+                                 return true;
+                             });
             if (!scanned) return scanned;
         }
         for (const std::string& row : rows) {
@@ -388,6 +397,12 @@ Result<PullChunk> serve_pull(KvReader& stored, const PullRequest& request) {
     }
     PullServer server(stored, request, *cursor, draining, chunk);
     if (auto served = server.run(); !served) return std::unexpected(served.error());
+    if (chunk.status == PullStatus::need_full) {
+        chunk.leaves.clear();
+        chunk.part.reset();
+        chunk.cursor.clear();
+        return chunk;
+    }
     chunk.is_final = request.cursor.empty() && chunk.cursor.empty();
     return chunk;
 }

@@ -3,6 +3,8 @@
 // Fetch    own commits in a range of positions, each with the clock entries of others that came between.
 // Pull     leaves with a dot outside the base, from one read transaction a chunk, in row order. A shard whose index reaches
 //          below the base is read through the index, else wholly. The server keeps nothing between two requests.
+// Floor    a base that does not cover what was purged here is answered need_full, at every chunk: leaves are missing here
+//          that would have told the asker what has died (docs/decisions/0012).
 // Source   DESIGN "Live stream" and "Pull", drawn in docs/PROTOCOL.md.
 // Thread   any one: functions of a log and of a snapshot.
 #pragma once

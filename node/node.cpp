@@ -20,6 +20,7 @@ constexpr std::size_t kSaveRows = 2000;
 constexpr std::size_t kEvictRows = 2000;
 constexpr std::size_t kExpireKeys = 200;
 constexpr std::size_t kStagedLeaves = 250;
+constexpr std::size_t kPurgeLeaves = 500;
 constexpr std::uint64_t kDiskReserveBytes = std::uint64_t{128} << 20;  // two log segments
 // Of blocks that the log has, on a full disk: below it removals are refused, too, and keys are hidden, not expired.
 constexpr std::uint64_t kLogRoomMin = std::uint64_t{8} << 20;
@@ -116,6 +117,7 @@ Result<void> Node::open_replication() {
     replication.name = config_.name;
     replication.region = config_.region;
     replication.random_seed = random_bits();
+    replication.member_silent_max = config_.member_silent_max;
     replication.aside = [this](Worker::Task work, Worker::Task then) {
         pull_worker_->post([this, work = std::move(work), then = std::move(then)] {
             work();
@@ -190,6 +192,7 @@ void Node::end_of_round() {
     store_->set_now(wall_now());
     // Rounds follow one another while a flip has leaves left: these take what time the clients leave.
     if (!failed_ && store_->step_staged(kStagedLeaves)) server_->post([] {});
+    if (!failed_ && store_->step_purge(kPurgeLeaves)) server_->post([] {});
     commit(CommitWhen::none_under_way);
     store_->end_round();
     flush_notes();

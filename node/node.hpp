@@ -104,6 +104,7 @@ class Node final : public CommandSink, public NodeFacts {
     [[nodiscard]] Result<void> open_http();
     [[nodiscard]] NodeReadings readings() const;
     [[nodiscard]] std::string crdt_info() const;
+    [[nodiscard]] std::uint64_t stable_lag() const;
 
     // As a rule commits gather while one is under way; a checkpoint cannot wait for that.
     enum class CommitWhen : std::uint8_t { none_under_way, now };

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "crdt/types/value.hpp"
 #include "node/clock_token.hpp"
 #include "node/glob.hpp"
 #include "node/node.hpp"
@@ -150,6 +151,8 @@ NodeReadings Node::readings() const {
     now.clients_cut = server_->counters().connections_cut;
     now.writes_refused = disk_full_;
     now.store = store_->stats();
+    now.tombstones = store_->tombstone_count();
+    now.stable_lag_events = stable_lag();
     now.replication = replication_->counters();
     now.fences = fences().count;
     if (transport_) now.transport = transport_->counters();
@@ -158,6 +161,15 @@ NodeReadings Node::readings() const {
     now.catching_up = replication_->catching_up(mono()).has_value();
     now.command_stats = commands_->stats();
     return now;
+}
+
+// Events durable here that are not known to be everywhere: their markers stay.
+std::uint64_t Node::stable_lag() const {
+    std::uint64_t events = 0;
+    for (const auto& [shard, clock] : store_->durable_clocks()) events += clock.event_count();
+    if (const auto& cut = store_->stable_cut())
+        for (const auto& [shard, clock] : cut->clocks) events -= clock.event_count();
+    return events;
 }
 
 std::string Node::crdt_info() const {
@@ -206,6 +218,14 @@ TextFields Node::config_get(std::string_view pattern) const {
 }
 
 Result<void> Node::config_set(std::string_view key, std::string_view value) {
+    if (key == "member-silent-ms") {
+        const auto number = value::parse_integer(value);
+        if (!number || *number < 1000)
+            return fail(Code::malformed, "a number of milliseconds, 1000 or more");
+        replication_->set_member_silent_max(MonoTime(*number));
+        config_.text[std::string(key)] = value;
+        return {};
+    }
     if (key != "log-level") return fail(Code::unsupported, std::string(key));
     const auto level = parse_note_level(value);
     if (!level) return std::unexpected(level.error());
@@ -236,25 +256,8 @@ std::vector<TextFields> Node::peers() const {
                         {"parked_bytes", std::to_string(peer.parked_bytes)},
                         {"silent_ms", std::to_string(peer.silent_ms)},
                         {"clock_ms", std::to_string(peer.clock_ms)},
-                        {"trouble", peer.trouble},
-                        {"found", peer.found}});
-    return rows;
-}
-
-std::vector<TextFields> Node::syncs() const {
-    std::vector<TextFields> rows;
-    for (const SyncStatus& sync : replication_->syncs(mono()))
-        rows.push_back({{"peer", sync.peer},
-                        {"direction", sync.direction},
-                        {"phase", sync.phase},
-                        {"reason", sync.reason},
-                        {"session", std::to_string(sync.session)},
-                        {"leaves", std::to_string(sync.leaves)},
-                        {"bytes", std::to_string(sync.bytes)},
-                        {"leaves_left", std::to_string(sync.leaves_left)},
-                        {"started_ms", std::to_string(store_->now().count() - sync.since_ms)},
-                        {"bytes_per_second", std::to_string(sync.bytes_per_second)},
-                        {"eta_ms", std::to_string(sync.eta_ms)}});
+                        {"cut", peer.cut},
+                        {"trouble", peer.trouble}});
     return rows;
 }
 

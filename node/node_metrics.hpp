@@ -28,6 +28,8 @@ struct NodeReadings {
     std::uint64_t clients_refused = 0;
     std::uint64_t clients_cut = 0;
     bool writes_refused = false;
+    std::uint64_t tombstones = 0;
+    std::uint64_t stable_lag_events = 0;
     StoreStats store;
     ReplicationCounters replication;
     TransportCounters transport;

@@ -9,7 +9,7 @@ namespace skerry {
 std::string encode(const PullCursor& cursor) {
     std::string out;
     Packer packer(out);
-    packer.array(8);
+    packer.array(10);
     packer.number(cursor.nonce);
     packer.put(cursor.base);
     packer.put(cursor.pass_clocks);
@@ -18,12 +18,14 @@ std::string encode(const PullCursor& cursor) {
     packer.number(cursor.leaves);
     packer.number(cursor.bytes);
     packer.number(cursor.spent_ms);
+    packer.number(cursor.whole ? 1 : 0);
+    packer.put(cursor.floors);
     return out;
 }
 
 Result<PullCursor> decode_pull_cursor(std::string_view bytes) {
     Unpacker in(bytes);
-    in.array_of(8);
+    in.array_of(10);
     PullCursor cursor;
     cursor.nonce = in.number();
     cursor.base = in.shard_clocks();
@@ -34,6 +36,8 @@ Result<PullCursor> decode_pull_cursor(std::string_view bytes) {
     cursor.leaves = in.number();
     cursor.bytes = in.number();
     cursor.spent_ms = in.number();
+    cursor.whole = in.number_up_to(1) != 0;
+    cursor.floors = in.shard_clocks();
     if (auto done = in.done("pull cursor"); !done) return std::unexpected(done.error());
     return cursor;
 }

@@ -25,6 +25,8 @@ struct PullCursor {
     std::uint64_t leaves = 0;
     std::uint64_t bytes = 0;
     std::uint64_t spent_ms = 0;
+    bool whole = false;  // it began with nothing here: goes on only if nothing foreign has come
+    ShardClocks floors;  // of all servers so far
 };
 [[nodiscard]] std::string encode(const PullCursor& cursor);
 // Errors: malformed.

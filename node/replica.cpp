@@ -66,6 +66,7 @@ class FrameReader {
 // An answer, taken apart: the clocks that the leaves are the state at.
 struct Answer {
     ShardClocks clocks;
+    ShardClocks floors;  // of what has been purged there
     std::vector<StagedLeaf> leaves;
 };
 
@@ -90,8 +91,9 @@ Result<Answer> read_chunks(FrameReader& frames) {
     for (bool first = true, more = true; more; first = false) {
         Result<PullChunk> chunk = frames.next<PullChunk>();
         if (!chunk) return std::unexpected(chunk.error());
-        if (first) answer.clocks = chunk->clocks;
-        if (chunk->status != PullStatus::ok || chunk->clocks != answer.clocks)
+        if (first) answer.clocks = chunk->clocks, answer.floors = chunk->floors;
+        if (chunk->status != PullStatus::ok || chunk->clocks != answer.clocks ||
+            chunk->floors != answer.floors)
             return fail(Code::malformed, "exchange: pieces of different answers");
         for (PulledLeaf& leaf : chunk->leaves)
             answer.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
@@ -187,6 +189,7 @@ struct Replica::State {
         });
         if (!expired) return expired;
         store->step_staged(kRowsAtOnce);
+        store->step_purge(kRowsAtOnce);
         if (auto written = write_log(); !written) return written;
         if (store->wants_checkpoint() || store->freezing()) return checkpoint();
         store->evict(kRowsAtOnce);
@@ -255,7 +258,7 @@ struct Replica::State {
             stage.leaves.clear();
             bytes = 0;
         }
-        if (!store->flip(session, answer.clocks)) {
+        if (!store->flip(session, answer.clocks, answer.floors)) {
             // Much: what is staged goes to the ordered store, and joins from there.
             if (auto taken = checkpoint(); !taken) return taken;
             while (store->flipping() && !store->halted()) store->step_staged(kRowsAtOnce);
@@ -466,6 +469,11 @@ Result<std::string> Replica::changes_for(std::string_view request) {
     for (bool more = true; more;) {
         const auto chunk = serve_pull(**stored, *asked);
         if (!chunk) return std::unexpected(chunk.error());
+        if (chunk->status == PullStatus::need_full)
+            return fail(
+                Code::refused,
+                "the asking replica has missed removals that are kept here no more: begin it "
+                "anew in an empty directory");
         append_frame(out, *chunk);
         asked->cursor = chunk->cursor;
         more = !chunk->cursor.empty();
@@ -484,7 +492,10 @@ Result<void> Replica::receive(std::string_view changes) {
         return fail(Code::refused, "the answer to a request of a replica that knew more");
     auto answer = read_chunks(frames);
     if (!answer) return std::unexpected(answer.error());
-    if (!state_->store->sound(answer->clocks, answer->leaves))
+    // What is purged there must have been seen here, or nothing that it could have removed may be here.
+    if (!state_->store->covers(answer->floors) && !state_->store->clocks().empty())
+        return fail(Code::refused, "an answer that is meant for an empty replica");
+    if (!state_->store->sound(answer->clocks, answer->floors, answer->leaves))
         return fail(Code::malformed, "exchange: leaves outside their clocks");
     state_->store->set_now(wall_now());
     return state_->join(std::move(*answer));

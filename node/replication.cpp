@@ -52,13 +52,14 @@ void Replication::note(NoteLevel level, std::string event,
 
 // ---- peers
 
-Replication::Peer& Replication::peer_at(const std::string& address) {
+Replication::Peer& Replication::peer_at(const std::string& address, MonoTime now) {
     for (auto& [link, peer] : peers_)
         if (peer.address == address) return peer;
     const LinkId link{++links_};
     Peer& peer = peers_[link];
     peer.link = link;
     peer.address = address;
+    peer.known_since = now;
     transport_.connect(link, address);
     return peer;
 }
@@ -93,8 +94,8 @@ void Replication::send(LinkId link, const Message& message) {
 
 void Replication::start(MonoTime now) {
     for (const std::string& seed : options_.seeds)
-        if (seed != options_.gossip_address) peer_at(seed);
-    update_stable_cut();
+        if (seed != options_.gossip_address) peer_at(seed, now);
+    update_stable_cut(now);
     lag_.committed(own_event_count_, 0, now.count());
     resume_until_ = now + kResumeWithin;
     catch_up_.begin(now);
@@ -295,7 +296,8 @@ void Replication::on_reply(Peer& peer, Message message, std::uint64_t bytes, Mon
         verification_.on_reply(peer.link, *digests, now);
         return send_verification();
     }
-    if (auto* ack = std::get_if<Ack>(&message)) return report(peer, std::move(ack->durable), now);
+    if (auto* ack = std::get_if<Ack>(&message))
+        return report(peer, ack->nonce, std::move(ack->durable), now);
     if (const auto* refuse = std::get_if<Refuse>(&message)) on_refuse(peer, *refuse, now);
 }
 
@@ -319,7 +321,7 @@ void Replication::on_published(Peer& peer, Message message, MonoTime now) {
 }
 
 void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime now) {
-    report(peer, heartbeat.durable, now);
+    report(peer, heartbeat.nonce, heartbeat.durable, now);
     note_clock(peer, heartbeat, now);
     const bool covered = store_.covers(heartbeat.durable);
     if (peer.nonce != heartbeat.nonce) stop_following(peer);
@@ -337,7 +339,7 @@ void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime 
         peer.behind_since = now;
     peer.announced = std::max(peer.announced, heartbeat.last);
     compare_digests(peer, heartbeat, now);
-    update_stable_cut();
+    update_stable_cut(now);
     drain(peer, now);
     if (!peer.following && !covered)
         start_pull(peer, "its stream cannot be followed from here", now);
@@ -410,7 +412,7 @@ void Replication::pause(bool paused, MonoTime now) {
 }
 
 void Replication::drain(Peer& peer, MonoTime now) {
-    if (paused_) return;
+    if (paused_ || (pull_ && pull_->whole)) return;
     bool applied = false;
     while (peer.following && !peer.parked.empty()) {
         const auto next = peer.parked.begin();

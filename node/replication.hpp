@@ -10,6 +10,9 @@
 // Backlog  while what is published waits for a slow subscriber, larger bodies are only announced: memory stays within
 //          kPublishQueuedMax, the others fetch, and one that has stopped reading delays nobody.
 // Third    a heartbeat that covers what is lacking here and does not come otherwise starts a pull from that peer.
+// Cut      the minimum of the members' durable clocks: what lies below is purged. A member that is silent for too long is
+//          left out, until it is heard again (node/stable_cut.hpp).
+// Full     who has missed what a server purged gets need_full, and takes over all: node/replication_full.cpp.
 // Alarm    equal clocks with unequal digests: counted and noted, always; then the shard's buckets are compared, too.
 // Fence    whoever shows that this writer id is used elsewhere too (it knows own dots that are not here, or writes under
 //          the id) ends it: nothing is published under it any more, and the driver must begin anew under another one.
@@ -30,6 +33,7 @@
 #include "node/note.hpp"
 #include "node/pacing.hpp"
 #include "node/pull_cursor.hpp"
+#include "node/stable_cut.hpp"
 #include "node/sync_status.hpp"
 #include "node/verification.hpp"
 #include "store/log.hpp"
@@ -52,6 +56,7 @@ struct ReplicationOptions {
     std::uint64_t random_seed = 0;
     std::uint64_t pull_credit_bytes = std::uint64_t{1}
                                       << 20;  // of leaves asked for at once, at most
+    MonoTime member_silent_max = std::chrono::hours(24 * 7);  // then a member leaves the cut
 };
 
 struct ReplicationCounters {
@@ -61,6 +66,7 @@ struct ReplicationCounters {
     std::uint64_t fetches = 0;
     std::uint64_t pulls = 0;
     std::uint64_t pulled_chunks = 0;
+    std::uint64_t pulls_full = 0;     // of these: the server had purged what was missed here
     std::uint64_t pulls_resumed = 0;  // of these: went on where an earlier one had stopped
     std::uint64_t pulls_moved = 0;    // of these: at another boot, or another node
     std::uint64_t asked_again = 0;    // requests that were not answered in time
@@ -86,6 +92,7 @@ struct PeerStatus {
     std::uint64_t parked_bytes = 0;
     std::int64_t silent_ms = -1;  // since it was last heard; -1 = never
     std::int64_t clock_ms = 0;    // its wall clock, less ours, as its last heartbeat came
+    std::string cut;      // holds the stable cut back, level with this node, or left out of it
     std::string trouble;  // why it refuses this node or is refused; empty = nothing is wrong
     std::string found;    // what became of a writer id, its own or this node's; empty = nothing
 };
@@ -120,6 +127,8 @@ class Replication {
     bool set_cut(std::string_view name, bool cut);
     // While the disk is full nothing of others is applied: batches wait within their bounds, and no pull begins.
     void pause(bool paused, MonoTime now);
+    // How long a member may be silent before it leaves the stable cut.
+    void set_member_silent_max(MonoTime limit) { options_.member_silent_max = limit; }
     // Asks the peers to report their durable clocks now (WAIT).
     void ask_clocks();
 
@@ -162,6 +171,7 @@ class Replication {
         bool cut = false;
         MonoTime hello_at{-1'000'000};
         MonoTime heard_at{-1};
+        MonoTime known_since{};  // its address, or since it last called
         std::optional<MonoTime>
             feed_since;  // subscribed, or last heard there; nullopt: not subscribed
         std::optional<MonoTime> hello_since;  // the first Hello that nothing has answered
@@ -186,9 +196,10 @@ class Replication {
         // What it reports.
         ShardClocks durable;
         bool reported = false;
-        std::uint64_t own_events = 0;  // of this node, that it has
-        std::string refuses;           // why, if its last word was a refusal
-        std::string found;             // as PeerStatus
+        std::uint64_t reported_by = 0;  // the boot that said so
+        std::uint64_t own_events = 0;   // of this node, that it has
+        std::string refuses;            // why, if its last word was a refusal
+        std::string found;              // as PeerStatus
         MonoTime refuses_noted_at{-1'000'000};
     };
     // A caller that was not let in.
@@ -217,13 +228,17 @@ class Replication {
         Pacing pacing;
         std::string reason;
         SyncProgress progress;
-        LogPosition staged;  // goes on once this is durable
+        bool whole = false;  // all leaves come, and nothing foreign is applied until the flip
+        bool full = false;   // and what only is here is looked at, too: node/replication_full.cpp
+        RowAddress absent_from;  // keys behind it are still to be looked at
+        ShardClocks floors;      // of all servers so far: they join at the flip
+        LogPosition staged;      // goes on once this is durable
         bool waiting_durable = false;
         bool flipping = false;
         std::optional<PullChunk> last;  // the final chunk, to flip to
     };
 
-    Peer& peer_at(const std::string& address);
+    Peer& peer_at(const std::string& address, MonoTime now);
     Peer* peer_of(LinkId link);
     [[nodiscard]] bool is_cut(std::string_view name) const;
     [[nodiscard]] Introduction introduction() const;
@@ -258,8 +273,8 @@ class Replication {
     void on_pull_chunk(Peer& peer, PullChunk& chunk, std::uint64_t bytes, MonoTime now);
     void on_published(Peer& peer, Message message, MonoTime now);
     void on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime now);
-    void learn(const std::vector<std::string>& addresses);
-    void report(Peer& peer, ShardClocks durable, MonoTime now);
+    void learn(const std::vector<std::string>& addresses, MonoTime now);
+    void report(Peer& peer, std::uint64_t nonce, ShardClocks durable, MonoTime now);
     // Does it know dots of this writer that are not here?
     void check_own_dots(const ShardClocks& theirs, const std::string& peer);
     void fence(std::string why, const std::string& shown_by);
@@ -312,7 +327,20 @@ class Replication {
     void compare_digests(const Peer& peer, const Heartbeat& heartbeat, MonoTime now);
     void on_digest_request(const ConnectionToken& from, const DigestRequest& request);
     void send_verification();
-    void update_stable_cut();
+
+    // ---- replication_full.cpp
+    [[nodiscard]] bool floors_within_pull(const ShardClocks& floors) const;
+    [[nodiscard]] bool only_own_events() const;
+    void join_floors(const ShardClocks& floors);
+    void on_need_full(const Peer& peer, const ShardClocks& floors, MonoTime now);
+    // What the server lacks is staged, too. False: there is more.
+    [[nodiscard]] bool stage_absent();
+
+    // ---- replication_cut.cpp
+    [[nodiscard]] bool has_said(const Peer& peer) const;
+    [[nodiscard]] bool counts(const Peer& peer, MonoTime now) const;
+    [[nodiscard]] bool replaced(const Peer& peer) const;
+    void update_stable_cut(MonoTime now);
 
     Store& store_;
     Log& log_;
@@ -336,6 +364,8 @@ class Replication {
     bool paused_ = false;
     std::pair<LogPosition, std::string> served_body_;
     MonoTime heartbeat_at_{-1'000'000};
+    CutMeter cut_;
+    MonoTime cut_at_{-1'000'000};
     std::map<std::string, Refused> refused_;  // by gossip address
     std::optional<MonoTime> strangers_noted_at_;
     std::optional<std::string> fenced_;

@@ -19,10 +19,10 @@ constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 32; }
 
 // ---- greetings
 
-void Replication::learn(const std::vector<std::string>& addresses) {
+void Replication::learn(const std::vector<std::string>& addresses, MonoTime now) {
     for (const std::string& address : addresses)
         if (!address.empty() && address != options_.gossip_address && peers_.size() < kPeersMax)
-            peer_at(address);
+            peer_at(address, now);
 }
 
 Introduction Replication::introduction() const {
@@ -85,7 +85,13 @@ void Replication::on_hello(const ConnectionToken& from, const Hello& hello, Mono
     if (callers_.size() >= kCallersMax) callers_.clear();  // those who still call say Hello again
     callers_[from] = hello.from.name;
     transport_.reply(from, encode(HelloOk{introduction()}));
-    learn({hello.from.gossip_address});
+    learn({hello.from.gossip_address}, now);
+    for (auto& [link, peer] : peers_) {
+        if (peer.address != hello.from.gossip_address) continue;
+        peer.known_since = now;
+        if (peer.who.nonce != hello.from.nonce) peer.reported_by = 0;
+    }
+    update_stable_cut(now);
     heartbeat_at_ =
         now - kHeartbeat + MonoTime(100);  // the caller subscribes now, and waits for one
 }
@@ -108,8 +114,8 @@ void Replication::on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now) {
     peer.who = std::move(hello.from);
     peer.greeted = true;
     peer.refuses.clear();
-    learn(others);
-    update_stable_cut();
+    learn(others, now);
+    update_stable_cut(now);
 }
 
 // What a peer writes under says what became of it while it was away.
@@ -208,11 +214,12 @@ std::uint64_t Replication::own_events(const ShardClocks& clocks) const {
     return count;
 }
 
-void Replication::report(Peer& peer, ShardClocks durable, MonoTime) {
+void Replication::report(Peer& peer, std::uint64_t nonce, ShardClocks durable, MonoTime) {
     check_own_dots(durable, peer.who.name);
     peer.durable = std::move(durable);
     peer.own_events = own_events(peer.durable);
     peer.reported = true;
+    peer.reported_by = nonce;
     catch_up_.reported(peer.link.value, peer.durable);
     std::uint64_t least = peer.own_events;
     for (const auto& [link, other] : peers_) least = std::min(least, other.own_events);
@@ -238,7 +245,9 @@ PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable,
     row.client_address = peer.who.client_address;
     row.writer = peer.who.writer;
     row.link = !peer.up || now > peer.heard_at + kSilentMax ? "down" : "up";
-    row.phase = pull_ && pull_->link == peer.link ? pull_->flipping ? "flipping" : "pulling"
+    row.phase = pull_ && pull_->link == peer.link ? pull_->flipping ? "flipping"
+                                                    : pull_->full   ? "pulling all"
+                                                                    : "pulling"
                 : peer.following                  ? "following"
                 : peer.greeted                    ? "greeted"
                 : !peer.refuses.empty()           ? "refused"
@@ -258,6 +267,9 @@ PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable,
         row.lag_events += clock.event_count() -
                           (found == theirs.end() ? 0 : clock.meet(found->second).event_count());
     }
+    row.cut = !counts(peer, now)                      ? "out"
+              : has_said(peer) && row.lag_events == 0 ? "level"
+                                                      : "holds";
     row.lag = lag_.behind(peer.own_events, now.count());
     return row;
 }

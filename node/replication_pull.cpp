@@ -17,6 +17,7 @@ constexpr std::size_t kAnnouncedBytesMin =
     1024;  // a smaller body is hardly more than its announcement
 constexpr MonoTime kAskAgain{100};
 constexpr MonoTime kBehindMax{2500};
+constexpr MonoTime kCutEvery{200};
 }  // namespace
 
 // ---- pull: the client's side
@@ -38,7 +39,7 @@ Replication::Peer* Replication::peer_to_pull(Peer& peer, std::optional<PullCurso
     const auto open = store_.open_session();
     if (!open) return &peer;
     auto cursor = decode_pull_cursor(open->cursor);
-    if (cursor) {
+    if (cursor && (!cursor->whole || only_own_events())) {
         if (Peer* const source = peer_to_resume(*cursor); source != nullptr) {
             resumed = std::move(*cursor);
             return source;
@@ -68,6 +69,7 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
         for (const auto& [shard, clock] : resumed->seen) target[shard].join(clock);
         resume(std::move(*resumed), *source);
     } else {
+        pull_->whole = store_.clocks().empty();
         pull_->session = random_() >> 1 | 1;  // neither 0 nor the greatest: the keys of staged rows
         for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
             pull_->base.emplace_back(ShardId{i}, taken(Shortcut::volatile_base)
@@ -93,6 +95,8 @@ void Replication::resume(PullCursor cursor, const Peer& source) {
     pull_->pass_clocks = std::move(cursor.pass_clocks);
     pull_->seen = std::move(cursor.seen);
     pull_->cursor = std::move(cursor.cursor);
+    pull_->whole = cursor.whole;
+    pull_->floors = std::move(cursor.floors);
     SyncProgress& progress = pull_->progress;
     progress.leaves = progress.leaves_before = cursor.leaves;
     progress.bytes = progress.bytes_before = cursor.bytes;
@@ -100,6 +104,9 @@ void Replication::resume(PullCursor cursor, const Peer& source) {
 }
 
 void Replication::ask_pull(MonoTime now) {
+    // What has become durable here meanwhile needs no sending, and the server may have purged markers below it.
+    if (pull_->request == 0 && !pull_->whole)
+        for (auto& [shard, clock] : pull_->base) clock.join(store_.shard(shard).durable_clock);
     if (pull_->request == 0) pull_->turn_began = now;
     // A question that is put again keeps its number: whichever answer comes first counts.
     pull_->request = pull_->request == 0 ? ++requests_ : pull_->request;
@@ -157,8 +164,8 @@ std::optional<Stage> Replication::stage_of(PullChunk& chunk, MonoTime now) {
         ask_pull(now);
         return std::nullopt;
     }
-    if (part == Part::taken && store_.sound(stage.clocks, stage.leaves)) return stage;
-    end_pull(part == Part::taken ? "a leaf lies beyond the clock it came with"
+    if (part == Part::taken && store_.sound(stage.clocks, chunk.floors, stage.leaves)) return stage;
+    end_pull(part == Part::taken ? "a leaf or a floor lies beyond the clock it came with"
                                  : "a leaf's pieces do not fit");
     return std::nullopt;
 }
@@ -171,6 +178,10 @@ bool Replication::goes_on_with(const Peer& peer, const PullChunk& chunk, MonoTim
     }
     if (pull_->nonce != 0 && chunk.nonce != pull_->nonce) {
         move_pull(now);
+        return false;
+    }
+    if (chunk.status == PullStatus::need_full) {
+        on_need_full(peer, chunk.floors, now);
         return false;
     }
     if (chunk.status != PullStatus::ok) {
@@ -205,6 +216,8 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, std::uint64_t byte
     pull_->progress.bytes += bytes;
     counters_.pulled_bytes += bytes;
     if (pull_->cursor.empty()) pull_->pass_clocks = chunk.clocks;
+    if (!floors_within_pull(chunk.floors)) return on_need_full(peer, chunk.floors, now);
+    join_floors(chunk.floors);
     std::optional<Stage> stage = stage_of(chunk, now);
     if (!stage) return;
     pull_->cursor = chunk.cursor;
@@ -218,9 +231,11 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, std::uint64_t byte
     pull_->waiting_durable = true;
     if (!stage->leaves.empty()) {
         const SyncProgress& progress = pull_->progress;
-        stage->cursor = encode(PullCursor{pull_->nonce, pull_->base, pull_->pass_clocks,
-                                          pull_->seen, pull_->cursor, progress.leaves,
-                                          progress.bytes, progress.spent_ms(now)});
+        if (!pull_->full)
+            stage->cursor =
+                encode(PullCursor{pull_->nonce, pull_->base, pull_->pass_clocks, pull_->seen,
+                                  pull_->cursor, progress.leaves, progress.bytes,
+                                  progress.spent_ms(now), pull_->whole, pull_->floors});
         store_.stage(*stage);
         pull_->staged = store_.applied();
     }
@@ -240,11 +255,12 @@ void Replication::end_pass(PullChunk& chunk) {
 void Replication::continue_pull(MonoTime now) {
     if (!pull_ || !pull_->waiting_durable || store_.durable() < pull_->staged) return;
     if (!pull_->last && store_.staging_full()) return;  // until a checkpoint has taken it
+    if (pull_->last && pull_->full && !stage_absent()) return;
     pull_->waiting_durable = false;
     pull_->pacing.answered(now - pull_->turn_began);
     if (!pull_->last) return ask_pull(now);
     pull_->flipping = true;
-    if (store_.flip(pull_->session, pull_->last->clocks)) finish_flip(now);
+    if (store_.flip(pull_->session, pull_->last->clocks, pull_->floors)) finish_flip(now);
 }
 
 void Replication::finish_flip(MonoTime now) {
@@ -399,6 +415,7 @@ void Replication::tick(MonoTime now) {
             start_pull(peer, "it knows what does not come otherwise", now);
         }
     }
+    if (now >= cut_at_ + kCutEvery) update_stable_cut(now);
     verification_.tick(now);
     send_verification();
     continue_pull(now);
@@ -462,24 +479,10 @@ void Replication::send_verification() {
     counters_.verify_differences = verification_.differences();
 }
 
-void Replication::update_stable_cut() {
-    std::map<ShardId, VersionVector> cut;
-    for (auto& [shard, clock] : store_.durable_clocks()) cut.emplace(shard, std::move(clock));
-    for (const auto& [link, peer] : peers_) {
-        if (!peer.reported) return store_.set_stable_cut(std::nullopt);
-        const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
-        for (auto& [shard, clock] : cut) {
-            const auto found = theirs.find(shard);
-            clock = found == theirs.end() ? VersionVector{} : clock.meet(found->second);
-        }
-    }
-    store_.set_stable_cut(ShardClocks(cut.begin(), cut.end()));
-}
-
 std::size_t Replication::peers_covering(const ShardClocks& clocks) const {
     return static_cast<std::size_t>(std::ranges::count_if(peers_, [&](const auto& pair) {
         const Peer& peer = pair.second;
-        if (!peer.reported) return false;
+        if (!has_said(peer)) return false;
         const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
         return std::ranges::all_of(clocks, [&](const auto& wanted) {
             const auto found = theirs.find(wanted.first);

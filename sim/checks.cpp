@@ -29,6 +29,8 @@ void World::check_event(Node& node) {
     for (std::uint16_t i = 0; i < plan_.shard_count; ++i) {
         const ShardState& shard = node.store->shard(ShardId{i});
         VersionVector& seen = node.seen_clocks[i];
+        node.reached[i].join(shard.durable_clock);
+        check_floor(node, ShardId{i});
         if (shard.clock == seen) continue;
         if (!shard.clock.covers(seen))
             fail(name + ": a clock fell from " + text(seen) + "to " + text(shard.clock));
@@ -41,6 +43,51 @@ void World::check_event(Node& node) {
             fail(name + ": two states of shard " + std::to_string(i) + " at one clock " +
                  text(seen));
     }
+}
+
+// P <= V; and P <= S: what is purged was durable at every member. A member that had left the cut, or that this node was not
+// told of, need not have had it.
+void World::check_floor(Node& node, ShardId shard) {
+    const ShardState& state = node.store->shard(shard);
+    VersionVector& seen = node.seen_floors[shard.value];
+    if (state.purge_floor == seen) return;
+    const std::string name = "node " + std::to_string(node.index);
+    if (!state.purge_floor.covers(seen)) fail(name + ": a purge floor fell");
+    if (!state.clock.covers(state.purge_floor)) fail(name + ": a purge floor is beyond the clock");
+    seen = state.purge_floor;
+    if (!plan_.knows_all || plan_.silent_max != 0) return;
+    ++outcome_.coverage.floors_checked;
+    for (const auto& other : nodes_)
+        if (!other->reached[shard.value].covers(seen))
+            fail(name + " purged what node " + std::to_string(other->index) +
+                 " never had: " + text(seen));
+}
+
+// Tombstones fall to zero within two acknowledgement periods after everybody has seen them.
+void World::check_purged() {
+    constexpr Millis kTwoPeriods = 2 * Replication::kHeartbeat.count();
+    if (std::ranges::any_of(nodes_, [](const auto& node) { return node->dead; })) return;
+    const auto left = [&] {
+        return std::ranges::any_of(
+            nodes_, [](const auto& node) { return node->store->tombstone_count() != 0; });
+    };
+    const auto busy = [&] {
+        return std::ranges::any_of(nodes_,
+                                   [](const auto& node) { return node->store->draining(); });
+    };
+    while (!outcome_.failure && busy()) run_until(now_ + 50);
+    const Millis limit = now_ + kTwoPeriods;
+    while (!outcome_.failure && left() && now_ < limit) run_until(now_ + 50);
+    for (const auto& node : nodes_)
+        if (!outcome_.failure && node->store->tombstone_count() != 0)
+            fail("node " + std::to_string(node->index) + " still has " +
+                 std::to_string(node->store->tombstone_count()) + " tombstones, " +
+                 (node->store->stable_cut()
+                      ? "everybody " + std::to_string(node->store->stable_cut()->everybody)
+                      : "no cut") +
+                 (node->store->draining() ? ", drains" : "") +
+                 (node->store->freezing() ? ", freezes" : "") + state_of_peers());
+    ++outcome_.coverage.purged_at_end;
 }
 
 // Of the rows in memory: at most one entry a writer, and none that the clock does not know.
@@ -245,12 +292,14 @@ void World::check_counted(Node& node) {
 void World::check_rows(Node& node) {
     Store& store = *node.store;
     std::vector<std::uint64_t> digests(plan_.shard_count);
-    std::uint64_t counts[2] = {};
+    std::uint64_t counts[2] = {}, deadlines[2] = {};
+    std::uint64_t tombstones = 0;
     for (std::uint8_t db = 0; db < 2; ++db) {
         std::vector<std::string> keys;
         store.for_each_key(db, 0, [&](const KeyRecord& record) {
             keys.emplace_back(record.key);
             counts[db] += record.exists() ? 1 : 0;
+            deadlines[db] += record.expires() ? 1 : 0;
             return true;
         });
         for (const std::string& key : keys) {
@@ -259,6 +308,7 @@ void World::check_rows(Node& node) {
             std::uint64_t& digest = digests[record->address.shard.value];
             const auto add = [&](LeafKind kind, const ElementOrder& order, const Leaf& leaf) {
                 digest += digest_of(record->address, kind, order, leaf);
+                tombstones += only_removed(leaf) ? 1 : 0;
             };
             add(LeafKind::string, {LeafKind::string, {}}, record->string);
             if (record->extra)
@@ -273,7 +323,13 @@ void World::check_rows(Node& node) {
         if (counts[db] != store.key_count(db))
             fail("key count " + std::to_string(store.key_count(db)) + ", keys " +
                  std::to_string(counts[db]));
+        if (deadlines[db] != store.deadline_count(db))
+            fail("deadline count " + std::to_string(store.deadline_count(db)) +
+                 ", keys that expire " + std::to_string(deadlines[db]));
     }
+    if (tombstones != store.tombstone_count())
+        fail("tombstone count " + std::to_string(store.tombstone_count()) + ", tombstones " +
+             std::to_string(tombstones));
     for (std::uint16_t i = 0; i < plan_.shard_count; ++i)
         if (digests[i] != store.shard(ShardId{i}).digest)
             fail("node " + std::to_string(node.index) + ": the rows of shard " + std::to_string(i) +

@@ -25,6 +25,9 @@ void World::make_plan() {
     plan_.big_percent = r.one_in(20) ? 10 : 0;
     plan_.wait_percent = r.one_in(2) ? 0 : r.between(5, 50);
     plan_.may_die = r.one_in(4);
+    plan_.knows_all = r.one_in(2);
+    plan_.silent_max = r.one_in(2) ? 0 : static_cast<Millis>(r.between(1500, 3000));
+    if (plan_.silent_max != 0) plan_.duration += static_cast<Millis>(r.below(6000));
     weigh_mishaps();
     NetworkFaults& faults = network_.faults;
     faults.loss_percent = r.one_in(2) ? 0 : r.one_in(2) ? r.between(30, 60) : r.between(1, 30);
@@ -52,6 +55,7 @@ void World::weigh_mishaps() {
         {Mishap::lose_disk, 10, 2},
         {Mishap::drill, 15, 4},
         {Mishap::take_snapshot, 15, 4},
+        {Mishap::absence, 40, 4},
     };
     static_assert(std::size(kOdds) == kMishaps - 1);
     plan_.mishap_every = static_cast<Millis>(random_.between(150, 1500));
@@ -60,6 +64,7 @@ void World::weigh_mishaps() {
         if (random_.percent(odds.percent))
             plan_.weights[static_cast<std::size_t>(odds.what)] =
                 random_.between(1, odds.weight_max);
+    if (plan_.silent_max == 0) plan_.weights[static_cast<std::size_t>(Mishap::absence)] = 0;
     // What is never restored need not be taken.
     plan_.weights[static_cast<std::size_t>(Mishap::restore_snapshot)] =
         plan_.weights[static_cast<std::size_t>(Mishap::take_snapshot)];
@@ -144,6 +149,8 @@ void World::happen(Mishap what, Node& node) {
             crash(node);
             restore(node);
             break;
+        case Mishap::absence:
+            return be_absent(node);
     }
     node.skew = static_cast<Millis>(random_.below(4000)) - 2000;
     start_later(node);
@@ -156,6 +163,27 @@ void World::cut_link() {
     schedule(static_cast<Millis>(random_.between(50, 4000)), [this, from, to] {
         network_.cuts.erase({from, to});
         network_.cuts.erase({to, from});
+    });
+}
+
+void World::be_absent(Node& node) {
+    ++outcome_.coverage.absences;
+    const Millis back = plan_.silent_max + static_cast<Millis>(random_.below(3000));
+    if (random_.one_in(2)) {
+        stop_cleanly(node);
+        return schedule(back, [this, &node] {
+            if (!node.running() && !node.dead) start(node);
+        });
+    }
+    tell("node " + std::to_string(node.index) + " is cut off");
+    std::vector<std::pair<NodeIndex, NodeIndex>> cuts;
+    for (NodeIndex other = 0; other < nodes_.size(); ++other) {
+        cuts.emplace_back(node.index, other);
+        cuts.emplace_back(other, node.index);
+    }
+    network_.cuts.insert(cuts.begin(), cuts.end());
+    schedule(back, [this, cuts] {
+        for (const auto& cut : cuts) network_.cuts.erase(cut);
     });
 }
 

@@ -70,6 +70,7 @@ Outcome World::run() {
         nodes_.push_back(std::make_unique<Node>());
         nodes_.back()->index = i;
         nodes_.back()->writer = ReplicaId{++lineages_ << 32};
+        nodes_.back()->reached.resize(plan_.shard_count);
     }
     for (NodeIndex i = 0; i < plan_.node_count - plan_.late_count; ++i) start(*nodes_[i]);
     outcome_.coverage.late_nodes = plan_.late_count;
@@ -81,6 +82,7 @@ Outcome World::run() {
     while (!outcome_.failure && !quiet() && now_ < limit) run_until(now_ + 200);
     if (!outcome_.failure && !quiet())
         fail("no convergence within two minutes without faults: " + state_of_peers());
+    if (!outcome_.failure) check_purged();
     if (!outcome_.failure) compare_healthy();
     if (!outcome_.failure) sabotage_.lose_row_at_end ? compare_damaged() : check_end();
     for (const auto& node : nodes_)
@@ -158,9 +160,13 @@ void World::open(Node& node) {
                                    .random_seed = random_.next(),
                                    .pull_credit_bytes = plan_.pull_credit_bytes};
     if (node.index == 0) replication.seeds.push_back(gossip_address(1));
+    for (NodeIndex i = 0; plan_.knows_all && i < plan_.node_count; ++i)
+        replication.seeds.push_back(gossip_address(i));
+    if (plan_.silent_max != 0) replication.member_silent_max = MonoTime(plan_.silent_max);
     node.replication = std::make_unique<Replication>(*node.store, node.disk.log, node.disk.kv,
                                                      *node.transport, replication);
     node.seen_clocks.assign(plan_.shard_count, {});
+    node.seen_floors.assign(plan_.shard_count, {});
     tell("node " + std::to_string(node.index) + " starts as " + node.writer.text() + " at " +
          std::to_string(node.store->durable().value));
     check_reopened(node);
@@ -193,6 +199,8 @@ void World::stop_process(Node& node) {
     coverage.clocks_ahead += stats.clocks_ahead;
     coverage.checkpoints += stats.checkpoints;
     coverage.resumed += counters.pulls_resumed;
+    coverage.pulls_full += counters.pulls_full;
+    coverage.purged += stats.purged;
     coverage.moved += counters.pulls_moved;
     coverage.drains += stats.drains;
     coverage.drained_by_touch += stats.drained_by_touch;
@@ -276,6 +284,9 @@ void World::tick(Node& node) {
     node.replication->tick(mono(node));
     node.database->expire_some(10);
     node.store->step_staged(random_.between(1, plan_.step_leaves));
+    node.store->step_purge(healing_ ? 1000 : random_.between(1, plan_.step_leaves));
+    const auto& cut = node.store->stable_cut();
+    outcome_.coverage.left_out += cut && !cut->everybody ? 1 : 0;
     if (now_ >= node.disk_checked_at + kDiskCheckEvery) check_disk(node);
     if (plan_.interval && now_ >= node.synced_at + kSyncEvery) (void)sync(node);
     serve_waits(node);

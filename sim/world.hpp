@@ -57,6 +57,8 @@ struct Coverage {
     std::uint64_t resumed = 0, moved = 0, drains = 0, drained_by_touch = 0,
                   drained_in_background = 0, ends_while_staging = 0, ends_while_draining = 0,
                   images_while_draining = 0, asked_while_draining = 0;
+    std::uint64_t purged = 0, pulls_full = 0, absences = 0, left_out = 0, floors_checked = 0,
+                  purged_at_end = 0;
 };
 
 // For whoever adds them up. The name is what it counts.
@@ -106,6 +108,12 @@ inline constexpr Counted kCounted[] = {
     {"checkpoints in a drain", &Coverage::images_while_draining},
     {"requests in a drain", &Coverage::asked_while_draining},
     {"shards compared by CRDT.VERIFY", &Coverage::verified},
+    {"leaves purged", &Coverage::purged},
+    {"pulls of all leaves, behind a floor", &Coverage::pulls_full},
+    {"long absences", &Coverage::absences},
+    {"cuts that a silent member had left", &Coverage::left_out},
+    {"floors compared with every member's clock", &Coverage::floors_checked},
+    {"worlds that ended without a tombstone", &Coverage::purged_at_end},
 };
 
 struct Outcome {
@@ -135,8 +143,9 @@ class World {
         drill,  // CRDT.DRILL: the node is told to hear nothing of another
         take_snapshot,
         restore_snapshot,
+        absence,  // so long that the others count it out: down, or cut off while its clients write on
     };
-    static constexpr std::size_t kMishaps = 12;
+    static constexpr std::size_t kMishaps = 13;
     struct Plan {
         std::size_t node_count;
         std::size_t late_count;  // nodes of these that join later
@@ -159,6 +168,8 @@ class World {
         Millis mishap_every;
         std::array<std::uint64_t, kMishaps> weights;  // 0: does not happen in this world
         bool may_die;                                 // one node may never come back
+        bool knows_all;     // every node is told of every other one, also of those that come later
+        Millis silent_max;  // then a member leaves the stable cut; 0: never
     };
     struct Snapshot {
         SimDisk disk;
@@ -203,7 +214,9 @@ class World {
         Millis disk_checked_at = 0;
         Millis synced_at = 0;
         std::vector<VersionVector> seen_clocks;  // at the last event
+        std::vector<VersionVector> seen_floors;
         ShardClocks durable_at_crash;
+        std::vector<VersionVector> reached;  // what was ever durable here, on disks now lost, too
         [[nodiscard]] bool running() const { return store != nullptr; }
     };
     struct Event {
@@ -260,6 +273,7 @@ class World {
     void mishap();
     void happen(Mishap what, Node& node);
     void cut_link();
+    void be_absent(Node& node);
     void drill(Node& node);
     void fill_disk(Node& node, Room room);
     void lose_disk(Node& node);
@@ -290,6 +304,8 @@ class World {
     // ---- checks.cpp
     void check_event(Node& node);
     void check_drain(Node& node);
+    void check_floor(Node& node, ShardId shard);
+    void check_purged();
     void check_reopened(Node& node);
     void check_leaves(Node& node, ShardId shard);
     void acknowledge(Node& node, const ShardClocks& clocks);

@@ -40,7 +40,8 @@ struct CheckedState {
     std::uint64_t entries = 0;
     std::uint64_t index_rows = 0;
     std::uint64_t deadlines = 0;
-    std::uint64_t staged = 0;  // leaves that a pull has brought and no row holds yet
+    std::uint64_t tombstones = 0;  // leaves with nothing but REMOVED markers
+    std::uint64_t staged = 0;      // leaves that a pull has brought and no row holds yet
 };
 
 // `self`: whoever wrote the directory last, if that is known; only then can the table of deadlines

@@ -55,6 +55,8 @@ class StateCheck {
     struct Sums {
         std::uint64_t digest = 0;
         std::array<std::uint64_t, kDatabaseCount> keys{};
+        std::array<std::uint64_t, kDatabaseCount> deadlines{};
+        std::uint64_t tombstones = 0;
         bool whole = true;  // every row could be read
     };
     struct Expected {
@@ -101,7 +103,7 @@ class StateCheck {
     std::vector<Expected> expected_;
     // The key whose elements follow.
     std::unique_ptr<KeyRecord> key_;
-    ElementCounts live_{};
+    ElementTotals seen_;
 };
 
 std::string place_of(ShardId shard, std::uint8_t database) {
@@ -182,6 +184,8 @@ void StateCheck::look_at_meta_row(std::string_view key, std::string_view value) 
         }
         if (!shard->clock.covers(shard->ix_floor))
             add(where, "the index floor is beyond the clock");
+        if (!shard->clock.covers(shard->purge_floor))
+            add(where, "the purge floor is beyond the clock");
         state_.shards[i] = *shard;
         return;
     }
@@ -234,7 +238,7 @@ void StateCheck::look_at_key(std::string_view row_key, const RowAddress& address
     static constexpr ElementOrder kNoPlace{.kind = LeafKind::string, .hash = {}};
     for (const auto& [kind, leaf] : row.leaves)
         sums_[address.shard.value].digest += digest_of(address, kind, kNoPlace, leaf);
-    live_ = {};
+    seen_ = {};
     key_ = record_of(address, std::move(row));
 }
 
@@ -262,7 +266,8 @@ void StateCheck::look_at_element(std::string_view row_key, const RowKey& place,
     }
     sums_[address.shard.value].digest +=
         digest_of(address, place.element->kind, *place.element, row.leaf);
-    if (shows(place.element->kind, row.leaf)) ++live_[element_index(place.element->kind)];
+    if (shows(place.element->kind, row.leaf)) ++seen_.live[element_index(place.element->kind)];
+    ++seen_.elements;
 }
 
 bool StateCheck::sound(LeafKind kind, const Leaf& leaf, const std::string& where) {
@@ -277,12 +282,16 @@ bool StateCheck::sound(LeafKind kind, const Leaf& leaf, const std::string& where
 void StateCheck::look_at_entries(std::string_view row_key, ShardId shard, const Leaf& leaf,
                                  const std::string& where) {
     const ShardMeta& meta = state_.shards[shard.value];
+    const bool removed = only_removed(leaf);
+    state_.tombstones += removed ? 1 : 0;
+    sums_[shard.value].tombstones += removed ? 1 : 0;
     for (const Entry& entry : leaf) {
         ++state_.entries;
         if (!meta.clock.contains(entry.dot()))
             add(where, "entry " + entry.dot().text() + " is beyond the shard's clock");
-        if (meta.ix_floor.contains(entry.dot())) continue;
-        expected_.push_back({Table::ix, ix_key(shard, entry.dot()), std::string(row_key), where});
+        if (!removed && meta.ix_floor.contains(entry.dot())) continue;
+        expected_.push_back({Table::ix, ix_key(shard, entry.dot()),
+                             ix_value(row_key, removed ? Indexed::removed : Indexed::live), where});
     }
 }
 
@@ -293,13 +302,19 @@ void StateCheck::end_key() {
     const std::string where =
         place_of(key->address.shard, key->address.database) + ", key " + shown(key->key);
     for (const LeafKind kind : {LeafKind::member, LeafKind::field, LeafKind::remove_wins_member})
-        if (key->live(kind) != live_[element_index(kind)])
+        if (key->live(kind) != seen_.live[element_index(kind)])
             add(where, "says that it has " + number(key->live(kind)) + " live elements of kind " +
                            number(static_cast<std::uint8_t>(kind)) + " and has " +
-                           number(live_[element_index(kind)]));
+                           number(seen_.live[element_index(kind)]));
+    const std::uint64_t elements = key->extra ? key->extra->totals.elements : 0;
+    if (elements != seen_.elements)
+        add(where, "says that it has " + number(elements) + " rows of elements and has " +
+                       number(seen_.elements));
+    if (key->vacant()) add(where, "has nothing left, and a row");
     if (!key->exists()) return;
     ++state_.keys;
     ++sums_[key->address.shard.value].keys[key->address.database];
+    if (key->expires()) ++sums_[key->address.shard.value].deadlines[key->address.database];
     if (self_ && key->deadline != value::kNoDeadline &&
         same_directory(key->deadline_writer, *self_))
         expected_.push_back(
@@ -357,6 +372,13 @@ void StateCheck::compare_sums() {
                 add(where, "says that it has " + number(state_.shards[i].keys[database]) +
                                " keys in database " + number(database) + " and has " +
                                number(sums_[i].keys[database]));
+            else if (sums_[i].deadlines[database] != state_.shards[i].deadlines[database])
+                add(where, "says that " + number(state_.shards[i].deadlines[database]) +
+                               " keys in database " + number(database) + " expire, and " +
+                               number(sums_[i].deadlines[database]) + " do");
+        if (sums_[i].tombstones != state_.shards[i].tombstones)
+            add(where, "says that it has " + number(state_.shards[i].tombstones) +
+                           " tombstones and has " + number(sums_[i].tombstones));
     }
 }
 
@@ -376,7 +398,8 @@ void StateCheck::name_stray_index_rows() {
         Table::ix, "ix",
         [&](std::string_view key, std::string_view value) { rows.emplace_back(key, value); },
         [&] {
-            for (const auto& [key, row_key] : std::exchange(rows, {})) {
+            for (const auto& [key, value] : std::exchange(rows, {})) {
+                const auto [row_key, indexed] = parse_ix_value(value);
                 const auto dot = parse_ix_key(key);
                 if (!dot) continue;
                 const std::string where = "state.mdb, table ix, row " + hex(key);
@@ -385,7 +408,7 @@ void StateCheck::name_stray_index_rows() {
                     add(where, held.error().text());
                 else if (!*held)
                     add(where, "no entry has the dot " + dot->text());
-                else if (below_the_floor(key, *dot))
+                else if (indexed == Indexed::live && below_the_floor(key, *dot))
                     add(where, "lies below the index floor");
             }
         });

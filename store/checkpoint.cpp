@@ -17,17 +17,13 @@ void remove(KvBatch& batch, Table table, std::string key) {
     batch.push_back({table, std::move(key), std::nullopt});
 }
 
-// Calls `visit` with every entry of a row: one leaf of an element, all key-level leaves of a key.
+// Calls `visit` with every leaf of a row: the one of an element, all key-level ones of a key.
 template <class Visit>
-void for_each_entry(const KeyRecord& record, const Element* element, Visit&& visit) {
-    if (element != nullptr) {
-        for (const Entry& entry : element->leaf) visit(entry);
-        return;
-    }
-    for (const Entry& entry : record.string) visit(entry);
+void for_each_leaf(const KeyRecord& record, const Element* element, Visit&& visit) {
+    if (element != nullptr) return visit(element->leaf);
+    visit(record.string);
     if (!record.extra) return;
-    for (const auto& [kind, leaf] : record.extra->leaves)
-        for (const Entry& entry : leaf) visit(entry);
+    for (const auto& [kind, leaf] : record.extra->leaves) visit(leaf);
 }
 
 // By table and key; of what deletes and puts one row, the put stands. Places are sorted, not changes, and as numbers:
@@ -85,8 +81,11 @@ void Store::mark_dirty(KeyRecord& record, Element* element) {
 void Store::note_old_rows(const KeyRecord& record, const Element* element) {
     const ShardId shard = record.address.shard;
     const VersionVector& floor = state(shard).ix_floor;
-    for_each_entry(record, element, [&](const Entry& entry) {
-        if (!floor.contains(entry.dot())) remove(old_rows_, Table::ix, ix_key(shard, entry.dot()));
+    for_each_leaf(record, element, [&](const Leaf& leaf) {
+        const bool removed = only_removed(leaf);
+        for (const Entry& entry : leaf)
+            if (removed || !floor.contains(entry.dot()))
+                remove(old_rows_, Table::ix, ix_key(shard, entry.dot()));
     });
     if (element == nullptr && expires_here(record))
         remove(old_rows_, Table::deadlines, deadline_key(record.deadline, record.address));
@@ -98,19 +97,27 @@ void Store::save_row(KeyRecord& record, Element* element) {
     std::string row_key;
     if (element != nullptr) {
         row_key = element_row_key(record.address, element->place);
-        put(changes, Table::rows, row_key, encode_element(element->sub, element->leaf));
+        if (element->leaf.empty())
+            remove(changes, Table::rows, row_key);
+        else
+            put(changes, Table::rows, row_key, encode_element(element->sub, element->leaf));
         element->row.saved = true;
     } else {
         row_key = key_row_key(record.address);
-        put(changes, Table::rows, row_key, encode(record));
+        if (record.vacant())
+            remove(changes, Table::rows, row_key);
+        else
+            put(changes, Table::rows, row_key, encode(record));
         if (expires_here(record))
             put(changes, Table::deadlines, deadline_key(record.deadline, record.address), {});
         record.row.saved = true;
     }
     const VersionVector& floor = state(shard).ix_floor;
-    for_each_entry(record, element, [&](const Entry& entry) {
-        if (!floor.contains(entry.dot()))
-            put(changes, Table::ix, ix_key(shard, entry.dot()), row_key);
+    for_each_leaf(record, element, [&](const Leaf& leaf) {
+        const Indexed indexed = only_removed(leaf) ? Indexed::removed : Indexed::live;
+        for (const Entry& entry : leaf)
+            if (indexed == Indexed::removed || !floor.contains(entry.dot()))
+                put(changes, Table::ix, ix_key(shard, entry.dot()), ix_value(row_key, indexed));
     });
 }
 
@@ -123,7 +130,8 @@ bool Store::wants_checkpoint() const {
         options_.memory_bytes / 4);
     const bool crowded = stats_.memory_bytes > options_.memory_bytes && !dirty_.empty();
     return !image_ && !halted_ &&
-           (crowded || stats_.log_bytes_since_checkpoint >= log_bytes_max || staged_want_image());
+           (crowded || stats_.log_bytes_since_checkpoint >= log_bytes_max || staged_want_image() ||
+            purge_wants_image());
 }
 
 bool Store::overloaded() const {
@@ -148,7 +156,7 @@ void Store::freeze() {
     image_->changes_ = std::exchange(old_rows_, {});
     put(image_->changes_, Table::meta, std::string(kStateMetaKey), encode(image_->state_));
     std::map<ShardId, VersionVector> cut;
-    if (stable_cut_) cut.insert(stable_cut_->begin(), stable_cut_->end());
+    if (stable_cut_) cut.insert(stable_cut_->clocks.begin(), stable_cut_->clocks.end());
     for (std::uint16_t i = 0; i < options_.shard_count; ++i) {
         ShardState& shard = shards_[i];
         if (stable_cut_ && !shard.clock.empty()) {
@@ -159,13 +167,22 @@ void Store::freeze() {
             shard.ix_floor = floor;
         }
         if (shard.clock.empty()) continue;
-        ShardMeta meta{shard.clock, shard.ix_floor, shard.digest, shard.key_counts, {}};
+        ShardMeta meta{.clock = shard.clock,
+                       .ix_floor = shard.ix_floor,
+                       .purge_floor = shard.purge_floor,
+                       .digest = shard.digest,
+                       .keys = shard.key_counts,
+                       .deadlines = shard.deadline_counts,
+                       .tombstones = shard.tombstones,
+                       .before = {}};
+        ASSERT(meta.clock.covers(meta.purge_floor));
         if (draining())
             if (const auto found = drain_->before.find(ShardId{i}); found != drain_->before.end())
                 meta.before = found->second;
         put(image_->changes_, Table::meta, shard_meta_key(ShardId{i}), encode(meta));
     }
     freeze_staged();
+    purged_bytes_ = 0;
     frozen_ = std::exchange(dirty_, {});
     saved_count_ = 0;
     stats_.log_bytes_since_checkpoint = 0;
@@ -190,6 +207,7 @@ LogPosition Store::checkpointed() {
     ++stats_.checkpoints;
     const LogPosition needed = image_->state_.covered.next();
     staged_in_image();
+    purged_in_image();
     frozen_.clear();
     frozen_.shrink_to_fit();
     image_.reset();
@@ -210,7 +228,7 @@ Result<void> Checkpoint::sweep(KvReader& stored) {
 
 Result<void> Checkpoint::write(Kv& kv, KvRoom room) {
     if (!sorted_) {
-        // Index rows at or below a risen floor go; then, of what deletes and puts the same row, the
+        // Index rows at or below a risen floor go, but for those of markers that are to be purged; then, of what deletes and puts the same row, the
         // put stands.
         const auto opened = kv.reader();
         if (!opened) return std::unexpected(opened.error());
@@ -220,8 +238,9 @@ Result<void> Checkpoint::write(Kv& kv, KvRoom room) {
                 const auto scanned =
                     (*opened)->scan(Table::ix, ix_key(floor.shard, first),
                                     ix_key(floor.shard, {writer, seq.next()}),
-                                    [&](std::string_view key, std::string_view) {
-                                        remove(changes_, Table::ix, std::string(key));
+                                    [&](std::string_view key, std::string_view value) {
+                                        if (parse_ix_value(value).indexed == Indexed::live)
+                                            remove(changes_, Table::ix, std::string(key));
                                         return true;
                                     });
                 if (!scanned) return scanned;

@@ -42,6 +42,7 @@ struct Store::JoinedKey {
     std::unique_ptr<KeyRecord> loaded;  // the key as it is here, if it is not in memory
     const KeyRecord* mine = nullptr;    // the same, wherever it is; nullptr: there is none
     bool existed = false;
+    bool expired = false;      // it had a deadline
     std::uint64_t digest = 0;  // what the shard's gains
 };
 
@@ -101,9 +102,11 @@ std::optional<Store::OpenSession> Store::open_session() const {
 
 void Store::drop_session(std::uint64_t session) {
     if (session == 0 || staging_.session != session) return;
-    // A measure that waits for a drain has marked nothing yet: the marks are the drain's.
-    if (measure_ && !draining())
+    // While a drain lasts nothing has been measured, and the marks are the drain's.
+    if (measure_ && !draining()) {
         for (ShardState& shard : shards_) shard.staged = false;
+        look_for_markers();
+    }
     measure_.reset();
     sweep_ = sweep_ || staging_.frozen_in;
     forget_staging();
@@ -170,16 +173,17 @@ Result<void> Store::load_staged(const StateMeta& meta, std::map<ShardId, Version
 
 // ---- the flip
 
-bool Store::flip(std::uint64_t session, const ShardClocks& clocks) {
+bool Store::flip(std::uint64_t session, const ShardClocks& clocks, const ShardClocks& floors) {
     ASSERT(!measure_);
     const bool little = !staging_.frozen_in && staging_.bytes <= options_.flip_bytes_max;
     if (staging_.session == session && !little) {
         measure_.emplace();
         measure_->clocks = clocks;
+        measure_->floors = floors;
         return false;
     }
     close_batch();
-    const Flip flip{session, clocks, {}};
+    const Flip flip{session, clocks, {}, floors};
     apply_flip(flip);
     log_flip(flip);
     return true;
@@ -197,6 +201,8 @@ void Store::apply_flip(const Flip& flip) {
     if (flip.gains.empty() && staging_.session == flip.session) join_at_once();
     if (!flip.gains.empty()) begin_drain(flip);
     join_clocks(flip.clocks);
+    for (const auto& [shard, floor] : flip.floors)
+        if (!taken(Shortcut::floor_not_joined)) state(shard).purge_floor.join(floor);
     if (staging_.session == flip.session) forget_staging();
 }
 
@@ -269,10 +275,11 @@ Store::JoinedKey Store::begin_joined(const RowAddress& address, std::string_view
     joined.record->key = ShortBytes(key);
     if (joined.mine == nullptr) return joined;
     joined.existed = joined.mine->exists();
+    joined.expired = joined.mine->expires();
     joined.record->string = joined.mine->string;
     if (joined.mine->extra) {
         joined.record->with_extra().leaves = joined.mine->extra->leaves;
-        joined.record->extra->live = joined.mine->extra->live;
+        joined.record->extra->totals = joined.mine->extra->totals;
     }
     return joined;
 }
@@ -302,7 +309,7 @@ void Store::join_virtually(JoinedKey& joined, const StagedRow& row, const Versio
     join_leaf(leaf, mine, row.staged.leaf, row.clock);
     joined.digest += skerry::digest_of(row.address, kind, order, leaf);
     if (!element || showed == shows(kind, leaf)) return;
-    std::uint64_t& live = joined.record->with_extra().live[element_index(kind)];
+    std::uint64_t& live = joined.record->with_extra().totals.live[element_index(kind)];
     live = showed ? live - 1 : live + 1;
 }
 
@@ -333,6 +340,9 @@ void Store::count_gain(const JoinedKey& joined, std::uint64_t sign) {
     std::uint64_t& keys = gain.keys[address.database];
     if (joined.record->exists() && !joined.existed) keys += sign;
     if (!joined.record->exists() && joined.existed) keys -= sign;
+    std::uint64_t& deadlines = gain.deadlines[address.database];
+    if (joined.record->expires() && !joined.expired) deadlines += sign;
+    if (!joined.record->expires() && joined.expired) deadlines -= sign;
 }
 
 bool Store::measure_some(std::size_t leaf_count) {
@@ -384,7 +394,7 @@ void Store::measure_rows(const std::vector<StagedRow>& rows) {
 
 void Store::finish_flip() {
     close_batch();
-    Flip flip{staging_.session, std::move(measure_->clocks), {}};
+    Flip flip{staging_.session, std::move(measure_->clocks), {}, std::move(measure_->floors)};
     for (const auto& [shard, gain] : measure_->gains) flip.gains.push_back(gain);
     measure_.reset();
     apply_flip(flip);
@@ -403,7 +413,10 @@ void Store::begin_drain(const Flip& flip) {
     for (const ShardGain& gain : flip.gains) {
         ShardState& shard = state(gain.shard);
         shard.digest += gain.digest;
-        for (std::size_t i = 0; i < kDatabaseCount; ++i) shard.key_counts[i] += gain.keys[i];
+        for (std::size_t i = 0; i < kDatabaseCount; ++i) {
+            shard.key_counts[i] += gain.keys[i];
+            shard.deadline_counts[i] += gain.deadlines[i];
+        }
         shard.staged = true;
         drain_->before.emplace(gain.shard, shard.clock);
     }
@@ -413,12 +426,13 @@ void Store::begin_drain(const Flip& flip) {
 void Store::drain_row(KeyRecord& record, const StagedRow& row) {
     ShardState& shard = state(row.address.shard);
     std::uint64_t& keys = shard.key_counts[row.address.database];
-    const auto kept = std::tuple(shard.digest, keys, record.changed);
+    std::uint64_t& deadlines = shard.deadline_counts[row.address.database];
+    const auto kept = std::tuple(shard.digest, keys, deadlines, record.changed);
     const std::size_t bytes = stats_.memory_bytes;
     const Change change = begin_change(record, row.staged.key.kind, row.staged.key.sub);
     join_leaf(*change.leaf, drain_->before.at(row.address.shard), row.staged.leaf, row.clock);
     end_change(record, change);
-    std::tie(shard.digest, keys, record.changed) = kept;
+    std::tie(shard.digest, keys, deadlines, record.changed) = kept;
     old_rows_.push_back({Table::stage, stage_key(drain_->session, row.place), std::nullopt});
     drain_->bytes += std::max(stats_.memory_bytes, bytes) - bytes + row.place.size();
 }
@@ -490,6 +504,7 @@ void Store::end_drain() {
     drain_->before.clear();
     drain_->finished_in = generation_;
     stats_.draining = false;
+    look_for_markers();
 }
 
 // ---- walking over keys that are not drained

@@ -31,6 +31,14 @@ Leaf& KeyRecord::leaf_to_change(LeafKind kind) {
     return leaves.emplace(place, kind, Leaf{})->second;
 }
 
+bool KeyRecord::vacant() const {
+    if (!string.empty()) return false;
+    return !extra ||
+           (extra->totals.elements == 0 && std::ranges::all_of(extra->leaves, [](const auto& pair) {
+                return pair.second.empty();
+            }));
+}
+
 Extra& KeyRecord::with_extra() {
     if (!extra) extra = std::make_unique<Extra>();
     return *extra;
@@ -94,7 +102,7 @@ std::string encode(const KeyRecord& record) {
     if (!record.extra) return encode_key_row(record.key, {}, leaves);
     for (const auto& [kind, leaf] : record.extra->leaves)
         if (!leaf.empty()) leaves.emplace_back(kind, &leaf);
-    return encode_key_row(record.key, record.extra->live, leaves);
+    return encode_key_row(record.key, record.extra->totals, leaves);
 }
 
 std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row) {
@@ -105,9 +113,9 @@ std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row) {
     // The elements of a key whose row comes from the ordered store are there, too, even if none is
     // live.
     Extra& extra = record->with_extra();
-    extra.live = row.live;
-    extra.complete = false;
-    if (extra.leaves.empty() && row.live == ElementCounts{}) record->extra.reset();
+    extra.totals = row.totals;
+    extra.complete = row.totals.elements == 0;
+    if (extra.leaves.empty() && extra.complete) record->extra.reset();
     derive(*record);
     return record;
 }

@@ -44,7 +44,7 @@ struct Element {
 // What a key has beyond a string: most keys have none of it.
 struct Extra {
     std::vector<std::pair<LeafKind, Leaf>> leaves;  // key-level, by kind, without the string
-    ElementCounts live{};
+    ElementTotals totals;
     OrderedRows<Element> elements;
     bool complete = true;  // every element row of the key is here
 };
@@ -64,12 +64,15 @@ struct KeyRecord {
 
     [[nodiscard]] const KeyOrder& order() const { return address.order; }
     [[nodiscard]] bool exists() const { return type != KeyType::none; }
+    [[nodiscard]] bool expires() const { return exists() && deadline != value::kNoDeadline; }
     [[nodiscard]] const Leaf& leaf(LeafKind kind) const;
     [[nodiscard]] Leaf& leaf_to_change(LeafKind kind);
     [[nodiscard]] std::uint64_t live(LeafKind kind) const {
-        return extra ? extra->live[element_index(kind)] : 0;
+        return extra ? extra->totals.live[element_index(kind)] : 0;
     }
     [[nodiscard]] Extra& with_extra();
+    // Nothing is left of it: no leaf, and no element, removed or not.
+    [[nodiscard]] bool vacant() const;
 };
 
 // Sets type and deadline from the leaves.
@@ -77,6 +80,11 @@ void derive(KeyRecord& record);
 
 // Does the leaf of an element show something? A live entry of a field may be cancelled wholly.
 [[nodiscard]] bool shows(LeafKind kind, const Leaf& leaf);
+
+// Does it hold REMOVED markers, and nothing else?
+[[nodiscard]] inline bool only_removed(const Leaf& leaf) {
+    return !leaf.empty() && !leaf.any_live();
+}
 
 // Bytes held, roughly: allocator overhead included.
 [[nodiscard]] std::size_t bytes_of(const Leaf& leaf);
@@ -97,8 +105,11 @@ struct ShardState {
     VersionVector clock;          // V, what is applied
     VersionVector durable_clock;  // V at the last durable record
     VersionVector ix_floor;
+    VersionVector purge_floor;  // P: markers at or below it may be gone
     std::uint64_t digest = 0;
     std::array<std::uint64_t, kDatabaseCount> key_counts{};
+    std::array<std::uint64_t, kDatabaseCount> deadline_counts{};  // of these, those that expire
+    std::uint64_t tombstones = 0;  // leaves that hold only REMOVED markers; staged ones not counted
     std::array<Keys, kDatabaseCount> keys;
     bool all_rows = true;  // nothing of it is in the ordered store alone
     bool staged = false;   // leaves of a flip are being measured or drained: Store::touch()

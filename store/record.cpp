@@ -84,7 +84,7 @@ Stage read_stage(Unpacker& in) {
     return stage;
 }
 
-constexpr std::size_t kGainNumbers = 2 + kDatabaseCount;
+constexpr std::size_t kGainNumbers = 2 + 2 * kDatabaseCount;
 
 Flip read_flip(Unpacker& in) {
     Flip flip;
@@ -97,7 +97,9 @@ Flip read_flip(Unpacker& in) {
         gain.shard = read_shard(in);
         gain.digest = in.number();
         for (std::uint64_t& keys : gain.keys) keys = in.number();
+        for (std::uint64_t& keys : gain.deadlines) keys = in.number();
     }
+    flip.floors = in.shard_clocks();
     return flip;
 }
 
@@ -233,7 +235,7 @@ void append_stage(std::string& out, const Stage& stage) {
 
 void append_flip(std::string& out, const Flip& flip) {
     Packer packer(out);
-    begin(packer, RecordKind::flip, 3);
+    begin(packer, RecordKind::flip, 4);
     packer.number(flip.session);
     packer.put(flip.clocks);
     packer.array(kGainNumbers * flip.gains.size());
@@ -241,7 +243,9 @@ void append_flip(std::string& out, const Flip& flip) {
         packer.number(gain.shard.value);
         packer.number(gain.digest);
         for (const std::uint64_t keys : gain.keys) packer.number(keys);
+        for (const std::uint64_t keys : gain.deadlines) packer.number(keys);
     }
+    packer.put(flip.floors);
 }
 
 void append_boot(std::string& out, const Boot& boot) {

@@ -5,8 +5,9 @@
 //         of the operation before it.
 // remote  [2, source, batch]: a peer's batch, as received.
 // stage   [3, session, clocks, leaves, cursor]: leaf states of a pull's chunk, each at the clock of its shard then.
-// flip    [4, session, clocks, gains]: what is staged under the session joins; the shards' clocks join `clocks`. Without
-//         gains the leaves join here; with them they join later, as they are touched (docs/decisions/0010).
+// flip    [4, session, clocks, gains, floors]: what is staged under the session joins; the shards' clocks join `clocks`, their
+//         purge floors `floors`. Without gains the leaves join here; with them they join later, as they are touched
+//         (docs/decisions/0010, 0012).
 // boot    [5, writer, nonce, shard count, hash seed]: a process began to write here.
 // All MessagePack (crdt/codec.hpp). Kinds and forms are on disk and on the wire: docs/STORAGE.md, docs/PROTOCOL.md.
 #pragma once
@@ -85,13 +86,15 @@ struct ShardGain {
     ShardId shard;
     std::uint64_t digest = 0;
     std::array<std::uint64_t, kDatabaseCount> keys{};
+    std::array<std::uint64_t, kDatabaseCount> deadlines{};  // keys that have one
     friend bool operator==(const ShardGain&, const ShardGain&) = default;
 };
 struct Flip {
     std::uint64_t session = 0;
     ShardClocks clocks;
     std::vector<ShardGain>
-        gains;  // by shard, one for each shard with a staged leaf; none: see above
+        gains;           // by shard, one for each shard with a staged leaf; none: see above
+    ShardClocks floors;  // of the server that the leaves come from: markers at or below may be gone
 };
 struct Boot {
     ReplicaId writer;

@@ -58,8 +58,11 @@ Result<std::optional<StateMeta>> Store::load() {
         if (!shard) return std::unexpected(shard.error());
         shards_[i].clock = shards_[i].durable_clock = shard->clock;
         shards_[i].ix_floor = shard->ix_floor;
+        shards_[i].purge_floor = shard->purge_floor;
         shards_[i].digest = shard->digest;
         shards_[i].key_counts = shard->keys;
+        shards_[i].deadline_counts = shard->deadlines;
+        shards_[i].tombstones = shard->tombstones;
         shards_[i].all_rows = false;
         if (meta->draining != 0) before.emplace(ShardId{i}, shard->before);
     }
@@ -112,7 +115,9 @@ Result<void> Store::replay_record(LogPosition position, std::string_view body) {
 
 Result<void> Store::replay_flip(const Flip& flip) {
     const auto unknown = [&](const ShardGain& gain) { return gain.shard.value >= shard_count(); };
-    if (std::ranges::any_of(flip.gains, unknown))
+    const auto strange = [&](const auto& pair) { return pair.first.value >= shard_count(); };
+    if (std::ranges::any_of(flip.gains, unknown) || std::ranges::any_of(flip.clocks, strange) ||
+        std::ranges::any_of(flip.floors, strange))
         return fail(Code::corrupt, "a flip of shards that there are not");
     // A large flip is logged when a checkpoint holds all its leaves, and no other drains any more.
     if (!flip.gains.empty() &&
@@ -165,12 +170,19 @@ void Store::apply_remote(std::string_view source, std::string_view batch_bytes,
     end_record(header_at);
 }
 
-bool Store::sound(const ShardClocks& clocks, const std::vector<StagedLeaf>& leaves) const {
+bool Store::sound(const ShardClocks& clocks, const ShardClocks& floors,
+                  const std::vector<StagedLeaf>& leaves) const {
     std::vector<const VersionVector*> by_shard(shard_count(), nullptr);
     for (const auto& [shard, clock] : clocks) {
         if (shard.value >= shard_count()) return false;
         by_shard[shard.value] = &clock;
     }
+    const bool known = std::ranges::all_of(floors, [&](const auto& pair) {
+        const ShardId shard = pair.first;
+        return shard.value < shard_count() && by_shard[shard.value] != nullptr &&
+               by_shard[shard.value]->covers(pair.second);
+    });
+    if (!known) return false;
     return std::ranges::all_of(leaves, [&](const StagedLeaf& staged) {
         const VersionVector* clock =
             by_shard[address_of(staged.key.database, staged.key.key).shard.value];

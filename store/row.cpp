@@ -96,13 +96,19 @@ Result<RowKey> parse_row_key(std::string_view bytes) {
     return key;
 }
 
-std::string encode_key_row(std::string_view key, const ElementCounts& live,
+namespace {
+constexpr std::size_t kKeyRowHead = 2 + kElementKinds;  // the key, counts
+constexpr std::size_t kShardMetaParts = 6 + 2 * kDatabaseCount;
+}  // namespace
+
+std::string encode_key_row(std::string_view key, const ElementTotals& totals,
                            const KeyLeaves& leaves) {
     std::string out;
     Packer packer(out);
-    packer.array(1 + 2 * leaves.size() + kElementKinds);
+    packer.array(kKeyRowHead + 2 * leaves.size());
     packer.bytes(key);
-    for (const std::uint64_t count : live) packer.number(count);
+    for (const std::uint64_t count : totals.live) packer.number(count);
+    packer.number(totals.elements);
     for (const auto& [kind, leaf] : leaves) {
         packer.number(static_cast<std::uint8_t>(kind));
         packer.put(*leaf);
@@ -115,8 +121,9 @@ Result<KeyRow> decode_key_row(std::string_view bytes) {
     Unpacker in(bytes);
     const std::size_t count = in.array();
     row.key = in.bytes(kKeyBytesMax);
-    for (std::uint64_t& live : row.live) live = in.number();
-    for (std::size_t i = 1 + kElementKinds; i + 1 < count && !in.failed(); i += 2) {
+    for (std::uint64_t& live : row.totals.live) live = in.number();
+    row.totals.elements = in.number();
+    for (std::size_t i = kKeyRowHead; i + 1 < count && !in.failed(); i += 2) {
         const std::uint64_t kind = in.number_up_to(255);
         if (!is_known(static_cast<std::uint8_t>(kind))) in.reject("kind");
         row.leaves.emplace_back(static_cast<LeafKind>(kind), in.leaf());
@@ -144,6 +151,19 @@ Result<ElementRow> decode_element_row(std::string_view bytes) {
     return row;
 }
 
+std::string ix_value(std::string_view row_key, Indexed indexed) {
+    std::string value(row_key);
+    if (indexed == Indexed::removed) value.push_back('r');
+    return value;
+}
+
+IxValue parse_ix_value(std::string_view value) {
+    const bool removed =
+        value.size() == kKeyRowKeyBytes + 1 || value.size() == kElementRowKeyBytes + 1;
+    if (removed) value.remove_suffix(1);
+    return {value, removed ? Indexed::removed : Indexed::live};
+}
+
 std::string ix_key(ShardId shard, const Dot& dot) {
     std::string key;
     append_u16(key, shard.value);
@@ -166,24 +186,30 @@ std::string deadline_key(WallTime at, const RowAddress& address) {
 std::string encode(const ShardMeta& meta) {
     std::string out;
     Packer packer(out);
-    packer.array(4 + kDatabaseCount);
+    packer.array(kShardMetaParts);
     packer.put(meta.clock);
     packer.put(meta.ix_floor);
+    packer.put(meta.purge_floor);
     packer.put(meta.before);
     packer.number(meta.digest);
+    packer.number(meta.tombstones);
     for (const std::uint64_t count : meta.keys) packer.number(count);
+    for (const std::uint64_t count : meta.deadlines) packer.number(count);
     return out;
 }
 
 Result<ShardMeta> decode_shard_meta(std::string_view bytes) {
     Unpacker in(bytes);
     ShardMeta meta;
-    in.array_of(4 + kDatabaseCount);
+    in.array_of(kShardMetaParts);
     meta.clock = in.clock();
     meta.ix_floor = in.clock();
+    meta.purge_floor = in.clock();
     meta.before = in.clock();
     meta.digest = in.number();
+    meta.tombstones = in.number();
     for (std::uint64_t& count : meta.keys) count = in.number();
+    for (std::uint64_t& count : meta.deadlines) count = in.number();
     if (auto done = in.done("shard meta"); !done) return fail(Code::corrupt, done.error().where);
     return meta;
 }

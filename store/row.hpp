@@ -2,7 +2,7 @@
 //
 // rows       shard 2 | database 1 | order 8 | check 8 | 0                      a key: its bytes, key-level leaves, counts
 //            shard 2 | database 1 | order 8 | check 8 | kind 1 | hash 16       an element: its sub-key and leaf
-// ix         shard 2 | writer 8 | seq 8       -> row key
+// ix         shard 2 | writer 8 | seq 8       -> row key, and behind it 'r' if the leaf holds only REMOVED markers
 // deadlines  deadline 8                       | row key -> nothing
 // meta       "format", "state", "clock" + shard 2
 //
@@ -26,7 +26,7 @@
 
 namespace skerry {
 
-inline constexpr std::uint8_t kStoreFormat = 2;
+inline constexpr std::uint8_t kStoreFormat = 3;
 
 // Where a key stands among the keys of its database. Equal for equal keys at every node of a
 // cluster.
@@ -87,14 +87,19 @@ using ElementCounts = std::array<std::uint64_t, kElementKinds>;
     return kind == LeafKind::member ? 0 : kind == LeafKind::field ? 1 : 2;
 }
 
+struct ElementTotals {
+    ElementCounts live{};
+    std::uint64_t elements = 0;  // that have a row, removed ones too
+};
+
 struct KeyRow {
     std::string key;
     std::vector<std::pair<LeafKind, Leaf>> leaves;  // by kind, none empty
-    ElementCounts live{};
+    ElementTotals totals;
 };
 // Of such a row, from where its parts lie. Requires: `leaves` by kind, none empty.
 using KeyLeaves = absl::InlinedVector<std::pair<LeafKind, const Leaf*>, 4>;
-[[nodiscard]] std::string encode_key_row(std::string_view key, const ElementCounts& live,
+[[nodiscard]] std::string encode_key_row(std::string_view key, const ElementTotals& totals,
                                          const KeyLeaves& leaves);
 [[nodiscard]] Result<KeyRow> decode_key_row(std::string_view bytes);
 
@@ -105,16 +110,28 @@ struct ElementRow {
 [[nodiscard]] std::string encode_element(std::string_view sub, const Leaf& leaf);
 [[nodiscard]] Result<ElementRow> decode_element_row(std::string_view bytes);
 
+// Of the leaf that holds the dot: whether it holds only REMOVED markers. Such rows stay below the index floor until the
+// leaf is purged: they say where there is something to purge.
+enum class Indexed : std::uint8_t { live, removed };
+[[nodiscard]] std::string ix_value(std::string_view row_key, Indexed indexed);
+struct IxValue {
+    std::string_view row_key;  // into the value
+    Indexed indexed = Indexed::live;
+};
+[[nodiscard]] IxValue parse_ix_value(std::string_view value);
 [[nodiscard]] std::string ix_key(ShardId shard, const Dot& dot);
 [[nodiscard]] Result<Dot> parse_ix_key(std::string_view bytes);
 [[nodiscard]] std::string deadline_key(WallTime at, const RowAddress& address);
 
 // What the meta table holds.
 struct ShardMeta {
-    VersionVector clock;                               // V at the checkpoint
-    VersionVector ix_floor;                            // no dot at or below it has a row in ix
-    std::uint64_t digest = 0;                          // of the live entries
-    std::array<std::uint64_t, kDatabaseCount> keys{};  // existing keys by database
+    VersionVector clock;        // V at the checkpoint
+    VersionVector ix_floor;     // no dot at or below it has a row in ix, but for purgeable markers
+    VersionVector purge_floor;  // P: markers at or below it may be gone
+    std::uint64_t digest = 0;   // of the live entries
+    std::array<std::uint64_t, kDatabaseCount> keys{};       // existing keys by database
+    std::array<std::uint64_t, kDatabaseCount> deadlines{};  // of these, those that expire
+    std::uint64_t tombstones = 0;  // leaves in its rows that hold only REMOVED markers
     VersionVector before;  // V before the flip whose staged leaves are being drained, if any are
 };
 [[nodiscard]] std::string encode(const ShardMeta& meta);

@@ -27,6 +27,7 @@ struct Staging {
 
 struct Measure {
     ShardClocks clocks;  // that the flip goes to
+    ShardClocks floors;  // that the purge floors go to
     std::string at;      // the place of the next leaf to look at
     std::map<ShardId, ShardGain> gains;
     // Measured, then touched: not counted in `gains` until measured again.

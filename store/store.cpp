@@ -22,7 +22,10 @@ Store::Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now)
       hlc_(options.drift_max),
       shards_(options.shard_count),
       in_open_(options.shard_count),
-      in_commit_(options.shard_count) {}
+      in_commit_(options.shard_count),
+      cut_(options.shard_count),
+      markers_(options.shard_count),
+      looked_(options.shard_count) {}
 
 void Store::halt(Error error) {
     if (!halted_) halted_ = std::move(error);
@@ -249,11 +252,22 @@ std::uint64_t Store::key_count(std::uint8_t database) const {
     return count;
 }
 
+std::uint64_t Store::deadline_count(std::uint8_t database) const {
+    std::uint64_t count = 0;
+    for (const ShardState& shard : shards_) count += shard.deadline_counts[database];
+    return count;
+}
+
+std::uint64_t Store::tombstone_count() const {
+    std::uint64_t count = 0;
+    for (const ShardState& shard : shards_) count += shard.tombstones;
+    return count;
+}
+
 // ---- deadlines
 
 bool Store::expires_here(const KeyRecord& record) const {
-    return record.deadline != value::kNoDeadline && record.exists() &&
-           lineage(record.deadline_writer) == lineage(options_.self);
+    return record.expires() && lineage(record.deadline_writer) == lineage(options_.self);
 }
 
 void Store::track_deadline(const KeyRecord& record, bool present) {
@@ -331,6 +345,8 @@ Store::Change Store::begin_change(KeyRecord& record, LeafKind kind, std::string_
                   .element = nullptr,
                   .kind = kind,
                   .was_live = false,
+                  .was_empty = false,
+                  .was_removed = false,
                   .old_digest = 0,
                   .old_bytes = 0};
     if (is_key_level(kind)) {
@@ -352,6 +368,8 @@ Store::Change Store::begin_change(KeyRecord& record, LeafKind kind, std::string_
         change.leaf = &change.element->leaf;
     }
     change.was_live = shows(kind, *change.leaf);
+    change.was_empty = change.leaf->empty();
+    change.was_removed = only_removed(*change.leaf);
     change.old_digest = digest_of(record, change);
     return change;
 }
@@ -366,28 +384,42 @@ std::uint64_t Store::digest_of(const KeyRecord& record, const Change& change) {
 void Store::end_change(KeyRecord& record, const Change& change) {
     state(record.address.shard).digest += digest_of(record, change) - change.old_digest;
     record.changed = last_.next();
+    const bool removed = only_removed(*change.leaf);
+    if (removed != change.was_removed)
+        state(record.address.shard).tombstones += removed ? 1 : ~std::uint64_t{0};
+    if (removed) note_marker(record, change);
     if (change.element == nullptr) {
         derive_and_count(record);
         stats_.memory_bytes += bytes_of_key_row(record) - change.old_bytes;
+        if (change.leaf->empty()) note_vacated(record, nullptr);
         return;
     }
     stats_.memory_bytes += bytes_of(*change.element) - change.old_bytes;
+    if (change.was_empty != change.leaf->empty()) {
+        mark_dirty(record, nullptr);
+        record.extra->totals.elements += change.was_empty ? 1 : ~std::uint64_t{0};
+    }
+    if (change.leaf->empty()) note_vacated(record, change.element);
     const bool live = shows(change.kind, *change.leaf);
     if (live == change.was_live) return;
     mark_dirty(record, nullptr);
-    std::uint64_t& count = record.extra->live[element_index(change.kind)];
+    std::uint64_t& count = record.extra->totals.live[element_index(change.kind)];
     count = live ? count + 1 : count - 1;
     if (count <= 1) derive_and_count(record);
 }
 
 void Store::derive_and_count(KeyRecord& record) {
     const bool existed = record.exists();
+    const bool expired = record.expires();
     track_deadline(record, false);
     derive(record);
     track_deadline(record, true);
-    if (existed == record.exists()) return;
-    std::uint64_t& count = state(record.address.shard).key_counts[record.address.database];
-    count = existed ? count - 1 : count + 1;
+    ShardState& shard = state(record.address.shard);
+    const auto count = [](std::uint64_t& counter, bool before, bool after) {
+        counter += std::uint64_t{after} - std::uint64_t{before};
+    };
+    count(shard.key_counts[record.address.database], existed, record.exists());
+    count(shard.deadline_counts[record.address.database], expired, record.expires());
 }
 
 // ---- commits

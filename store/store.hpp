@@ -14,6 +14,7 @@
 #include <absl/container/btree_set.h>
 #include <absl/functional/function_ref.h>
 
+#include <deque>
 #include <map>
 #include <optional>
 
@@ -22,6 +23,7 @@
 #include "store/log.hpp"
 #include "store/memtable.hpp"
 #include "store/record.hpp"
+#include "store/stable_cut.hpp"
 #include "store/staging.hpp"
 
 namespace skerry {
@@ -100,6 +102,7 @@ struct StoreStats {
     bool draining = false;               // some of them have not
     std::uint64_t drained_by_touch = 0;  // leaves that joined because somebody asked,
     std::uint64_t drained_in_background = 0;  // and because nobody did
+    std::uint64_t purged = 0;                 // leaves with nothing but stable markers
     LogPosition covered;                      // by the last checkpoint
 };
 
@@ -134,6 +137,9 @@ class Store {
     // The same of one shard. False: `visit` has returned false.
     bool for_each_key_of(ShardId shard, std::uint8_t database, std::uint64_t from, VisitKey visit);
     [[nodiscard]] std::uint64_t key_count(std::uint8_t database) const;
+    // Of these, those that have a deadline.
+    [[nodiscard]] std::uint64_t deadline_count(std::uint8_t database) const;
+    [[nodiscard]] std::uint64_t tombstone_count() const;
     [[nodiscard]] ElementOrder order_of(LeafKind kind, std::string_view sub) const;
     [[nodiscard]] RowAddress address_of(std::uint8_t database, std::string_view key) const;
     // Up to `count` keys whose deadline, written by this replica, has come. Each is offered until
@@ -158,8 +164,9 @@ class Store {
     // ---- remote.
     // Applies what of the batch is new. Requires: every dependency is covered.
     void apply_remote(std::string_view source, std::string_view batch_bytes, const Batch& batch);
-    // Is every entry within the clock of its shard? What joining relies on; a peer's leaves are checked before stage().
-    [[nodiscard]] bool sound(const ShardClocks& clocks,
+    // Is every entry within the clock of its shard, and every purge floor? What joining relies on; what a peer sends is
+    // checked before stage().
+    [[nodiscard]] bool sound(const ShardClocks& clocks, const ShardClocks& floors,
                              const std::vector<StagedLeaf>& leaves) const;
     // One session is open at a time: a stage of another one drops what was staged before.
     void stage(const Stage& stage);
@@ -172,9 +179,14 @@ class Store {
     // The session that is staged and not flipped, from before a restart perhaps.
     [[nodiscard]] std::optional<OpenSession> open_session() const;
     void drop_session(std::uint64_t session);
-    // Joins all that is staged under the session, each leaf at its own clocks, and the clocks. True:
-    // done. False: there is much; step_staged() goes on until flipping() is false.
-    bool flip(std::uint64_t session, const ShardClocks& clocks);
+    // The server has sent all its leaves: what it lacks and this store has is staged, too, as an empty leaf at `clocks`,
+    // so that the flip joins over the union of both. Looks at `key_count` keys from `from` on. True: that was all. False:
+    // call again, after the next commit or checkpoint. Requires: until the flip nothing of other writers is applied.
+    bool stage_absent(std::uint64_t session, const ShardClocks& clocks, RowAddress& from,
+                      std::size_t key_count);
+    // Joins all that is staged under the session, each leaf at its own clocks, and the clocks; purge floors join `floors`,
+    // the server's. True: done. False: there is much; step_staged() goes on until flipping() is false.
+    bool flip(std::uint64_t session, const ShardClocks& clocks, const ShardClocks& floors);
     [[nodiscard]] bool flipping() const { return measure_.has_value(); }
     // Do leaves of a flip remain that have not joined?
     [[nodiscard]] bool draining() const { return drain_ && !drain_->finished_in; }
@@ -207,8 +219,12 @@ class Store {
     [[nodiscard]] bool durably_covers(const ShardClocks& clocks) const;
 
     // ---- checkpoints.
-    // What every member has, as far as known: dots below need no index row. nullopt: not known now.
-    void set_stable_cut(std::optional<ShardClocks> cut) { stable_cut_ = std::move(cut); }
+    // Dots below the cut need no index row, and markers below it may go. nullopt: not known now.
+    void set_stable_cut(std::optional<StableCut> cut);
+    [[nodiscard]] const std::optional<StableCut>& stable_cut() const { return stable_cut_; }
+    // Purges stable markers, looking at `leaf_count` of them at most (store/purge.cpp). Call it every round. False: there
+    // is nothing to do, or nothing before a checkpoint.
+    bool step_purge(std::size_t leaf_count);
     [[nodiscard]] bool wants_checkpoint() const;
     [[nodiscard]] bool has_changes() const { return !dirty_.empty() || last_ > stats_.covered; }
     [[nodiscard]] bool freezing() const { return image_ != nullptr; }
@@ -234,6 +250,8 @@ class Store {
         Element* element;  // nullptr: a leaf of the key itself
         LeafKind kind;
         bool was_live;
+        bool was_empty;
+        bool was_removed;  // only_removed()
         std::uint64_t old_digest;
         std::size_t old_bytes;
     };
@@ -241,6 +259,20 @@ class Store {
     struct DirtyRow {
         KeyRecord* record;
         Element* element;  // nullptr: the key's own row
+    };
+
+    // A leaf that has come to hold only REMOVED markers. Its row is there while the generation is not completed.
+    struct Marker {
+        KeyRecord* record;
+        Element* element;  // nullptr: a leaf of the key itself
+        LeafKind kind;
+        Generation generation;
+    };
+    // A row without leaves: gone from the ordered store with the image of the generation, then from memory.
+    struct Vacated {
+        RowAddress address;
+        std::optional<ElementOrder> element;
+        Generation generation;
     };
 
     struct JoinedKey;
@@ -330,6 +362,33 @@ class Store {
                                                       const VersionVector& mine);
     void count_gain(const JoinedKey& joined, std::uint64_t sign);
     [[nodiscard]] Leaf leaf_of(const JoinedKey& joined, const ElementOrder& order);
+    // ---- store/absent.cpp
+    [[nodiscard]] bool is_staged(std::uint64_t session, std::string_view place);
+    [[nodiscard]] std::vector<LeafKey> leaves_within(const RowAddress& address,
+                                                     const VersionVector& clock);
+    [[nodiscard]] std::vector<RowAddress> next_keys(const ShardClocks& clocks, RowAddress& from,
+                                                    std::size_t count);
+
+    // ---- store/purge.cpp
+    void look_for_markers();
+    void note_marker(KeyRecord& record, const Change& change);
+    bool purge_in_memory(std::size_t& leaf_count);
+    void purge_markers(ShardId shard, std::size_t& leaf_count);
+    bool purge_stored(std::size_t& leaf_count);
+    bool purge_indexed(ShardId shard, std::size_t& leaf_count);
+    void purge_row(std::string_view row_key);
+    [[nodiscard]] std::optional<ElementRow> stored_element(const KeyRecord& record,
+                                                           const ElementOrder& order);
+    [[nodiscard]] const VersionVector& cut_of(ShardId shard) const;
+    [[nodiscard]] bool still_speaks(LeafKind kind, const Leaf& leaf) const;
+    [[nodiscard]] bool purgeable(ShardId shard, LeafKind kind, const Leaf& leaf) const;
+    void purge_leaf(KeyRecord& record, LeafKind kind, std::string_view sub);
+    void note_vacated(const KeyRecord& record, const Element* element);
+    bool drop_vacated(std::size_t& row_count);
+    void purged_in_image();
+    [[nodiscard]] bool purge_is_full() const;
+    [[nodiscard]] bool purge_wants_image() const;
+
     void advance(ShardId shard, const Dot& dot);
     void join_clocks(const ShardClocks& clocks);
     [[nodiscard]] StateMeta state_meta() const;
@@ -375,7 +434,19 @@ class Store {
     std::vector<DirtyRow> frozen_;
     std::size_t saved_count_ = 0;
     std::shared_ptr<Checkpoint> image_;
-    std::optional<ShardClocks> stable_cut_;
+    std::optional<StableCut> stable_cut_;
+
+    // ---- store/purge.cpp
+    std::vector<VersionVector> cut_;                    // by shard: stable_cut_
+    std::vector<std::deque<Marker>> markers_;           // by shard, in the order they came to be
+    std::vector<std::pair<ShardId, Marker>> speaking_;  // still_speaks(): until the members change
+    bool purge_due_ = false;                            // some of them may be stable
+    std::uint16_t purge_shard_ = 0;                     // whose turn it is
+    std::vector<VersionVector> looked_;    // by shard: dots whose index rows were looked at
+    std::uint16_t shards_to_look_at_ = 0;  // the first ones
+    std::size_t purged_bytes_ = 0;         // that the next image takes because of the purge
+    std::deque<Vacated> vacated_;
+    WallTime vacated_at_{};  // since when something waits for an image
 
     absl::btree_set<std::pair<WallTime, RowAddress>> deadlines_;  // of records in memory
     std::string deadline_cursor_;                                 // in the table of deadlines

@@ -373,6 +373,15 @@ LeafDelta remove(const Leaf& seen, const Dot& dot, Hlc now) {
     return write(seen, dot, now, payload, true);
 }
 
+std::vector<ReplicaId> cancelled_writers(const Leaf& leaf) {
+    std::vector<ReplicaId> writers;
+    for (const Entry& entry : leaf) {
+        if (!has_cancels(entry)) continue;
+        for (const Cancel& cancel : decoded(entry).cancels) writers.push_back(cancel.replica);
+    }
+    return writers;
+}
+
 std::vector<std::string_view> siblings(const Leaf& leaf) {
     const Reading reading = read(leaf);
     std::vector<std::string_view> losers;

@@ -101,6 +101,9 @@ struct Reading {
 [[nodiscard]] LeafDelta add(const Leaf& seen, const Dot& dot, Hlc now, const Amount& amount);
 [[nodiscard]] LeafDelta remove(const Leaf& seen, const Dot& dot, Hlc now);
 
+// Writers of whose amounts some entry holds a cancel. None: a leaf of such markers means nothing beside what comes later.
+[[nodiscard]] std::vector<ReplicaId> cancelled_writers(const Leaf& leaf);
+
 // The losers of a concurrent SET: the bytes of live bases other than the winner's.
 [[nodiscard]] std::vector<std::string_view> siblings(const Leaf& leaf);
 

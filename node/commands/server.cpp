@@ -169,7 +169,7 @@ void config_set(CommandContext& c) {
         const std::uint64_t keys = c.db.key_count(db);
         if (keys == 0) continue;
         text += "db" + std::to_string(db) + ":keys=" + std::to_string(keys) +
-                ",expires=0,avg_ttl=0\r\n";
+                ",expires=" + std::to_string(c.db.deadline_count(db)) + ",avg_ttl=0\r\n";
     }
     return text;
 }

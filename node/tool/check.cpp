@@ -58,9 +58,10 @@ void say_what_is_there(const CheckOutcome& outcome, const DataView& view, Termin
     if (state.meta)
         terminal.line("state: covers record " + number(state.meta->covered.value) + "; " +
                       number(state.keys) + " keys, " + number(state.key_rows - state.keys) +
-                      " traces of removed keys, " + number(state.elements) + " elements, " +
-                      number(state.entries) + " entries, " + number(state.index_rows) +
-                      " index rows, " + number(state.deadlines) + " deadlines" +
+                      " traces of removed keys, " + number(state.tombstones) + " tombstones, " +
+                      number(state.elements) + " elements, " + number(state.entries) +
+                      " entries, " + number(state.index_rows) + " index rows, " +
+                      number(state.deadlines) + " deadlines" +
                       (state.staged == 0 ? "" : ", " + number(state.staged) + " staged leaves"));
     else
         terminal.line("state: no checkpoint yet");

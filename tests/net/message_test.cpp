@@ -29,6 +29,7 @@ PullChunk large_chunk() {
                     .nonce = 3,
                     .status = PullStatus::ok,
                     .clocks = sample_clocks(),
+                    .floors = {},
                     .leaves = {},
                     .part = {},
                     .cursor = "",

@@ -277,4 +277,44 @@ TEST_CASE("replication: a peer that hears nothing lags in events, bytes and time
     CHECK(only_peer(pair.a, pair.wire.now).lag.bytes == 0);
 }
 
+TEST_CASE("replication: a late heartbeat of an earlier boot says nothing of what is stable",
+          "[node]") {
+    Pair pair;
+    REQUIRE(pair.b.store->stable_cut().has_value());
+    Heartbeat late;
+    late.writer = kA;
+    late.nonce = 10;
+    late.name = "alpha";
+    late.durable = pair.b.store->durable_clocks();
+    late.durable.front().second.advance({kC, Seq{9}});
+    pair.b.replication->receive({.kind = IncomingKind::published,
+                                 .link = LinkId{1},
+                                 .connection = {},
+                                 .bytes = encode(late)},
+                                pair.wire.now);
+    CHECK_FALSE(pair.b.store->stable_cut().has_value());
+    pair.wire.run(MonoTime(3000));
+    REQUIRE(pair.b.store->stable_cut().has_value());
+    CHECK(pair.b.store->stable_cut()->clocks == pair.a.store->durable_clocks());
+}
+
+TEST_CASE("replication: a silent member leaves the cut, and is back when it is heard", "[node]") {
+    Pair pair;
+    pair.b.replication->set_member_silent_max(MonoTime(10'000));
+    pair.a.stop();
+    pair.b.database->remove(0, "one");
+    pair.wire.run(MonoTime(9'000));
+    CHECK(only_peer(pair.b, pair.wire.now).cut == "holds");
+    CHECK(pair.b.store->stable_cut()->clocks != pair.b.store->durable_clocks());
+    pair.wire.run(MonoTime(3'000));
+    CHECK(only_peer(pair.b, pair.wire.now).cut == "out");
+    CHECK(pair.b.store->stable_cut()->clocks == pair.b.store->durable_clocks());
+    CHECK_FALSE(pair.b.store->stable_cut()->everybody);
+    pair.a.start(ReplicaId{kA.value + 1}, 44, "alpha", "b", pair.wire.now);
+    pair.wire.run(MonoTime(5'000));
+    CHECK(only_peer(pair.b, pair.wire.now).cut == "level");
+    CHECK(pair.b.store->stable_cut()->everybody);
+    CHECK_FALSE(pair.a.database->exists(0, "one"));
+}
+
 }  // namespace skerry

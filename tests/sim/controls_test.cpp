@@ -87,6 +87,15 @@ TEST_CASE("a pull that goes on at a server with less than it was shown is found"
 TEST_CASE("an index used below its floor is found") {
     must_be_found({Shortcut::index_below_floor, kDiverged});
 }
+TEST_CASE("a server that does not look at its purge floor is found") {
+    must_be_found({Shortcut::floor_not_asked, kDiverged, 1000});
+}
+TEST_CASE("a flip that does not take over the server's purge floor is found") {
+    must_be_found({Shortcut::floor_not_joined, kDiverged, 3000});
+}
+TEST_CASE("a purge of what some member has not seen is found") {
+    must_be_found({Shortcut::unstable_purged, "never had"});
+}
 TEST_CASE("damage that is cut like a torn end is found") {
     must_be_found({Shortcut::damage_cut, "though damage can be proved"});
 }

@@ -131,7 +131,7 @@ TEST_CASE("drain: what changes while a flip is measured is measured again", "[st
     Place place(2, small());
     own_writes(place);
     stage(place, source.chunks(7));
-    REQUIRE(!place->flip(7, source->clocks()));
+    REQUIRE(!place->flip(7, source->clocks(), {}));
     place.checkpoint();
     for (std::size_t i = 0; place->flipping(); ++i) {
         REQUIRE(i < 10'000);
@@ -245,6 +245,25 @@ TEST_CASE("drain: a second large flip waits for the first to be drained", "[stor
     place.drain();
     CHECK(place.walked() == source->key_count(0));
     CHECK(place.get(name_of(2)) == std::string(100, 'z'));
+}
+
+// Found by the simulator: the end of the second pull took the marks of the first one's drain away.
+TEST_CASE("drain: a pull that ends before its flip is measured leaves the drain before it alone",
+          "[store][drain]") {
+    Place source(1);
+    fill(source, 2000);
+    Place place(2, small());
+    stage(place, source.chunks(7));
+    place.flip(7, source->clocks());
+    REQUIRE(place->draining());
+    source.set("later", "1");
+    source.commit();
+    stage(place, source.chunks(8));
+    REQUIRE(place->draining());
+    REQUIRE(!place->flip(8, source->clocks(), {}));
+    place->drop_session(8);
+    CHECK(place.walked() == place->key_count(0));
+    CHECK(place.get(name_of(1)) == source.get(name_of(1)));
 }
 
 }  // namespace

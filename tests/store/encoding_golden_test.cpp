@@ -60,8 +60,12 @@ TEST_CASE("golden: log records of every kind", "[store][golden]") {
                          .leaves = {{{0, LeafKind::set_birth, "set", ""}, two_entries()},
                                     {{0, LeafKind::member, "set", "member"}, two_entries()}},
                          .cursor = "cursor"});
-    const ShardGain gain{.shard = ShardId{9}, .digest = ~0ULL, .keys = {3, ~0ULL}};
-    append_flip(flip, {.session = 5, .clocks = some_clocks(), .gains = {gain}});
+    const ShardGain gain{
+        .shard = ShardId{9}, .digest = ~0ULL, .keys = {3, ~0ULL}, .deadlines = {0, ~0ULL}};
+    append_flip(flip, {.session = 5,
+                       .clocks = some_clocks(),
+                       .gains = {gain},
+                       .floors = {{ShardId{9}, VersionVector{{kA, Seq{3}}}}}});
     append_boot(boot, {.writer = kA, .nonce = 99, .shard_count = 256, .hash_seed = ~0ULL});
     golden::check(kDisk / "record_1_batch.bin", some_batch());
     golden::check(kDisk / "record_2_remote.bin", remote);
@@ -93,6 +97,8 @@ TEST_CASE("golden: log records of every kind", "[store][golden]") {
     REQUIRE(flipped.has_value());
     CHECK(std::get<Flip>(*flipped).clocks == some_clocks());
     CHECK(std::get<Flip>(*flipped).gains == std::vector{gain});
+    CHECK(std::get<Flip>(*flipped).floors ==
+          ShardClocks{{ShardId{9}, VersionVector{{kA, Seq{3}}}}});
     const auto booted = decode_record(golden::read(kDisk / "record_5_boot.bin"));
     REQUIRE(booted.has_value());
     CHECK(std::get<Boot>(*booted).nonce == 99);
@@ -113,11 +119,14 @@ TEST_CASE("golden: rows and their keys", "[store][golden]") {
     const KeyRow row{
         .key = "set",
         .leaves = {{LeafKind::deadline, two_entries()}, {LeafKind::set_birth, two_entries()}},
-        .live = {3, 0, 1}};
+        .totals = {.live = {3, 0, 1}, .elements = 6}};
     const ShardMeta shard{.clock = VersionVector{{kA, Seq{7}}, {kB, Seq{1ULL << 40}}},
                           .ix_floor = VersionVector{{kA, Seq{6}}},
+                          .purge_floor = VersionVector{{kA, Seq{4}}},
                           .digest = ~0ULL,
                           .keys = {5, 0, 0, 1},
+                          .deadlines = {2, 0, 0, 1},
+                          .tombstones = 9,
                           .before = VersionVector{{kA, Seq{5}}}};
     const StateMeta state{.covered = LogPosition{300},
                           .shard_count = 256,
@@ -127,7 +136,7 @@ TEST_CASE("golden: rows and their keys", "[store][golden]") {
                           .staging = 6,
                           .cursor = "cursor"};
     golden::check(kDisk / "row_key.bin",
-                  encode_key_row(row.key, row.live,
+                  encode_key_row(row.key, row.totals,
                                  {{LeafKind::deadline, &leaf}, {LeafKind::set_birth, &leaf}}));
     golden::check(kDisk / "row_element.bin", encode_element("member", two_entries()));
     const StagedLeaf staged{{15, LeafKind::set_birth, "set", ""}, two_entries()};
@@ -152,7 +161,7 @@ TEST_CASE("golden: rows and their keys", "[store][golden]") {
     REQUIRE(key_back.has_value());
     CHECK(key_back->key == row.key);
     CHECK(key_back->leaves == row.leaves);
-    CHECK(key_back->live == row.live);
+    CHECK(key_back->totals.live == row.totals.live);
     const auto element_back = decode_element_row(golden::read(kDisk / "row_element.bin"));
     REQUIRE(element_back.has_value());
     CHECK(element_back->leaf == two_entries());

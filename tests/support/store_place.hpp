@@ -58,7 +58,7 @@ class StorePlace {
         REQUIRE(!store_->halted());
     }
     void flip(std::uint64_t session, const ShardClocks& clocks) {
-        bool done = store_->flip(session, clocks);
+        bool done = store_->flip(session, clocks, {});
         for (int i = 0; !done && i < 100'000; ++i) {
             step();
             done = !store_->flipping();

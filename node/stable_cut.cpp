@@ -1,0 +1,59 @@
+#include "node/stable_cut.hpp"
+
+#include <algorithm>
+#include <map>
+
+namespace skerry {
+
+namespace {
+constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 32; }
+
+using ByShard = std::map<ShardId, VersionVector>;
+
+void lower(ByShard& clocks, const ShardClocks& others) {
+    const ByShard theirs(others.begin(), others.end());
+    for (auto& [shard, clock] : clocks) {
+        const auto found = theirs.find(shard);
+        clock = found == theirs.end() ? VersionVector{} : clock.meet(found->second);
+    }
+}
+}  // namespace
+
+std::optional<StableCut> CutMeter::step(ReplicaId self, const ShardClocks& durable,
+                                        const std::vector<CutMember>& members,
+                                        absl::FunctionRef<bool(const ShardClocks&)> covers) {
+    Reported now;
+    ByShard least(durable.begin(), durable.end());
+    ByShard most;
+    now.cut.lineages.push_back(lineage(self));
+    for (const CutMember& member : members) {
+        if (!member.counts) {
+            now.cut.everybody = false;
+            continue;
+        }
+        if (member.durable == nullptr) {
+            waiting_.reset();
+            settled_.reset();
+            return std::nullopt;
+        }
+        now.cut.lineages.push_back(lineage(member.writer));
+        lower(least, *member.durable);
+        for (const auto& [shard, clock] : *member.durable) most[shard].join(clock);
+    }
+    std::ranges::sort(now.cut.lineages);
+    now.cut.clocks.assign(least.begin(), least.end());
+    now.known.assign(most.begin(), most.end());
+    // Another set of members: what was settled among the earlier ones says nothing of these.
+    const auto same_members = [&](const StableCut& cut) {
+        return cut.everybody == now.cut.everybody && cut.lineages == now.cut.lineages;
+    };
+    if (settled_ && !same_members(*settled_)) settled_.reset();
+    if (!waiting_ || !same_members(waiting_->cut)) waiting_ = now;
+    if (!covers(waiting_->known)) return settled_;
+    settled_ = std::move(waiting_->cut);
+    waiting_ = std::move(now);
+    if (covers(waiting_->known)) settled_ = waiting_->cut;
+    return settled_;
+}
+
+}  // namespace skerry

@@ -1,0 +1,42 @@
+// node/stable_cut.hpp — which dots are stable: the minimum of what the members have durably, settled.
+//
+// Counts   a member that has been heard within the limit, or is known for no longer than that; this node always. Who is
+//          silent for longer leaves the cut, not the cluster, and is back in it when it is heard again.
+// Unknown  while a member that counts has not said under its present nonce what it has, there is no cut.
+// Settled  a cut is given out when this node has all that the members had as they said it: docs/decisions/0012.
+// Nobody   without any other member everything durable is stable.
+// Pure     told by Replication about its peers; whoever knows the members otherwise asks the same way.
+#pragma once
+
+#include <absl/functional/function_ref.h>
+
+#include <optional>
+#include <vector>
+
+#include "store/stable_cut.hpp"
+
+namespace skerry {
+
+struct CutMember {
+    bool counts = true;
+    ReplicaId writer;                      // nobody: never greeted
+    const ShardClocks* durable = nullptr;  // nullptr: not said yet
+};
+
+class CutMeter {
+  public:
+    // What is stable now. `covers`: has this node applied all of these clocks?
+    [[nodiscard]] std::optional<StableCut> step(ReplicaId self, const ShardClocks& durable,
+                                                const std::vector<CutMember>& members,
+                                                absl::FunctionRef<bool(const ShardClocks&)> covers);
+
+  private:
+    struct Reported {
+        StableCut cut;
+        ShardClocks known;  // the join of what the members have
+    };
+    std::optional<Reported> waiting_;  // until this node has all that is known
+    std::optional<StableCut> settled_;
+};
+
+}  // namespace skerry
