@@ -257,7 +257,25 @@ std::vector<TextFields> Node::peers() const {
                         {"silent_ms", std::to_string(peer.silent_ms)},
                         {"clock_ms", std::to_string(peer.clock_ms)},
                         {"cut", peer.cut},
-                        {"trouble", peer.trouble}});
+                        {"trouble", peer.trouble},
+                        {"found", peer.found}});
+    return rows;
+}
+
+std::vector<TextFields> Node::syncs() const {
+    std::vector<TextFields> rows;
+    for (const SyncStatus& sync : replication_->syncs(mono()))
+        rows.push_back({{"peer", sync.peer},
+                        {"direction", sync.direction},
+                        {"phase", sync.phase},
+                        {"reason", sync.reason},
+                        {"session", std::to_string(sync.session)},
+                        {"leaves", std::to_string(sync.leaves)},
+                        {"bytes", std::to_string(sync.bytes)},
+                        {"leaves_left", std::to_string(sync.leaves_left)},
+                        {"started_ms", std::to_string(store_->now().count() - sync.since_ms)},
+                        {"bytes_per_second", std::to_string(sync.bytes_per_second)},
+                        {"eta_ms", std::to_string(sync.eta_ms)}});
     return rows;
 }
 
