@@ -57,6 +57,8 @@ struct Coverage {
     std::uint64_t resumed = 0, moved = 0, drains = 0, drained_by_touch = 0,
                   drained_in_background = 0, ends_while_staging = 0, ends_while_draining = 0,
                   images_while_draining = 0, asked_while_draining = 0;
+    std::uint64_t clears = 0, masks_measured = 0, masks_dropped = 0, reclaimed = 0,
+                  ends_while_masked = 0, asked_while_masked = 0;
 };
 
 // For whoever adds them up. The name is what it counts.
@@ -105,6 +107,12 @@ inline constexpr Counted kCounted[] = {
     {"processes that ended in a drain", &Coverage::ends_while_draining},
     {"checkpoints in a drain", &Coverage::images_while_draining},
     {"requests in a drain", &Coverage::asked_while_draining},
+    {"clears", &Coverage::clears},
+    {"clears that did not cover all", &Coverage::masks_measured},
+    {"masks dropped", &Coverage::masks_dropped},
+    {"masked rows reclaimed", &Coverage::reclaimed},
+    {"processes that ended with masked rows", &Coverage::ends_while_masked},
+    {"requests while rows were masked", &Coverage::asked_while_masked},
     {"shards compared by CRDT.VERIFY", &Coverage::verified},
 };
 
@@ -151,6 +159,7 @@ class World {
         std::uint64_t pull_credit_bytes;
         std::size_t flip_bytes_max;        // larger ones are drained
         std::size_t step_leaves;           // that many at a tick, at most
+        std::uint64_t clear_above;         // elements: more of them go by a clear
         std::uint64_t bulk_percent;        // of commands: they write many keys or elements
         std::uint64_t checkpoint_percent;  // of ticks
         std::uint64_t drop_percent;        // of checkpoints after which the log is cut
@@ -217,6 +226,7 @@ class World {
     // One increment, or one member of a set that only grows.
     struct Written {
         std::string place;  // key, or key and field
+        bool deletable = false;
         ShardId shard;
         ReplicaId writer;
         Seq first, last;  // its dots
@@ -224,6 +234,11 @@ class World {
         std::string member;
         std::vector<NodeIndex> holders;  // when a WAIT was answered for it
         Millis held_at = 0;
+    };
+    // Of a hash that is cleared: what the deleting node had seen counts no more.
+    struct Deleted {
+        Written removal;
+        VersionVector seen;
     };
 
     // ---- world.cpp: time and nodes
@@ -275,6 +290,7 @@ class World {
     void command_on_key(Node& node, std::uint8_t db, const std::string& key);
     void command_on_collection(Node& node, std::uint8_t db, const std::string& key);
     void counted_command(Node& node);
+    void delete_counters(Node& node);
     void bulk_command(Node& node);
     void note_written(Node& node, const std::string& key, Written written, Seq before);
     void read(Node& node);
@@ -300,9 +316,12 @@ class World {
     void check_waits();
     void check_counted(Node& node);
     void check_rows(Node& node);
+    void check_sums(const Node& node, const KeyRecord& record, const ElementSums& sums,
+                    const ElementCounts& live);
     [[nodiscard]] std::string picture(Node& node);
     [[nodiscard]] std::string state_of_peers();
     [[nodiscard]] bool survives(const Written& written);
+    [[nodiscard]] bool deleted(const Written& written);
 
     void fail(const std::string& why);
     void tell(const std::string& line);
@@ -335,6 +354,7 @@ class World {
     std::uint64_t lineages_ = 0;  // upper halves of writer ids given so far
     std::map<std::pair<ShardId, std::string>, std::uint64_t> digests_;  // by clock
     std::vector<Written> written_;
+    std::vector<Deleted> deleted_;
 };
 
 }  // namespace skerry::sim

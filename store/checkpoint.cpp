@@ -88,8 +88,10 @@ void Store::note_old_rows(const KeyRecord& record, const Element* element) {
     for_each_entry(record, element, [&](const Entry& entry) {
         if (!floor.contains(entry.dot())) remove(old_rows_, Table::ix, ix_key(shard, entry.dot()));
     });
-    if (element == nullptr && expires_here(record))
+    if (element != nullptr) return;
+    if (expires_here(record))
         remove(old_rows_, Table::deadlines, deadline_key(record.deadline, record.address));
+    if (!mask_of(record).empty()) remove(old_rows_, Table::meta, masked_key(record.address));
 }
 
 void Store::save_row(KeyRecord& record, Element* element) {
@@ -98,13 +100,17 @@ void Store::save_row(KeyRecord& record, Element* element) {
     std::string row_key;
     if (element != nullptr) {
         row_key = element_row_key(record.address, element->place);
-        put(changes, Table::rows, row_key, encode_element(element->sub, element->leaf));
+        if (element->leaf.empty())
+            remove(changes, Table::rows, row_key);
+        else
+            put(changes, Table::rows, row_key, encode_element(element->sub, element->leaf));
         element->row.saved = true;
     } else {
         row_key = key_row_key(record.address);
         put(changes, Table::rows, row_key, encode(record));
         if (expires_here(record))
             put(changes, Table::deadlines, deadline_key(record.deadline, record.address), {});
+        if (!mask_of(record).empty()) put(changes, Table::meta, masked_key(record.address), {});
         record.row.saved = true;
     }
     const VersionVector& floor = state(shard).ix_floor;
@@ -123,7 +129,8 @@ bool Store::wants_checkpoint() const {
         options_.memory_bytes / 4);
     const bool crowded = stats_.memory_bytes > options_.memory_bytes && !dirty_.empty();
     return !image_ && !halted_ &&
-           (crowded || stats_.log_bytes_since_checkpoint >= log_bytes_max || staged_want_image());
+           (crowded || stats_.log_bytes_since_checkpoint >= log_bytes_max || staged_want_image() ||
+            reclaim_wants_image());
 }
 
 bool Store::overloaded() const {
@@ -166,6 +173,7 @@ void Store::freeze() {
         put(image_->changes_, Table::meta, shard_meta_key(ShardId{i}), encode(meta));
     }
     freeze_staged();
+    freeze_reclaimed();
     frozen_ = std::exchange(dirty_, {});
     saved_count_ = 0;
     stats_.log_bytes_since_checkpoint = 0;
@@ -190,6 +198,7 @@ LogPosition Store::checkpointed() {
     ++stats_.checkpoints;
     const LogPosition needed = image_->state_.covered.next();
     staged_in_image();
+    reclaimed_in_image();
     frozen_.clear();
     frozen_.shrink_to_fit();
     image_.reset();

@@ -36,6 +36,11 @@ Extra& KeyRecord::with_extra() {
     return *extra;
 }
 
+const VersionVector& mask_of(const KeyRecord& record) {
+    static const VersionVector kNothing;
+    return record.extra ? record.extra->sums.mask : kNothing;
+}
+
 void derive(KeyRecord& record) {
     const bool simple = value::simple(record.string);
     if (!record.extra && (simple || record.string.empty())) {
@@ -78,11 +83,15 @@ std::size_t bytes_of(const Element& element) {
     return kSlot + bytes_of(element.leaf) + element.sub.bytes_apart();
 }
 
+std::size_t bytes_of(const ElementSums& sums) {
+    return sizeof(std::pair<ReplicaId, Seq>) * (sums.highest.count() + sums.mask.count());
+}
+
 std::size_t bytes_of_key_row(const KeyRecord& record) {
     constexpr std::size_t kSlot = sizeof(KeyRecord) + 16 + kOrderedRowBytes;
     std::size_t bytes = kSlot + bytes_of(record.string) + record.key.bytes_apart();
     if (!record.extra) return bytes;
-    bytes += sizeof(Extra) + 16;
+    bytes += sizeof(Extra) + 16 + bytes_of(record.extra->sums);
     for (const auto& [kind, leaf] : record.extra->leaves)
         bytes += sizeof(std::pair<LeafKind, Leaf>) + bytes_of(leaf);
     return bytes;
@@ -91,10 +100,10 @@ std::size_t bytes_of_key_row(const KeyRecord& record) {
 std::string encode(const KeyRecord& record) {
     KeyLeaves leaves;
     if (!record.string.empty()) leaves.emplace_back(LeafKind::string, &record.string);
-    if (!record.extra) return encode_key_row(record.key, {}, leaves);
+    if (!record.extra) return encode_key_row(record.key, {}, {}, leaves);
     for (const auto& [kind, leaf] : record.extra->leaves)
         if (!leaf.empty()) leaves.emplace_back(kind, &leaf);
-    return encode_key_row(record.key, record.extra->live, leaves);
+    return encode_key_row(record.key, record.extra->live, record.extra->sums, leaves);
 }
 
 std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row) {
@@ -106,8 +115,10 @@ std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row) {
     // live.
     Extra& extra = record->with_extra();
     extra.live = row.live;
+    extra.sums = std::move(row.sums);
     extra.complete = false;
-    if (extra.leaves.empty() && row.live == ElementCounts{}) record->extra.reset();
+    if (extra.leaves.empty() && extra.live == ElementCounts{} && extra.sums == ElementSums{})
+        record->extra.reset();
     derive(*record);
     return record;
 }

@@ -96,13 +96,36 @@ Result<RowKey> parse_row_key(std::string_view bytes) {
     return key;
 }
 
-std::string encode_key_row(std::string_view key, const ElementCounts& live,
+namespace {
+void put(Packer& packer, const ElementSums& sums) {
+    if (sums == ElementSums{}) return packer.nil();
+    packer.array(4);
+    packer.number(sums.digest);
+    packer.number(sums.counting);
+    packer.put(sums.highest);
+    packer.put(sums.mask);
+}
+
+ElementSums read_sums(Unpacker& in) {
+    ElementSums sums;
+    if (in.take_nil()) return sums;
+    in.array_of(4);
+    sums.digest = in.number();
+    sums.counting = in.number();
+    sums.highest = in.clock();
+    sums.mask = in.clock();
+    return sums;
+}
+}  // namespace
+
+std::string encode_key_row(std::string_view key, const ElementCounts& live, const ElementSums& sums,
                            const KeyLeaves& leaves) {
     std::string out;
     Packer packer(out);
-    packer.array(1 + 2 * leaves.size() + kElementKinds);
+    packer.array(2 + 2 * leaves.size() + kElementKinds);
     packer.bytes(key);
     for (const std::uint64_t count : live) packer.number(count);
+    put(packer, sums);
     for (const auto& [kind, leaf] : leaves) {
         packer.number(static_cast<std::uint8_t>(kind));
         packer.put(*leaf);
@@ -116,7 +139,8 @@ Result<KeyRow> decode_key_row(std::string_view bytes) {
     const std::size_t count = in.array();
     row.key = in.bytes(kKeyBytesMax);
     for (std::uint64_t& live : row.live) live = in.number();
-    for (std::size_t i = 1 + kElementKinds; i + 1 < count && !in.failed(); i += 2) {
+    row.sums = read_sums(in);
+    for (std::size_t i = 2 + kElementKinds; i + 1 < count && !in.failed(); i += 2) {
         const std::uint64_t kind = in.number_up_to(255);
         if (!is_known(static_cast<std::uint8_t>(kind))) in.reject("kind");
         row.leaves.emplace_back(static_cast<LeafKind>(kind), in.leaf());
@@ -142,6 +166,18 @@ Result<ElementRow> decode_element_row(std::string_view bytes) {
     row.leaf = in.leaf();
     if (auto done = in.done("element row"); !done) return fail(Code::corrupt, done.error().where);
     return row;
+}
+
+std::string masked_key(const RowAddress& address) {
+    return std::string(kMaskedPrefix) + key_row_key(address);
+}
+
+Result<RowAddress> parse_masked_key(std::string_view bytes) {
+    if (!bytes.starts_with(kMaskedPrefix)) return fail(Code::corrupt, "masked key: prefix");
+    const auto row = parse_row_key(bytes.substr(kMaskedPrefix.size()));
+    if (!row) return std::unexpected(row.error());
+    if (row->element) return fail(Code::corrupt, "masked key: an element");
+    return row->address;
 }
 
 std::string ix_key(ShardId shard, const Dot& dot) {

@@ -4,7 +4,7 @@
 //            shard 2 | database 1 | order 8 | check 8 | kind 1 | hash 16       an element: its sub-key and leaf
 // ix         shard 2 | writer 8 | seq 8       -> row key
 // deadlines  deadline 8                       | row key -> nothing
-// meta       "format", "state", "clock" + shard 2
+// meta       "state", "clock" + shard 2, "masked" + row key of a key
 //
 // order      slot 14 bits | hash 50 bits: a slot is a range, and a SCAN cursor is an order that survives restarts.
 // check      64 more bits of the same hash. Integers big-endian, so that byte order is numeric order.
@@ -26,7 +26,7 @@
 
 namespace skerry {
 
-inline constexpr std::uint8_t kStoreFormat = 2;
+inline constexpr std::uint8_t kStoreFormat = 3;
 
 // Where a key stands among the keys of its database. Equal for equal keys at every node of a
 // cluster.
@@ -87,15 +87,25 @@ using ElementCounts = std::array<std::uint64_t, kElementKinds>;
     return kind == LeafKind::member ? 0 : kind == LeafKind::field ? 1 : 2;
 }
 
+// What a key keeps of the elements that a clear reaches, so that none need be looked at when one comes.
+struct ElementSums {
+    std::uint64_t digest = 0;    // of their live entries, what is masked left out
+    std::uint64_t counting = 0;  // of them that count: value::counts
+    VersionVector highest;       // no such entry is beyond
+    VersionVector mask;  // the clocks of clears, until no row holds anything that they cover
+    friend bool operator==(const ElementSums&, const ElementSums&) = default;
+};
+
 struct KeyRow {
     std::string key;
     std::vector<std::pair<LeafKind, Leaf>> leaves;  // by kind, none empty
     ElementCounts live{};
+    ElementSums sums;
 };
 // Of such a row, from where its parts lie. Requires: `leaves` by kind, none empty.
 using KeyLeaves = absl::InlinedVector<std::pair<LeafKind, const Leaf*>, 4>;
 [[nodiscard]] std::string encode_key_row(std::string_view key, const ElementCounts& live,
-                                         const KeyLeaves& leaves);
+                                         const ElementSums& sums, const KeyLeaves& leaves);
 [[nodiscard]] Result<KeyRow> decode_key_row(std::string_view bytes);
 
 struct ElementRow {
@@ -104,6 +114,11 @@ struct ElementRow {
 };
 [[nodiscard]] std::string encode_element(std::string_view sub, const Leaf& leaf);
 [[nodiscard]] Result<ElementRow> decode_element_row(std::string_view bytes);
+
+// In the meta table: the keys whose rows hold a mask.
+inline constexpr std::string_view kMaskedPrefix = "masked";
+[[nodiscard]] std::string masked_key(const RowAddress& address);
+[[nodiscard]] Result<RowAddress> parse_masked_key(std::string_view bytes);
 
 [[nodiscard]] std::string ix_key(ShardId shard, const Dot& dot);
 [[nodiscard]] Result<Dot> parse_ix_key(std::string_view bytes);

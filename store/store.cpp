@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "crdt/types/clear.hpp"
 #include "store/log_frame.hpp"
 
 namespace skerry {
@@ -123,6 +124,7 @@ Element* Store::find_element(KeyRecord& record, const ElementOrder& order, std::
     if (!record.extra) return nullptr;
     if (Element* found = record.extra->elements.find(order)) {
         ASSERT(found->sub == sub);
+        unmask(record, *found);
         return found;
     }
     KvReader* stored = record.extra->complete ? nullptr : reader();
@@ -140,6 +142,7 @@ Element* Store::find_element(KeyRecord& record, const ElementOrder& order, std::
     Element& element = record.extra->elements.insert(std::make_unique<Element>(
         Element{order, ShortBytes(decoded->sub), std::move(decoded->leaf), {}}));
     stats_.memory_bytes += bytes_of(element);
+    unmask(record, element);
     return &element;
 }
 
@@ -149,8 +152,16 @@ const Leaf& Store::element(KeyRecord& record, LeafKind kind, std::string_view su
     return found == nullptr ? kNone : found->leaf;
 }
 
-void Store::for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, VisitElement visit) {
+void Store::for_each_element(const KeyRecord& record, LeafKind kind, Hash128 from,
+                             VisitElement visit) {
     if (!record.extra) return;
+    const VersionVector& mask = mask_of(record);
+    const auto show = [&](const Element& element) {
+        if (!clear::reaches(kind) || !clear::any_masked(element.leaf, mask)) return visit(element);
+        Element rest{element.place, ShortBytes(element.sub.view()), element.leaf, {}};
+        clear::unmask(rest.leaf, mask);
+        return visit(rest);
+    };
     const auto& elements = record.extra->elements;
     auto next = elements.lower_bound(ElementOrder{kind, from});
     bool more = true;
@@ -160,7 +171,7 @@ void Store::for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, Vis
         for (; more && next != elements.end() && next->place.kind == kind &&
                (!end || next->place < *end);
              ++next)
-            more = visit(*next);
+            more = show(*next);
     };
     KvReader* stored = record.extra->complete ? nullptr : reader();
     if (stored != nullptr) {
@@ -175,7 +186,7 @@ void Store::for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, Vis
                 }
                 visit_before(&*place->element);
                 if (more && (next == elements.end() || next->place != *place->element))
-                    more = visit(
+                    more = show(
                         Element{*place->element, ShortBytes(row->sub), std::move(row->leaf), {}});
                 return more;
             });
@@ -331,12 +342,15 @@ Store::Change Store::begin_change(KeyRecord& record, LeafKind kind, std::string_
                   .element = nullptr,
                   .kind = kind,
                   .was_live = false,
+                  .was_counting = false,
                   .old_digest = 0,
-                  .old_bytes = 0};
+                  .old_bytes = 0,
+                  .old_clear = {}};
+    mark_dirty(record, nullptr);  // an element's change changes its sums
     if (is_key_level(kind)) {
-        mark_dirty(record, nullptr);
         change.old_bytes = bytes_of_key_row(record);
         change.leaf = &record.leaf_to_change(kind);
+        if (kind == LeafKind::clear) change.old_clear = clear::covered(*change.leaf);
     } else {
         const ElementOrder order = order_of(kind, sub);
         change.element = find_element(record, order, sub);
@@ -350,6 +364,7 @@ Store::Change Store::begin_change(KeyRecord& record, LeafKind kind, std::string_
         }
         mark_dirty(record, change.element);
         change.leaf = &change.element->leaf;
+        note_old_element(change);
     }
     change.was_live = shows(kind, *change.leaf);
     change.old_digest = digest_of(record, change);
@@ -364,17 +379,21 @@ std::uint64_t Store::digest_of(const KeyRecord& record, const Change& change) {
 }
 
 void Store::end_change(KeyRecord& record, const Change& change) {
-    state(record.address.shard).digest += digest_of(record, change) - change.old_digest;
+    const std::uint64_t digest_gained = digest_of(record, change) - change.old_digest;
+    state(record.address.shard).digest += digest_gained;
     record.changed = last_.next();
     if (change.element == nullptr) {
+        if (change.kind == LeafKind::clear)
+            if (const auto clock = clear::covered(*change.leaf); clock != change.old_clear)
+                mask(record, clock);
         derive_and_count(record);
         stats_.memory_bytes += bytes_of_key_row(record) - change.old_bytes;
         return;
     }
     stats_.memory_bytes += bytes_of(*change.element) - change.old_bytes;
+    if (clear::reaches(change.kind)) count_element(record, change, digest_gained);
     const bool live = shows(change.kind, *change.leaf);
     if (live == change.was_live) return;
-    mark_dirty(record, nullptr);
     std::uint64_t& count = record.extra->live[element_index(change.kind)];
     count = live ? count + 1 : count - 1;
     if (count <= 1) derive_and_count(record);

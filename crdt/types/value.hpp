@@ -101,6 +101,10 @@ struct Reading {
 [[nodiscard]] LeafDelta add(const Leaf& seen, const Dot& dot, Hlc now, const Amount& amount);
 [[nodiscard]] LeafDelta remove(const Leaf& seen, const Dot& dot, Hlc now);
 
+// Is it live and has it counted, or could an increment join it that keeps what is here: amounts, cancels, a base that is
+// a number? Then a clear does not reach it (crdt/types/clear.hpp).
+[[nodiscard]] bool counts(const Leaf& leaf);
+
 // The losers of a concurrent SET: the bytes of live bases other than the winner's.
 [[nodiscard]] std::vector<std::string_view> siblings(const Leaf& leaf);
 
