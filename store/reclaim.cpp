@@ -11,7 +11,7 @@ namespace {
 constexpr std::array kReached{LeafKind::member, LeafKind::field};
 constexpr std::size_t kRowBytes =
     256;  // of memory, until the image is written that a row goes with
-constexpr std::size_t kRowsPerImageMax = 100'000;
+constexpr std::size_t kRowsPerImageMax = 20'000;  // an image of few rows is soon written
 constexpr WallTime kImageEvery{5000};
 
 void add_live_dots(const Leaf& leaf, VersionVector& highest) {
@@ -74,6 +74,7 @@ void Store::mask(KeyRecord& record, const VersionVector& clock) {
     extra.sums.mask = std::move(mask);
     ++stats_.clears;
     reclaiming_.to_walk.insert(record.address);
+    count_masked();
     if (reclaiming_.walk && reclaiming_.walk->address == record.address) reclaiming_.walk.reset();
 }
 
@@ -91,13 +92,19 @@ void Store::unmask(KeyRecord& record, Element& element) {
 
 // ---- reclaiming
 
+void Store::count_masked() {
+    stats_.masked_keys = reclaiming_.to_walk.size() + reclaiming_.walked.size();
+}
+
 Result<void> Store::load_masked() {
-    return reader()->scan(Table::meta, kMaskedPrefix, std::string(kMaskedPrefix) + '\xff',
-                          [&](std::string_view key, std::string_view) {
-                              if (const auto address = parse_masked_key(key))
-                                  reclaiming_.to_walk.insert(*address);
-                              return true;
-                          });
+    auto scanned = reader()->scan(Table::meta, kMaskedPrefix, std::string(kMaskedPrefix) + '\xff',
+                                  [&](std::string_view key, std::string_view) {
+                                      if (const auto address = parse_masked_key(key))
+                                          reclaiming_.to_walk.insert(*address);
+                                      return true;
+                                  });
+    count_masked();
+    return scanned;
 }
 
 std::size_t Store::reclaimed_rows_max() const {
@@ -122,6 +129,7 @@ void Store::reclaimed_in_image() {
         reclaiming_.to_walk.insert(walked.second);
         return true;
     });
+    count_masked();
 }
 
 bool Store::reclaim_some(std::size_t row_count) {
@@ -159,6 +167,7 @@ KeyRecord* Store::record_to_reclaim() {
         if (record != nullptr && !mask_of(*record).empty()) return record;
         to_walk.erase(walk->address);
         walk.reset();
+        count_masked();
     }
     return nullptr;
 }
@@ -258,6 +267,7 @@ void Store::end_walk(KeyRecord& record) {
         return;
     }
     const std::size_t bytes = bytes_of_key_row(record);
+    count_masked();
     mark_dirty(record, nullptr);
     record.extra->sums.mask = {};
     stats_.memory_bytes += bytes_of_key_row(record) - bytes;

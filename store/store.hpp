@@ -108,6 +108,7 @@ struct StoreStats {
     std::uint64_t masks_measured =
         0;  // of these, which did not cover all: every element was looked at
     std::uint64_t masks_dropped = 0;  // nothing is left that they mask
+    std::uint64_t masked_keys = 0;    // where something may be left
     std::uint64_t reclaimed = 0;      // rows that held something masked
     LogPosition covered;              // by the last checkpoint
 };
@@ -242,9 +243,7 @@ class Store {
     [[nodiscard]] const std::optional<Error>& halted() const { return halted_; }
     [[nodiscard]] const StoreStats& stats() const { return stats_; }
     // Keys of which rows may still hold what clears have removed.
-    [[nodiscard]] std::size_t masked_keys() const {
-        return reclaiming_.to_walk.size() + reclaiming_.walked.size();
-    }
+    [[nodiscard]] std::size_t masked_keys() const { return stats_.masked_keys; }
 
   private:
     struct Change {
@@ -327,6 +326,7 @@ class Store {
     [[nodiscard]] Remains remains_under(const KeyRecord& record, const VersionVector& mask);
     void mask(KeyRecord& record, const VersionVector& clock);
     void unmask(KeyRecord& record, Element& element);
+    void count_masked();
     [[nodiscard]] Result<void> load_masked();
     [[nodiscard]] std::size_t reclaimed_rows_max() const;
     [[nodiscard]] bool reclaim_wants_image() const;
