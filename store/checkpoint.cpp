@@ -241,7 +241,11 @@ Result<void> Checkpoint::write(Kv& kv, KvRoom room) {
         changes_ = in_order(std::move(changes_));
         sorted_ = true;
     }
-    return kv.write(changes_, room);
+    auto written = kv.write(changes_, room);
+    if (!written) return written;
+    row_count_ = changes_.size();
+    KvBatch().swap(changes_);  // here, where nobody waits for it
+    return {};
 }
 
 // ---- eviction: a clock hand over all records

@@ -69,7 +69,8 @@ class Checkpoint {
     // any one.
     [[nodiscard]] Result<void> write(Kv& kv, KvRoom room);
     [[nodiscard]] LogPosition covered() const { return state_.covered; }
-    [[nodiscard]] std::size_t row_count() const { return changes_.size(); }
+    // Rows that it has written.
+    [[nodiscard]] std::size_t row_count() const { return row_count_; }
 
   private:
     friend class Store;
@@ -85,6 +86,7 @@ class Checkpoint {
     // Rows of sessions that are over go.
     [[nodiscard]] Result<void> sweep(KvReader& stored);
 
+    std::size_t row_count_ = 0;
     std::size_t staged_bytes_ = 0;
     bool sweeps_ = false;              // removes rows of sessions that are over,
     std::vector<std::uint64_t> kept_;  // which are all but these,
