@@ -67,6 +67,11 @@ class Leaf {
     // Replaces or inserts the entry of its writer, as decoding and the join need it.
     void put(Entry entry);
 
+    template <class Unwanted>
+    void erase_if(Unwanted unwanted) {
+        entries_.erase(std::remove_if(entries_.begin(), entries_.end(), unwanted), entries_.end());
+    }
+
     friend bool operator==(const Leaf&, const Leaf&) = default;
 
   private:

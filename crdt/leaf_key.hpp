@@ -29,6 +29,7 @@ enum class LeafKind : std::uint8_t {
     enable_wins = 8,  // flags (crdt/types/flags.hpp); no sub-key
     disable_wins = 9,
     remove_wins_member = 10,  // remove-wins set member; sub-key = the member
+    clear = 11,  // removes all members and fields up to a clock (crdt/types/clear.hpp); no sub-key
 };
 
 // Is the leaf stored with its key (true), or as an element of its own (false)?
@@ -36,7 +37,7 @@ enum class LeafKind : std::uint8_t {
     return kind != LeafKind::member && kind != LeafKind::field &&
            kind != LeafKind::remove_wins_member;
 }
-[[nodiscard]] constexpr bool is_known(std::uint8_t kind) { return kind >= 1 && kind <= 10; }
+[[nodiscard]] constexpr bool is_known(std::uint8_t kind) { return kind >= 1 && kind <= 11; }
 
 struct LeafKey {
     std::uint8_t database = 0;

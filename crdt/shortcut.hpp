@@ -35,6 +35,12 @@ enum class Shortcut : std::uint8_t {
     damage_cut,  // a frame that had been durable and is damaged is cut like a torn one
     // Purge.
     unstable_purged,  // markers go that some member has not seen
+    // Clears.
+    clear_covers_receiver,  // a clear masks all that the receiver has, not what its writer had seen
+    clear_over_counters,    // elements that count are left to the clear
+    mask_forgotten_early,   // a mask goes before what it masks
+    mask_over_undrained,    // the same, while leaves of a flip have not joined
+    masked_joins,           // masked entries meet operations and joins
     // Replies.
     volatile_clock_shown,  // peers are told the applied clock: WAIT counts what a crash takes
     read_not_observed,     // the reply to a read does not wait for what it has seen

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "crdt/shortcut.hpp"
+#include "crdt/types/clear.hpp"
 #include "crdt/types/deadline.hpp"
 #include "crdt/types/presence.hpp"
 
@@ -55,26 +56,46 @@ void Database::remove_leaf(KeyRecord& record, LeafKind kind) {
     });
 }
 
-void Database::remove_elements(KeyRecord& record, LeafKind kind, LeafKind birth) {
-    if (record.live(kind) > 0) {
-        std::vector<std::string> subs;
-        store_.for_each_element(record, kind, {}, [&](const Element& element) {
-            if (element.leaf.any_live()) subs.emplace_back(element.sub);
-            return true;
+void Database::remove_each(KeyRecord& record, LeafKind kind, LeafTest test) {
+    std::vector<std::string> subs;
+    store_.for_each_element(record, kind, {}, [&](const Element& element) {
+        if (test(element.leaf)) subs.emplace_back(element.sub);
+        return true;
+    });
+    for (const std::string& sub : subs)
+        store_.change(record, kind, sub, [kind](const Leaf& leaf, const Dot& dot, Hlc now) {
+            return kind == LeafKind::field ? value::remove(leaf, dot, now)
+                                           : presence::remove(leaf, dot, now);
         });
-        for (const std::string& sub : subs)
-            store_.change(record, kind, sub, [kind](const Leaf& leaf, const Dot& dot, Hlc now) {
-                return kind == LeafKind::field ? value::remove(leaf, dot, now)
-                                               : presence::remove(leaf, dot, now);
-            });
+}
+
+// Many elements go by one clear. Those that count are beyond it, and go one by one.
+void Database::clear_elements(KeyRecord& record) {
+    if (record.extra->sums.counting > 0 && !taken(Shortcut::clear_over_counters))
+        remove_each(record, LeafKind::field, value::counts);
+    const VersionVector clock = store_.shard(record.address.shard).clock;
+    store_.change(record, LeafKind::clear, {}, [&](const Leaf& leaf, const Dot& dot, Hlc now) {
+        return clear::all(leaf, dot, now, clock);
+    });
+}
+
+void Database::remove_collections(KeyRecord& record) {
+    if (!record.extra) return;
+    const std::uint64_t live = record.live(LeafKind::member) + record.live(LeafKind::field);
+    const std::uint64_t counting = record.extra->sums.counting;
+    if (live > counting + store_.options().clear_above) {
+        clear_elements(record);
+    } else if (live > 0) {
+        for (const LeafKind kind : {LeafKind::member, LeafKind::field})
+            remove_each(record, kind, [](const Leaf& leaf) { return leaf.any_live(); });
     }
-    remove_leaf(record, birth);
+    remove_leaf(record, LeafKind::set_birth);
+    remove_leaf(record, LeafKind::hash_birth);
 }
 
 void Database::remove_all(KeyRecord& record) {
     remove_leaf(record, LeafKind::string);
-    remove_elements(record, LeafKind::member, LeafKind::set_birth);
-    remove_elements(record, LeafKind::field, LeafKind::hash_birth);
+    remove_collections(record);
     remove_leaf(record, LeafKind::deadline);
 }
 
@@ -189,8 +210,7 @@ void Database::write_string(KeyRecord& record, std::string_view bytes, WallTime 
 void Database::set(std::uint8_t db, std::string_view key, std::string_view bytes, WallTime at) {
     KeyRecord& record = to_write(db, key);
     if (record.extra) {
-        remove_elements(record, LeafKind::member, LeafKind::set_birth);
-        remove_elements(record, LeafKind::field, LeafKind::hash_birth);
+        remove_collections(record);
         remove_leaf(record, LeafKind::deadline);
     }
     write_string(record, bytes, at);

@@ -137,7 +137,10 @@ class Database {
     }
     void remove_all(KeyRecord& record);
     void remove_leaf(KeyRecord& record, LeafKind kind);
-    void remove_elements(KeyRecord& record, LeafKind kind, LeafKind birth);
+    void remove_collections(KeyRecord& record);
+    void clear_elements(KeyRecord& record);
+    using LeafTest = absl::FunctionRef<bool(const Leaf& leaf)>;
+    void remove_each(KeyRecord& record, LeafKind kind, LeafTest test);
     // A collection comes into being with its birth mark, free of an old deadline, and goes with
     // both.
     void begin_collection(KeyRecord& record, LeafKind kind, LeafKind birth);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "crdt/shortcut.hpp"
+#include "crdt/types/clear.hpp"
 #include "store/record.hpp"
 #include "store/stage.hpp"
 
@@ -264,23 +265,64 @@ class PullServer {
         auto leaves = *value ? leaves_of(row, std::string(**value), {})
                              : Result<std::vector<PulledLeaf>>(std::vector<PulledLeaf>{});
         if (!leaves) return std::unexpected(leaves.error());
-        // A read may end after any leaf: a long one comes alone.
+        if (auto joined = join_staged(row, before, *leaves); !joined) return joined;
+        if (auto masked = unmask(row, *leaves); !masked) return masked;
+        for (PulledLeaf& leaf : *leaves)
+            if (leaf.leaf.outside(base)) emit(row, std::move(leaf));
+        return {};
+    }
+
+    // A read may end after any leaf: a long one comes alone.
+    Result<void> join_staged(const std::string& row, const VersionVector& before,
+                             std::vector<PulledLeaf>& leaves) {
         for (std::string from = row;;) {
             const auto staged = read_staged(stored_, draining_, from, row + '\xff', kRowsAtOnce);
             if (!staged) return std::unexpected(staged.error());
-            if (staged->empty()) break;
+            if (staged->empty()) return {};
             for (const StagedRow& one : *staged) {
                 const LeafKind kind = one.staged.key.kind;
                 auto place = std::ranges::find_if(
-                    *leaves, [&](const PulledLeaf& leaf) { return leaf.key.kind >= kind; });
-                if (place == leaves->end() || place->key.kind != kind)
-                    place = leaves->insert(place, PulledLeaf{one.staged.key, {}});
+                    leaves, [&](const PulledLeaf& leaf) { return leaf.key.kind >= kind; });
+                if (place == leaves.end() || place->key.kind != kind)
+                    place = leaves.insert(place, PulledLeaf{one.staged.key, {}});
                 join_leaf(place->leaf, before, one.staged.leaf, one.clock);
             }
             from = staged->back().place + '\0';
         }
-        for (PulledLeaf& leaf : *leaves)
-            if (leaf.leaf.outside(base)) emit(row, std::move(leaf));
+    }
+
+    // What the clears of its key cover of an element is not there, though the row may still hold it.
+    Result<void> unmask(const std::string& row, std::vector<PulledLeaf>& leaves) {
+        const auto place = parse_row_key(row);
+        if (!place) return std::unexpected(place.error());
+        if (!place->element || !clear::reaches(place->element->kind) || leaves.empty()) return {};
+        if (auto owner = read_owner(place->address); !owner) return owner;
+        for (PulledLeaf& leaf : leaves) clear::unmask(leaf.leaf, owner_mask_);
+        return {};
+    }
+
+    // The key that an element belongs to, with a clear of it that has not joined.
+    Result<void> read_owner(const RowAddress& address) {
+        const std::string row = key_row_key(address);
+        if (row == owner_) return {};
+        const auto value = stored_.get(Table::rows, row);
+        if (!value) return std::unexpected(value.error());
+        KeyRow key;
+        if (*value) {
+            auto decoded = decode_key_row(**value);
+            if (!decoded) return std::unexpected(decoded.error());
+            key = std::move(*decoded);
+        }
+        owner_stored_ = value->has_value();
+        owner_ = row;
+        owner_key_ = std::move(key.key);
+        owner_mask_ = std::move(key.sums.mask);
+        if (draining_ == 0) return {};
+        const std::string from = stage_place(address, LeafKind::clear, {});
+        const auto staged = read_staged(stored_, draining_, from, from + '\0', 1);
+        if (!staged) return std::unexpected(staged.error());
+        for (const StagedRow& clears : *staged)
+            owner_mask_.join(clear::covered(clears.staged.leaf));
         return {};
     }
 
@@ -288,7 +330,9 @@ class PullServer {
                           const VersionVector& base) {
         auto leaves = leaves_of(row, value, base);
         if (!leaves) return std::unexpected(leaves.error());
-        for (PulledLeaf& leaf : *leaves) emit(row, std::move(leaf));
+        if (auto masked = unmask(row, *leaves); !masked) return masked;
+        for (PulledLeaf& leaf : *leaves)
+            if (leaf.leaf.outside(base)) emit(row, std::move(leaf));
         return {};
     }
 
@@ -313,18 +357,10 @@ class PullServer {
         auto decoded = decode_element_row(value);
         if (!decoded) return std::unexpected(decoded.error());
         if (!decoded->leaf.outside(clock)) return leaves;
-        const std::string key_row = key_row_key(place->address);
-        if (key_row != last_key_row_) {
-            const auto owner = stored_.get(Table::rows, key_row);
-            if (!owner) return std::unexpected(owner.error());
-            const auto owner_row = *owner ? decode_key_row(**owner)
-                                          : fail(Code::corrupt, "an element without its key");
-            if (!owner_row) return std::unexpected(owner_row.error());
-            last_key_row_ = key_row;
-            last_key_ = owner_row->key;
-        }
+        if (auto owner = read_owner(place->address); !owner) return std::unexpected(owner.error());
+        if (!owner_stored_) return fail(Code::corrupt, "an element without its key");
         key.kind = place->element->kind;
-        key.key = last_key_;
+        key.key = owner_key_;
         key.sub = std::move(decoded->sub);
         leaves.push_back({std::move(key), std::move(decoded->leaf)});
         return leaves;
@@ -370,8 +406,11 @@ class PullServer {
     std::size_t bytes_ = 0;
     bool full_ = false;
     std::vector<ShardId> lacking_;  // that have something for the asker, from the cursor's on
-    std::string last_key_row_;
-    std::string last_key_;
+    // The key of the element that was looked at last.
+    std::string owner_;  // its row key
+    bool owner_stored_ = false;
+    std::string owner_key_;
+    VersionVector owner_mask_;
 };
 
 }  // namespace

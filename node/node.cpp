@@ -21,6 +21,7 @@ constexpr std::size_t kEvictRows = 2000;
 constexpr std::size_t kExpireKeys = 200;
 constexpr std::size_t kStagedLeaves = 250;
 constexpr std::size_t kPurgeLeaves = 500;
+constexpr std::size_t kReclaimedRows = 1000;  // a tick: nobody waits for them
 constexpr std::uint64_t kDiskReserveBytes = std::uint64_t{128} << 20;  // two log segments
 // Of blocks that the log has, on a full disk: below it removals are refused, too, and keys are hidden, not expired.
 constexpr std::uint64_t kLogRoomMin = std::uint64_t{8} << 20;
@@ -256,6 +257,7 @@ void Node::tick() {
     store_->set_now(wall_now());
     replication_->tick(mono());
     catching_up_ = config_.refuse_until_synced && replication_->catching_up(mono()).has_value();
+    if (!failed_) store_->reclaim_some(kReclaimedRows);
     if (!log_full()) database_->expire_some(kExpireKeys);
     serve_waiting();
     serve_verification();

@@ -89,6 +89,8 @@ std::vector<NodeMetrics::Figure> NodeMetrics::gauges(const NodeReadings& now) {
         {"skerry_memory_bytes", "Memtable and cache.", now.store.memory_bytes},
         {"skerry_draining", "1 while leaves of a large flip have not joined.",
          now.store.draining ? 1U : 0U},
+        {"skerry_masked_keys", "Keys whose rows still hold what a clear has removed.",
+         now.store.masked_keys},
         {"skerry_tombstones", "Removed keys and elements of which a trace is kept.",
          now.tombstones},
         {"skerry_stable_lag_events",

@@ -190,6 +190,7 @@ struct Replica::State {
         if (!expired) return expired;
         store->step_staged(kRowsAtOnce);
         store->step_purge(kRowsAtOnce);
+        store->reclaim_some(kRowsAtOnce);
         if (auto written = write_log(); !written) return written;
         if (store->wants_checkpoint() || store->freezing()) return checkpoint();
         store->evict(kRowsAtOnce);

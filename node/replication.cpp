@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "crdt/shortcut.hpp"
+#include "crdt/types/clear.hpp"
 #include "node/feed.hpp"
 #include "store/record.hpp"
 
@@ -13,7 +14,8 @@ constexpr MonoTime kStrangersNotedEvery{60'000};
 constexpr std::uint64_t kFreshLogBytes =
     256 * 1024;  // a checkpoint this far behind will do for a pull
 
-// Every operation within the ranges that the batch itself names: what applying relies on.
+// Every operation within the ranges that the batch itself names, and no clear of what is unseen here: what applying
+// relies on.
 bool sound(const Batch& batch, const Store& store) {
     for (const ShardRange& range : batch.ranges)
         if (range.shard.value >= store.shard_count()) return false;
@@ -21,7 +23,11 @@ bool sound(const Batch& batch, const Store& store) {
         const ShardId shard = store.address_of(operation.key.database, operation.key.key).shard;
         const auto range = std::ranges::find(batch.ranges, shard, &ShardRange::shard);
         const Seq seq = operation.delta.entry.seq;
-        return range != batch.ranges.end() && seq > range->after && seq <= range->last;
+        if (range == batch.ranges.end() || seq <= range->after || seq > range->last) return false;
+        if (operation.key.kind != LeafKind::clear) return true;
+        VersionVector known = store.shard(shard).clock;
+        known.advance({batch.writer, Seq{seq.value - 1}});
+        return known.covers(*clear::decode(operation.delta.entry));
     });
 }
 
@@ -471,7 +477,8 @@ bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item)
         note(NoteLevel::error, "batch_refused",
              {{"peer", peer.who.name},
               {"position", std::to_string(position.value)},
-              {"why", batch ? "operations outside its ranges" : batch.error().text()}});
+              {"why", batch ? "operations outside its ranges, or a clear beyond its causes"
+                            : batch.error().text()}});
         stop_following(peer);
         return false;
     }

@@ -264,8 +264,14 @@ bool World::survives(const Written& written) {
     return false;
 }
 
+bool World::deleted(const Written& written) {
+    return std::ranges::any_of(deleted_, [&](const Deleted& one) {
+        return one.seen.contains({written.writer, written.last}) && survives(one.removal);
+    });
+}
+
 void World::check_counted(Node& node) {
-    std::map<std::string, std::int64_t> sums;
+    std::map<std::string, std::optional<std::int64_t>> sums;
     for (const Written& written : written_) {
         const bool kept = survives(written);
         if (!written.member.empty()) {
@@ -273,7 +279,8 @@ void World::check_counted(Node& node) {
                 fail("node " + std::to_string(node.index) + ": member " + written.member +
                      (kept ? " is missing" : " came from nowhere"));
         } else if (kept) {
-            sums[written.place] += written.amount;
+            std::optional<std::int64_t>& sum = sums[written.place];
+            if (!written.deletable || !deleted(written)) sum = sum.value_or(0) + written.amount;
         }
     }
     for (const auto& [place, sum] : sums) {
@@ -282,9 +289,10 @@ void World::check_counted(Node& node) {
             slash == std::string::npos
                 ? node.database->get(0, place)
                 : node.database->hash_get(0, place.substr(0, slash), place.substr(slash + 1));
-        if (shown != std::to_string(sum))
+        const std::string due = sum ? std::to_string(*sum) : "absent";
+        if (shown.value_or("absent") != due)
             fail("node " + std::to_string(node.index) + ": " + place + " is " +
-                 shown.value_or("absent") + ", not " + std::to_string(sum));
+                 shown.value_or("absent") + ", not " + due);
     }
 }
 
@@ -308,17 +316,25 @@ void World::check_rows(Node& node) {
             std::uint64_t& digest = digests[record->address.shard.value];
             const auto add = [&](LeafKind kind, const ElementOrder& order, const Leaf& leaf) {
                 digest += digest_of(record->address, kind, order, leaf);
-                tombstones += only_removed(leaf) ? 1 : 0;
             };
             add(LeafKind::string, {LeafKind::string, {}}, record->string);
             if (record->extra)
                 for (const auto& [kind, leaf] : record->extra->leaves) add(kind, {kind, {}}, leaf);
+            tombstones += tombstones_of(node, *record);
+            ElementSums sums;
+            ElementCounts live{};
             for (const LeafKind kind :
                  {LeafKind::member, LeafKind::field, LeafKind::remove_wins_member})
                 store.for_each_element(*record, kind, {}, [&](const Element& element) {
                     add(kind, element.place, element.leaf);
+                    live[element_index(kind)] += shows(kind, element.leaf) ? 1 : 0;
+                    sums.digest += digest_of(record->address, kind, element.place, element.leaf);
+                    sums.counting += kind == LeafKind::field && value::counts(element.leaf) ? 1 : 0;
+                    for (const Entry& entry : element.leaf)
+                        if (entry.live()) sums.highest.advance(entry.dot());
                     return true;
                 });
+            check_sums(node, *record, sums, live);
         }
         if (counts[db] != store.key_count(db))
             fail("key count " + std::to_string(store.key_count(db)) + ", keys " +
@@ -334,6 +350,36 @@ void World::check_rows(Node& node) {
         if (digests[i] != store.shard(ShardId{i}).digest)
             fail("node " + std::to_string(node.index) + ": the rows of shard " + std::to_string(i) +
                  " are not those of its digest");
+}
+
+// The markers in its rows, what is masked not left out; and it knows how many rows it has.
+std::uint64_t World::tombstones_of(Node& node, const KeyRecord& record) {
+    std::uint64_t tombstones = only_removed(record.string) ? 1 : 0;
+    if (!record.extra) return tombstones;
+    for (const auto& [kind, leaf] : record.extra->leaves) tombstones += only_removed(leaf) ? 1 : 0;
+    std::uint64_t rows = 0;
+    for (const LeafKind kind : {LeafKind::member, LeafKind::field, LeafKind::remove_wins_member})
+        node.store->for_each_element_row(record, kind, {}, [&](const Element& element) {
+            rows += element.leaf.empty() ? 0 : 1;
+            tombstones += only_removed(element.leaf) ? 1 : 0;
+            return true;
+        });
+    if (rows != record.extra->totals.elements)
+        fail("node " + std::to_string(node.index) + ": key " + std::string(record.key.view()) +
+             " says that it has " + std::to_string(record.extra->totals.elements) +
+             " rows of elements and has " + std::to_string(rows));
+    return tombstones;
+}
+
+// What a key keeps of its elements, so that a clear need not look at them.
+void World::check_sums(const Node& node, const KeyRecord& record, const ElementSums& sums,
+                       const ElementCounts& live) {
+    const ElementSums kept = record.extra ? record.extra->sums : ElementSums{};
+    const ElementCounts counted = record.extra ? record.extra->totals.live : ElementCounts{};
+    if (kept.digest != sums.digest || kept.counting != sums.counting || counted != live ||
+        !kept.highest.covers(sums.highest))
+        fail("node " + std::to_string(node.index) + ": the sums of key " +
+             std::string(record.key.view()) + " are not those of its elements");
 }
 
 // All that a client can see, by key.

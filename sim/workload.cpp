@@ -7,6 +7,7 @@ namespace {
 constexpr std::string_view kCounters[] = {"n0", "n1"};
 constexpr std::string_view kCounterHash = "nh";
 constexpr std::string_view kGrowingSet = "grow";
+constexpr std::string_view kDeletedHash = "dh";
 constexpr Millis kWaitMax = 3000;  // then the client gives up
 }  // namespace
 
@@ -55,6 +56,7 @@ void World::command(Node& node) {
 void World::bulk_command(Node& node) {
     const std::uint64_t count = random_.between(5, 60), first = random_.below(100);
     const std::uint64_t choice = random_.below(4);
+    if (choice == 0 && first % 4 == 0) node.database->remove(0, "bulk");
     for (std::uint64_t i = first; i < first + count; ++i) {
         const std::string name = "b" + std::to_string(i);
         if (choice == 0)
@@ -135,12 +137,17 @@ void World::counted_command(Node& node) {
     Store& store = *node.store;
     Written written;
     const std::uint64_t choice = random_.below(3);
-    const std::string key(choice == 0   ? kCounters[random_.below(2)]
-                          : choice == 1 ? kCounterHash
-                                        : kGrowingSet);
+    written.deletable = choice == 1 && random_.one_in(2);
+    if (written.deletable && random_.one_in(3)) return delete_counters(node);
+    const std::string key(choice == 0         ? kCounters[random_.below(2)]
+                          : written.deletable ? kDeletedHash
+                          : choice == 1       ? kCounterHash
+                                              : kGrowingSet);
     written.shard = store.address_of(0, key).shard;
     const Seq before = store.shard(written.shard).clock.at(node.writer);
     written.amount = static_cast<std::int64_t>(random_.below(20)) - 8;
+    // An increment by nothing leaves no trace that outlives what it was added to.
+    if (written.deletable && written.amount == 0) written.amount = 20;
     written.place = key;
     if (choice == 0) {
         if (!data.add(0, key, written.amount)) return fail("a counter refused an increment");
@@ -154,6 +161,22 @@ void World::counted_command(Node& node) {
         if (!data.set_add(0, key, written.member)) return fail("a new member was there already");
     }
     note_written(node, key, std::move(written), before);
+}
+
+// Its fields that count are reset one by one; those that do not, go by a clear.
+void World::delete_counters(Node& node) {
+    const std::string key(kDeletedHash);
+    const ShardId shard = node.store->address_of(0, key).shard;
+    for (std::uint64_t i = random_.below(4); i > 0; --i)
+        node.database->hash_set(0, key, "text" + std::to_string(random_.below(8)), "word");
+    Deleted deleted;
+    deleted.seen = node.store->shard(shard).clock;
+    (void)node.database->remove(0, key);
+    deleted.removal.shard = shard;
+    deleted.removal.writer = node.writer;
+    deleted.removal.last = node.store->shard(shard).clock.at(node.writer);
+    deleted.removal.first = deleted.removal.last;
+    deleted_.push_back(std::move(deleted));
 }
 
 void World::note_written(Node& node, const std::string& key, Written written, Seq before) {

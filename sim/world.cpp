@@ -130,6 +130,7 @@ void World::open(Node& node) {
                                .hash_seed = 7,
                                .memory_bytes = plan_.memory_bytes,
                                .flip_bytes_max = plan_.flip_bytes_max,
+                               .clear_above = plan_.clear_above,
                                .drift_max = plan_.drift_max};
     auto opened =
         Store::open(node.disk.log, node.disk.kv, options, kEpoch + WallTime(now_ + node.skew));
@@ -205,6 +206,11 @@ void World::stop_process(Node& node) {
     coverage.drains += stats.drains;
     coverage.drained_by_touch += stats.drained_by_touch;
     coverage.drained_in_background += stats.drained_in_background;
+    coverage.clears += stats.clears;
+    coverage.masks_measured += stats.masks_measured;
+    coverage.masks_dropped += stats.masks_dropped;
+    coverage.reclaimed += stats.reclaimed;
+    coverage.ends_while_masked += node.store->masked_keys() > 0 ? 1 : 0;
     coverage.ends_while_staging += node.store->open_session() ? 1 : 0;
     coverage.ends_while_draining += node.store->draining() ? 1 : 0;
     coverage.lost_commits += node.commits.size();
@@ -275,6 +281,8 @@ void World::receive(NodeIndex to, Incoming incoming) {
     mix(hash64(incoming.bytes));
     if (incoming.kind == IncomingKind::request && node.store->draining())
         ++outcome_.coverage.asked_while_draining;
+    if (incoming.kind == IncomingKind::request && node.store->masked_keys() > 0)
+        ++outcome_.coverage.asked_while_masked;
     set_now(node);
     node.replication->receive(std::move(incoming), mono(node));
     end_of_event(node);
@@ -283,7 +291,9 @@ void World::receive(NodeIndex to, Incoming incoming) {
 void World::tick(Node& node) {
     node.replication->tick(mono(node));
     node.database->expire_some(10);
-    node.store->step_staged(random_.between(1, plan_.step_leaves));
+    const std::size_t leaves = random_.between(1, plan_.step_leaves);
+    node.store->step_staged(leaves);
+    node.store->reclaim_some(healing_ ? 1000 : leaves);
     node.store->step_purge(healing_ ? 1000 : random_.between(1, plan_.step_leaves));
     const auto& cut = node.store->stable_cut();
     outcome_.coverage.left_out += cut && !cut->everybody ? 1 : 0;

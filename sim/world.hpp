@@ -59,6 +59,8 @@ struct Coverage {
                   images_while_draining = 0, asked_while_draining = 0;
     std::uint64_t purged = 0, pulls_full = 0, absences = 0, left_out = 0, floors_checked = 0,
                   purged_at_end = 0;
+    std::uint64_t clears = 0, masks_measured = 0, masks_dropped = 0, reclaimed = 0,
+                  ends_while_masked = 0, asked_while_masked = 0;
 };
 
 // For whoever adds them up. The name is what it counts.
@@ -107,6 +109,12 @@ inline constexpr Counted kCounted[] = {
     {"processes that ended in a drain", &Coverage::ends_while_draining},
     {"checkpoints in a drain", &Coverage::images_while_draining},
     {"requests in a drain", &Coverage::asked_while_draining},
+    {"clears", &Coverage::clears},
+    {"clears that did not cover all", &Coverage::masks_measured},
+    {"masks dropped", &Coverage::masks_dropped},
+    {"masked rows reclaimed", &Coverage::reclaimed},
+    {"processes that ended with masked rows", &Coverage::ends_while_masked},
+    {"requests while rows were masked", &Coverage::asked_while_masked},
     {"shards compared by CRDT.VERIFY", &Coverage::verified},
     {"leaves purged", &Coverage::purged},
     {"pulls of all leaves, behind a floor", &Coverage::pulls_full},
@@ -160,6 +168,7 @@ class World {
         std::uint64_t pull_credit_bytes;
         std::size_t flip_bytes_max;        // larger ones are drained
         std::size_t step_leaves;           // that many at a tick, at most
+        std::uint64_t clear_above;         // elements: more of them go by a clear
         std::uint64_t bulk_percent;        // of commands: they write many keys or elements
         std::uint64_t checkpoint_percent;  // of ticks
         std::uint64_t drop_percent;        // of checkpoints after which the log is cut
@@ -230,6 +239,7 @@ class World {
     // One increment, or one member of a set that only grows.
     struct Written {
         std::string place;  // key, or key and field
+        bool deletable = false;
         ShardId shard;
         ReplicaId writer;
         Seq first, last;  // its dots
@@ -237,6 +247,11 @@ class World {
         std::string member;
         std::vector<NodeIndex> holders;  // when a WAIT was answered for it
         Millis held_at = 0;
+    };
+    // Of a hash that is cleared: what the deleting node had seen counts no more.
+    struct Deleted {
+        Written removal;
+        VersionVector seen;
     };
 
     // ---- world.cpp: time and nodes
@@ -289,6 +304,7 @@ class World {
     void command_on_key(Node& node, std::uint8_t db, const std::string& key);
     void command_on_collection(Node& node, std::uint8_t db, const std::string& key);
     void counted_command(Node& node);
+    void delete_counters(Node& node);
     void bulk_command(Node& node);
     void note_written(Node& node, const std::string& key, Written written, Seq before);
     void read(Node& node);
@@ -316,9 +332,13 @@ class World {
     void check_waits();
     void check_counted(Node& node);
     void check_rows(Node& node);
+    std::uint64_t tombstones_of(Node& node, const KeyRecord& record);
+    void check_sums(const Node& node, const KeyRecord& record, const ElementSums& sums,
+                    const ElementCounts& live);
     [[nodiscard]] std::string picture(Node& node);
     [[nodiscard]] std::string state_of_peers();
     [[nodiscard]] bool survives(const Written& written);
+    [[nodiscard]] bool deleted(const Written& written);
 
     void fail(const std::string& why);
     void tell(const std::string& line);
@@ -351,6 +371,7 @@ class World {
     std::uint64_t lineages_ = 0;  // upper halves of writer ids given so far
     std::map<std::pair<ShardId, std::string>, std::uint64_t> digests_;  // by clock
     std::vector<Written> written_;
+    std::vector<Deleted> deleted_;
 };
 
 }  // namespace skerry::sim

@@ -3,6 +3,7 @@
 // State    every row of every table decodes and stands where its content says; counts, digests and key counts are those
 //          of the rows; index rows above the floor and entries are a bijection; no entry is beyond its shard's clock. Staged leaves decode; a shard
 //          into which some of a large flip still have to join counts them already, so its sums are not compared.
+//          What a key says of its elements (ElementSums) is true of them, what is masked left out.
 // Log      every record decodes and continues the clocks; checkpoint and log meet.
 // Replay   what a start would do, on a memtable that is thrown away.
 // Order    ask for the replay only when nothing was found before: Store asserts on what it has written itself.

@@ -1,8 +1,10 @@
 // The part of store/check.hpp that walks the tables of the ordered store.
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <utility>
 
+#include "crdt/types/clear.hpp"
 #include "store/check.hpp"
 #include "store/memtable.hpp"
 #include "store/record.hpp"
@@ -104,6 +106,8 @@ class StateCheck {
     // The key whose elements follow.
     std::unique_ptr<KeyRecord> key_;
     ElementTotals seen_;
+    ElementSums found_;
+    std::set<RowAddress> masked_;  // as the meta table says
 };
 
 std::string place_of(ShardId shard, std::uint8_t database) {
@@ -146,6 +150,8 @@ CheckedState StateCheck::run() {
         if (state_.meta->draining != state_.meta->staging) look_at_staged(state_.meta->draining);
     }
     compare_sums();
+    for (const RowAddress& address : masked_)
+        add(place_of(address.shard, address.database), "a key is listed as masked and has no row");
     look_at_index();
     look_at_deadlines();
     return std::move(state_);
@@ -187,6 +193,10 @@ void StateCheck::look_at_meta_row(std::string_view key, std::string_view value) 
         if (!shard->clock.covers(shard->purge_floor))
             add(where, "the purge floor is beyond the clock");
         state_.shards[i] = *shard;
+        return;
+    }
+    if (const auto masked = parse_masked_key(key)) {
+        masked_.insert(*masked);
         return;
     }
     add("state.mdb, table meta", "a row that this version does not know: " + shown(key));
@@ -239,6 +249,12 @@ void StateCheck::look_at_key(std::string_view row_key, const RowAddress& address
     for (const auto& [kind, leaf] : row.leaves)
         sums_[address.shard.value].digest += digest_of(address, kind, kNoPlace, leaf);
     seen_ = {};
+    found_ = {};
+    if (!state_.shards[address.shard.value].clock.covers(row.sums.mask))
+        add(where, "has a mask beyond the shard's clock");
+    if (row.sums.mask.empty() ? masked_.contains(address) : masked_.erase(address) == 0)
+        add(where, row.sums.mask.empty() ? "has no mask, and is listed as masked"
+                                         : "has a mask, and is not listed");
     key_ = record_of(address, std::move(row));
 }
 
@@ -264,10 +280,18 @@ void StateCheck::look_at_element(std::string_view row_key, const RowKey& place,
         sums_[address.shard.value].whole = false;
         return;
     }
-    sums_[address.shard.value].digest +=
-        digest_of(address, place.element->kind, *place.element, row.leaf);
-    if (shows(place.element->kind, row.leaf)) ++seen_.live[element_index(place.element->kind)];
     ++seen_.elements;
+    Leaf leaf = row.leaf;
+    const LeafKind kind = place.element->kind;
+    if (clear::reaches(kind)) clear::unmask(leaf, mask_of(*key_));
+    const std::uint64_t digest = digest_of(address, kind, *place.element, leaf);
+    sums_[address.shard.value].digest += digest;
+    if (shows(kind, leaf)) ++seen_.live[element_index(kind)];
+    if (!clear::reaches(kind)) return;
+    found_.digest += digest;
+    if (kind == LeafKind::field && value::counts(leaf)) ++found_.counting;
+    for (const Entry& entry : leaf)
+        if (entry.live()) found_.highest.advance(entry.dot());
 }
 
 bool StateCheck::sound(LeafKind kind, const Leaf& leaf, const std::string& where) {
@@ -311,6 +335,13 @@ void StateCheck::end_key() {
         add(where, "says that it has " + number(elements) + " rows of elements and has " +
                        number(seen_.elements));
     if (key->vacant()) add(where, "has nothing left, and a row");
+    const ElementSums sums = key->extra ? key->extra->sums : ElementSums{};
+    if (sums.digest != found_.digest) add(where, "its digest is not that of its elements");
+    if (sums.counting != found_.counting)
+        add(where, "says that " + number(sums.counting) + " of its fields count, and " +
+                       number(found_.counting) + " do");
+    if (!sums.highest.covers(found_.highest))
+        add(where, "has a live element beyond what it says is the last");
     if (!key->exists()) return;
     ++state_.keys;
     ++sums_[key->address.shard.value].keys[key->address.database];

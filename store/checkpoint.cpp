@@ -87,8 +87,10 @@ void Store::note_old_rows(const KeyRecord& record, const Element* element) {
             if (removed || !floor.contains(entry.dot()))
                 remove(old_rows_, Table::ix, ix_key(shard, entry.dot()));
     });
-    if (element == nullptr && expires_here(record))
+    if (element != nullptr) return;
+    if (expires_here(record))
         remove(old_rows_, Table::deadlines, deadline_key(record.deadline, record.address));
+    if (!mask_of(record).empty()) remove(old_rows_, Table::meta, masked_key(record.address));
 }
 
 void Store::save_row(KeyRecord& record, Element* element) {
@@ -110,6 +112,7 @@ void Store::save_row(KeyRecord& record, Element* element) {
             put(changes, Table::rows, row_key, encode(record));
         if (expires_here(record))
             put(changes, Table::deadlines, deadline_key(record.deadline, record.address), {});
+        if (!mask_of(record).empty()) put(changes, Table::meta, masked_key(record.address), {});
         record.row.saved = true;
     }
     const VersionVector& floor = state(shard).ix_floor;
@@ -131,7 +134,7 @@ bool Store::wants_checkpoint() const {
     const bool crowded = stats_.memory_bytes > options_.memory_bytes && !dirty_.empty();
     return !image_ && !halted_ &&
            (crowded || stats_.log_bytes_since_checkpoint >= log_bytes_max || staged_want_image() ||
-            purge_wants_image());
+            purge_wants_image() || reclaim_wants_image());
 }
 
 bool Store::overloaded() const {
@@ -183,6 +186,7 @@ void Store::freeze() {
     }
     freeze_staged();
     purged_bytes_ = 0;
+    freeze_reclaimed();
     frozen_ = std::exchange(dirty_, {});
     saved_count_ = 0;
     stats_.log_bytes_since_checkpoint = 0;
@@ -208,6 +212,7 @@ LogPosition Store::checkpointed() {
     const LogPosition needed = image_->state_.covered.next();
     staged_in_image();
     purged_in_image();
+    reclaimed_in_image();
     frozen_.clear();
     frozen_.shrink_to_fit();
     image_.reset();
@@ -251,7 +256,11 @@ Result<void> Checkpoint::write(Kv& kv, KvRoom room) {
         changes_ = in_order(std::move(changes_));
         sorted_ = true;
     }
-    return kv.write(changes_, room);
+    auto written = kv.write(changes_, room);
+    if (!written) return written;
+    row_count_ = changes_.size();
+    KvBatch().swap(changes_);  // here, where nobody waits for it
+    return {};
 }
 
 // ---- eviction: a clock hand over all records

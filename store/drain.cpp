@@ -3,6 +3,7 @@
 #include <set>
 
 #include "crdt/shortcut.hpp"
+#include "crdt/types/clear.hpp"
 #include "store/store.hpp"
 
 namespace skerry {
@@ -218,6 +219,7 @@ void Store::join_at_once() {
             KeyRecord& record = find_or_make(key.database, key.key);
             const Change change = begin_change(record, key.kind, key.sub);
             join_leaf(*change.leaf, state(row.address.shard).clock, row.staged.leaf, row.clock);
+            if (clear::reaches(key.kind)) clear::unmask(*change.leaf, mask_of(record));
             end_change(record, change);
         }
         at = behind(rows->back().place);
@@ -280,6 +282,7 @@ Store::JoinedKey Store::begin_joined(const RowAddress& address, std::string_view
     if (joined.mine->extra) {
         joined.record->with_extra().leaves = joined.mine->extra->leaves;
         joined.record->extra->totals = joined.mine->extra->totals;
+        joined.record->extra->sums.mask = joined.mine->extra->sums.mask;
     }
     return joined;
 }
@@ -303,14 +306,29 @@ void Store::join_virtually(JoinedKey& joined, const StagedRow& row, const Versio
     const ElementOrder order =
         element ? order_of(kind, row.staged.key.sub) : ElementOrder{kind, {}};
     Leaf apart = element ? leaf_of(joined, order) : Leaf{};
+    const bool reached = clear::reaches(kind);
+    if (reached) clear::unmask(apart, mask_of(*joined.record));
     Leaf& leaf = element ? apart : joined.record->leaf_to_change(kind);
     const bool showed = shows(kind, leaf);
     joined.digest -= skerry::digest_of(row.address, kind, order, leaf);
     join_leaf(leaf, mine, row.staged.leaf, row.clock);
+    if (reached) clear::unmask(leaf, mask_of(*joined.record));
+    if (kind == LeafKind::clear) mask_virtually(joined, clear::covered(leaf));
     joined.digest += skerry::digest_of(row.address, kind, order, leaf);
     if (!element || showed == shows(kind, leaf)) return;
     std::uint64_t& live = joined.record->with_extra().totals.live[element_index(kind)];
     live = showed ? live - 1 : live + 1;
+}
+
+// Before any element joins: a key's own leaves come first.
+void Store::mask_virtually(JoinedKey& joined, const VersionVector& clock) {
+    Extra& extra = joined.record->with_extra();
+    if (joined.mine != nullptr && joined.mine->extra && !extra.sums.mask.covers(clock)) {
+        const Remains left = remains_under(*joined.mine, clock);
+        joined.digest += left.sums.digest - joined.mine->extra->sums.digest;
+        extra.totals.live = left.live;
+    }
+    extra.sums.mask.join(clock);
 }
 
 std::optional<Store::JoinedKey> Store::joined_key(const RowAddress& address, std::uint64_t session,
@@ -431,6 +449,7 @@ void Store::drain_row(KeyRecord& record, const StagedRow& row) {
     const std::size_t bytes = stats_.memory_bytes;
     const Change change = begin_change(record, row.staged.key.kind, row.staged.key.sub);
     join_leaf(*change.leaf, drain_->before.at(row.address.shard), row.staged.leaf, row.clock);
+    if (clear::reaches(row.staged.key.kind)) clear::unmask(*change.leaf, mask_of(record));
     end_change(record, change);
     std::tie(shard.digest, keys, deadlines, record.changed) = kept;
     old_rows_.push_back({Table::stage, stage_key(drain_->session, row.place), std::nullopt});

@@ -33,15 +33,19 @@ Leaf& KeyRecord::leaf_to_change(LeafKind kind) {
 
 bool KeyRecord::vacant() const {
     if (!string.empty()) return false;
-    return !extra ||
-           (extra->totals.elements == 0 && std::ranges::all_of(extra->leaves, [](const auto& pair) {
-                return pair.second.empty();
-            }));
+    return !extra || (extra->totals.elements == 0 && extra->sums.mask.empty() &&
+                      std::ranges::all_of(extra->leaves,
+                                          [](const auto& pair) { return pair.second.empty(); }));
 }
 
 Extra& KeyRecord::with_extra() {
     if (!extra) extra = std::make_unique<Extra>();
     return *extra;
+}
+
+const VersionVector& mask_of(const KeyRecord& record) {
+    static const VersionVector kNothing;
+    return record.extra ? record.extra->sums.mask : kNothing;
 }
 
 void derive(KeyRecord& record) {
@@ -86,11 +90,15 @@ std::size_t bytes_of(const Element& element) {
     return kSlot + bytes_of(element.leaf) + element.sub.bytes_apart();
 }
 
+std::size_t bytes_of(const ElementSums& sums) {
+    return sizeof(std::pair<ReplicaId, Seq>) * (sums.highest.count() + sums.mask.count());
+}
+
 std::size_t bytes_of_key_row(const KeyRecord& record) {
     constexpr std::size_t kSlot = sizeof(KeyRecord) + 16 + kOrderedRowBytes;
     std::size_t bytes = kSlot + bytes_of(record.string) + record.key.bytes_apart();
     if (!record.extra) return bytes;
-    bytes += sizeof(Extra) + 16;
+    bytes += sizeof(Extra) + 16 + bytes_of(record.extra->sums);
     for (const auto& [kind, leaf] : record.extra->leaves)
         bytes += sizeof(std::pair<LeafKind, Leaf>) + bytes_of(leaf);
     return bytes;
@@ -99,10 +107,10 @@ std::size_t bytes_of_key_row(const KeyRecord& record) {
 std::string encode(const KeyRecord& record) {
     KeyLeaves leaves;
     if (!record.string.empty()) leaves.emplace_back(LeafKind::string, &record.string);
-    if (!record.extra) return encode_key_row(record.key, {}, leaves);
+    if (!record.extra) return encode_key_row(record.key, {}, {}, leaves);
     for (const auto& [kind, leaf] : record.extra->leaves)
         if (!leaf.empty()) leaves.emplace_back(kind, &leaf);
-    return encode_key_row(record.key, record.extra->totals, leaves);
+    return encode_key_row(record.key, record.extra->totals, record.extra->sums, leaves);
 }
 
 std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row) {
@@ -114,8 +122,9 @@ std::unique_ptr<KeyRecord> record_of(const RowAddress& address, KeyRow row) {
     // live.
     Extra& extra = record->with_extra();
     extra.totals = row.totals;
+    extra.sums = std::move(row.sums);
     extra.complete = row.totals.elements == 0;
-    if (extra.leaves.empty() && extra.complete) record->extra.reset();
+    if (extra.leaves.empty() && extra.complete && extra.sums.mask.empty()) record->extra.reset();
     derive(*record);
     return record;
 }

@@ -45,6 +45,7 @@ struct Element {
 struct Extra {
     std::vector<std::pair<LeafKind, Leaf>> leaves;  // key-level, by kind, without the string
     ElementTotals totals;
+    ElementSums sums;
     OrderedRows<Element> elements;
     bool complete = true;  // every element row of the key is here
 };
@@ -71,9 +72,12 @@ struct KeyRecord {
         return extra ? extra->totals.live[element_index(kind)] : 0;
     }
     [[nodiscard]] Extra& with_extra();
-    // Nothing is left of it: no leaf, and no element, removed or not.
+    // Nothing is left of it: no leaf, no element, removed or not, and no mask.
     [[nodiscard]] bool vacant() const;
 };
+
+// What clears of the key have removed; empty: nothing that any row still holds.
+[[nodiscard]] const VersionVector& mask_of(const KeyRecord& record);
 
 // Sets type and deadline from the leaves.
 void derive(KeyRecord& record);
@@ -89,6 +93,7 @@ void derive(KeyRecord& record);
 // Bytes held, roughly: allocator overhead included.
 [[nodiscard]] std::size_t bytes_of(const Leaf& leaf);
 [[nodiscard]] std::size_t bytes_of(const Element& element);
+[[nodiscard]] std::size_t bytes_of(const ElementSums& sums);
 [[nodiscard]] std::size_t bytes_of_key_row(const KeyRecord& record);
 
 // Its row in the ordered store.

@@ -73,11 +73,6 @@ bool Store::step_purge(std::size_t leaf_count) {
 
 // ---- markers that no image holds yet
 
-void Store::note_marker(KeyRecord& record, const Change& change) {
-    markers_[record.address.shard.value].push_back(
-        {&record, change.element, change.kind, generation_});
-}
-
 bool Store::purge_in_memory(std::size_t& leaf_count) {
     const std::size_t before = leaf_count;
     for (std::uint16_t shards = options_.shard_count; shards > 0; --shards) {

@@ -1,5 +1,6 @@
 #include "store/record.hpp"
 
+#include "crdt/types/clear.hpp"
 #include "crdt/types/deadline.hpp"
 #include "crdt/types/value.hpp"
 #include "store/log.hpp"
@@ -136,6 +137,8 @@ bool sound_payload(LeafKind kind, const Entry& entry) {
         case LeafKind::string:
         case LeafKind::field:
             return value::decode(entry).has_value();
+        case LeafKind::clear:
+            return clear::decode(entry).has_value();
         case LeafKind::deadline:
             return !entry.live() || deadline::decode(entry).has_value();
         default:

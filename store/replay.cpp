@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "crdt/shortcut.hpp"
+#include "crdt/types/clear.hpp"
 #include "store/store.hpp"
 
 namespace skerry {
@@ -68,6 +69,7 @@ Result<std::optional<StateMeta>> Store::load() {
     }
     if (auto loaded = load_staged(*meta, std::move(before)); !loaded)
         return std::unexpected(loaded.error());
+    if (auto loaded = load_masked(); !loaded) return std::unexpected(loaded.error());
     (void)hlc_.observe(meta->clock, now_);
     return *meta;
 }
@@ -186,7 +188,8 @@ bool Store::sound(const ShardClocks& clocks, const ShardClocks& floors,
     return std::ranges::all_of(leaves, [&](const StagedLeaf& staged) {
         const VersionVector* clock =
             by_shard[address_of(staged.key.database, staged.key.key).shard.value];
-        return clock != nullptr && !staged.leaf.outside(*clock);
+        if (clock == nullptr || staged.leaf.outside(*clock)) return false;
+        return staged.key.kind != LeafKind::clear || clock->covers(clear::covered(staged.leaf));
     });
 }
 

@@ -97,18 +97,39 @@ Result<RowKey> parse_row_key(std::string_view bytes) {
 }
 
 namespace {
-constexpr std::size_t kKeyRowHead = 2 + kElementKinds;  // the key, counts
+constexpr std::size_t kKeyRowHead = 3 + kElementKinds;  // the key, counts, sums
 constexpr std::size_t kShardMetaParts = 6 + 2 * kDatabaseCount;
+
+void put(Packer& packer, const ElementSums& sums) {
+    if (sums == ElementSums{}) return packer.nil();
+    packer.array(4);
+    packer.number(sums.digest);
+    packer.number(sums.counting);
+    packer.put(sums.highest);
+    packer.put(sums.mask);
+}
+
+ElementSums read_sums(Unpacker& in) {
+    ElementSums sums;
+    if (in.take_nil()) return sums;
+    in.array_of(4);
+    sums.digest = in.number();
+    sums.counting = in.number();
+    sums.highest = in.clock();
+    sums.mask = in.clock();
+    return sums;
+}
 }  // namespace
 
 std::string encode_key_row(std::string_view key, const ElementTotals& totals,
-                           const KeyLeaves& leaves) {
+                           const ElementSums& sums, const KeyLeaves& leaves) {
     std::string out;
     Packer packer(out);
     packer.array(kKeyRowHead + 2 * leaves.size());
     packer.bytes(key);
     for (const std::uint64_t count : totals.live) packer.number(count);
     packer.number(totals.elements);
+    put(packer, sums);
     for (const auto& [kind, leaf] : leaves) {
         packer.number(static_cast<std::uint8_t>(kind));
         packer.put(*leaf);
@@ -123,6 +144,7 @@ Result<KeyRow> decode_key_row(std::string_view bytes) {
     row.key = in.bytes(kKeyBytesMax);
     for (std::uint64_t& live : row.totals.live) live = in.number();
     row.totals.elements = in.number();
+    row.sums = read_sums(in);
     for (std::size_t i = kKeyRowHead; i + 1 < count && !in.failed(); i += 2) {
         const std::uint64_t kind = in.number_up_to(255);
         if (!is_known(static_cast<std::uint8_t>(kind))) in.reject("kind");
@@ -162,6 +184,18 @@ IxValue parse_ix_value(std::string_view value) {
         value.size() == kKeyRowKeyBytes + 1 || value.size() == kElementRowKeyBytes + 1;
     if (removed) value.remove_suffix(1);
     return {value, removed ? Indexed::removed : Indexed::live};
+}
+
+std::string masked_key(const RowAddress& address) {
+    return std::string(kMaskedPrefix) + key_row_key(address);
+}
+
+Result<RowAddress> parse_masked_key(std::string_view bytes) {
+    if (!bytes.starts_with(kMaskedPrefix)) return fail(Code::corrupt, "masked key: prefix");
+    const auto row = parse_row_key(bytes.substr(kMaskedPrefix.size()));
+    if (!row) return std::unexpected(row.error());
+    if (row->element) return fail(Code::corrupt, "masked key: an element");
+    return row->address;
 }
 
 std::string ix_key(ShardId shard, const Dot& dot) {

@@ -4,7 +4,7 @@
 //            shard 2 | database 1 | order 8 | check 8 | kind 1 | hash 16       an element: its sub-key and leaf
 // ix         shard 2 | writer 8 | seq 8       -> row key, and behind it 'r' if the leaf holds only REMOVED markers
 // deadlines  deadline 8                       | row key -> nothing
-// meta       "format", "state", "clock" + shard 2
+// meta       "state", "clock" + shard 2, "masked" + row key of a key
 //
 // order      slot 14 bits | hash 50 bits: a slot is a range, and a SCAN cursor is an order that survives restarts.
 // check      64 more bits of the same hash. Integers big-endian, so that byte order is numeric order.
@@ -92,15 +92,25 @@ struct ElementTotals {
     std::uint64_t elements = 0;  // that have a row, removed ones too
 };
 
+// What a key keeps of the elements that a clear reaches, so that none need be looked at when one comes.
+struct ElementSums {
+    std::uint64_t digest = 0;    // of their live entries, what is masked left out
+    std::uint64_t counting = 0;  // of them that count: value::counts
+    VersionVector highest;       // no such entry is beyond
+    VersionVector mask;  // the clocks of clears, until no row holds anything that they cover
+    friend bool operator==(const ElementSums&, const ElementSums&) = default;
+};
+
 struct KeyRow {
     std::string key;
     std::vector<std::pair<LeafKind, Leaf>> leaves;  // by kind, none empty
     ElementTotals totals;
+    ElementSums sums;
 };
 // Of such a row, from where its parts lie. Requires: `leaves` by kind, none empty.
 using KeyLeaves = absl::InlinedVector<std::pair<LeafKind, const Leaf*>, 4>;
 [[nodiscard]] std::string encode_key_row(std::string_view key, const ElementTotals& totals,
-                                         const KeyLeaves& leaves);
+                                         const ElementSums& sums, const KeyLeaves& leaves);
 [[nodiscard]] Result<KeyRow> decode_key_row(std::string_view bytes);
 
 struct ElementRow {
@@ -119,6 +129,11 @@ struct IxValue {
     Indexed indexed = Indexed::live;
 };
 [[nodiscard]] IxValue parse_ix_value(std::string_view value);
+// In the meta table: the keys whose rows hold a mask.
+inline constexpr std::string_view kMaskedPrefix = "masked";
+[[nodiscard]] std::string masked_key(const RowAddress& address);
+[[nodiscard]] Result<RowAddress> parse_masked_key(std::string_view bytes);
+
 [[nodiscard]] std::string ix_key(ShardId shard, const Dot& dot);
 [[nodiscard]] Result<Dot> parse_ix_key(std::string_view bytes);
 [[nodiscard]] std::string deadline_key(WallTime at, const RowAddress& address);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "crdt/shortcut.hpp"
+#include "crdt/types/clear.hpp"
 #include "store/log_frame.hpp"
 
 namespace skerry {
@@ -126,6 +128,7 @@ Element* Store::find_element(KeyRecord& record, const ElementOrder& order, std::
     if (!record.extra) return nullptr;
     if (Element* found = record.extra->elements.find(order)) {
         ASSERT(found->sub == sub);
+        if (!taken(Shortcut::masked_joins)) unmask(record, *found);
         return found;
     }
     KvReader* stored = record.extra->complete ? nullptr : reader();
@@ -143,6 +146,7 @@ Element* Store::find_element(KeyRecord& record, const ElementOrder& order, std::
     Element& element = record.extra->elements.insert(std::make_unique<Element>(
         Element{order, ShortBytes(decoded->sub), std::move(decoded->leaf), {}}));
     stats_.memory_bytes += bytes_of(element);
+    if (!taken(Shortcut::masked_joins)) unmask(record, element);
     return &element;
 }
 
@@ -152,7 +156,20 @@ const Leaf& Store::element(KeyRecord& record, LeafKind kind, std::string_view su
     return found == nullptr ? kNone : found->leaf;
 }
 
-void Store::for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, VisitElement visit) {
+void Store::for_each_element(const KeyRecord& record, LeafKind kind, Hash128 from,
+                             VisitElement visit) {
+    if (!record.extra) return;
+    const VersionVector& mask = mask_of(record);
+    for_each_element_row(record, kind, from, [&](const Element& element) {
+        if (!clear::reaches(kind) || !clear::any_masked(element.leaf, mask)) return visit(element);
+        Element rest{element.place, ShortBytes(element.sub.view()), element.leaf, {}};
+        clear::unmask(rest.leaf, mask);
+        return visit(rest);
+    });
+}
+
+void Store::for_each_element_row(const KeyRecord& record, LeafKind kind, Hash128 from,
+                                 VisitElement visit) {
     if (!record.extra) return;
     const auto& elements = record.extra->elements;
     auto next = elements.lower_bound(ElementOrder{kind, from});
@@ -345,14 +362,16 @@ Store::Change Store::begin_change(KeyRecord& record, LeafKind kind, std::string_
                   .element = nullptr,
                   .kind = kind,
                   .was_live = false,
-                  .was_empty = false,
-                  .was_removed = false,
+                  .was = {},
+                  .was_counting = false,
                   .old_digest = 0,
-                  .old_bytes = 0};
+                  .old_bytes = 0,
+                  .old_clear = {}};
+    mark_dirty(record, nullptr);  // an element's change changes its sums
     if (is_key_level(kind)) {
-        mark_dirty(record, nullptr);
         change.old_bytes = bytes_of_key_row(record);
         change.leaf = &record.leaf_to_change(kind);
+        if (kind == LeafKind::clear) change.old_clear = clear::covered(*change.leaf);
     } else {
         const ElementOrder order = order_of(kind, sub);
         change.element = find_element(record, order, sub);
@@ -366,10 +385,10 @@ Store::Change Store::begin_change(KeyRecord& record, LeafKind kind, std::string_
         }
         mark_dirty(record, change.element);
         change.leaf = &change.element->leaf;
+        note_old_element(change);
     }
     change.was_live = shows(kind, *change.leaf);
-    change.was_empty = change.leaf->empty();
-    change.was_removed = only_removed(*change.leaf);
+    change.was = Traces::of(*change.leaf);
     change.old_digest = digest_of(record, change);
     return change;
 }
@@ -382,30 +401,38 @@ std::uint64_t Store::digest_of(const KeyRecord& record, const Change& change) {
 }
 
 void Store::end_change(KeyRecord& record, const Change& change) {
-    state(record.address.shard).digest += digest_of(record, change) - change.old_digest;
+    const std::uint64_t digest_gained = digest_of(record, change) - change.old_digest;
+    state(record.address.shard).digest += digest_gained;
     record.changed = last_.next();
-    const bool removed = only_removed(*change.leaf);
-    if (removed != change.was_removed)
-        state(record.address.shard).tombstones += removed ? 1 : ~std::uint64_t{0};
-    if (removed) note_marker(record, change);
+    count_traces(record, change.element, change.kind, change.was);
     if (change.element == nullptr) {
+        if (change.kind == LeafKind::clear)
+            if (const auto clock = clear::covered(*change.leaf); clock != change.old_clear)
+                mask(record, clock);
         derive_and_count(record);
         stats_.memory_bytes += bytes_of_key_row(record) - change.old_bytes;
         if (change.leaf->empty()) note_vacated(record, nullptr);
         return;
     }
     stats_.memory_bytes += bytes_of(*change.element) - change.old_bytes;
-    if (change.was_empty != change.leaf->empty()) {
-        mark_dirty(record, nullptr);
-        record.extra->totals.elements += change.was_empty ? 1 : ~std::uint64_t{0};
-    }
     if (change.leaf->empty()) note_vacated(record, change.element);
+    if (clear::reaches(change.kind)) count_element(record, change, digest_gained);
     const bool live = shows(change.kind, *change.leaf);
     if (live == change.was_live) return;
-    mark_dirty(record, nullptr);
     std::uint64_t& count = record.extra->totals.live[element_index(change.kind)];
     count = live ? count + 1 : count - 1;
     if (count <= 1) derive_and_count(record);
+}
+
+// As it was, and as it is now: in its row, what is masked not left out.
+void Store::count_traces(KeyRecord& record, Element* element, LeafKind kind, Traces was) {
+    const Traces is = Traces::of(element != nullptr ? element->leaf : record.leaf(kind));
+    if (is.removed != was.removed)
+        state(record.address.shard).tombstones += is.removed ? 1 : ~std::uint64_t{0};
+    if (is.removed)
+        markers_[record.address.shard.value].push_back({&record, element, kind, generation_});
+    if (element != nullptr && is.empty != was.empty)
+        record.extra->totals.elements += was.empty ? 1 : ~std::uint64_t{0};
 }
 
 void Store::derive_and_count(KeyRecord& record) {

@@ -7,6 +7,8 @@
 //          is saved is saved first; the image is written in one transaction, once its position is durable.
 // Flip     what a pull staged joins at once if it is little; else it is measured, the clocks advance, and the leaves join as
 //          they are touched, or in the background (store/drain.cpp, docs/decisions/0010).
+// Mask     what a clear covers is gone at once, from what is shown as from digests and counts; its rows go in the
+//          background (store/reclaim.cpp, docs/decisions/0011).
 // Halt     an ordered store that cannot be read stops everything: halted() is set, nothing more is sealed.
 // Thread   core thread; Checkpoint::write runs on any one thread beside it.
 #pragma once
@@ -22,6 +24,7 @@
 #include "store/kv.hpp"
 #include "store/log.hpp"
 #include "store/memtable.hpp"
+#include "store/reclaiming.hpp"
 #include "store/record.hpp"
 #include "store/stable_cut.hpp"
 #include "store/staging.hpp"
@@ -39,6 +42,7 @@ struct StoreOptions {
     std::size_t checkpoint_log_bytes_min = std::size_t{256} << 20;
     std::size_t checkpoint_log_bytes_max = std::size_t{1} << 30;
     std::size_t flip_bytes_max = std::size_t{1} << 20;  // of staged leaves that may join at once
+    std::uint64_t clear_above = 64;                     // elements: fewer are removed one by one
     WallTime drift_max = HlcClock::kDriftMax;
 };
 
@@ -67,7 +71,8 @@ class Checkpoint {
     // any one.
     [[nodiscard]] Result<void> write(Kv& kv, KvRoom room);
     [[nodiscard]] LogPosition covered() const { return state_.covered; }
-    [[nodiscard]] std::size_t row_count() const { return changes_.size(); }
+    // Rows that it has written.
+    [[nodiscard]] std::size_t row_count() const { return row_count_; }
 
   private:
     friend class Store;
@@ -83,6 +88,7 @@ class Checkpoint {
     // Rows of sessions that are over go.
     [[nodiscard]] Result<void> sweep(KvReader& stored);
 
+    std::size_t row_count_ = 0;
     std::size_t staged_bytes_ = 0;
     bool sweeps_ = false;              // removes rows of sessions that are over,
     std::vector<std::uint64_t> kept_;  // which are all but these,
@@ -103,7 +109,13 @@ struct StoreStats {
     std::uint64_t drained_by_touch = 0;  // leaves that joined because somebody asked,
     std::uint64_t drained_in_background = 0;  // and because nobody did
     std::uint64_t purged = 0;                 // leaves with nothing but stable markers
-    LogPosition covered;                      // by the last checkpoint
+    std::uint64_t clears = 0;                 // that masked something
+    std::uint64_t masks_measured =
+        0;  // of these, which did not cover all: every element was looked at
+    std::uint64_t masks_dropped = 0;  // nothing is left that they mask
+    std::uint64_t masked_keys = 0;    // where something may be left
+    std::uint64_t reclaimed = 0;      // rows that held something masked
+    LogPosition covered;              // by the last checkpoint
 };
 
 class Store {
@@ -126,10 +138,13 @@ class Store {
     [[nodiscard]] KeyRecord& find_or_make(std::uint8_t database, std::string_view key);
     // The leaf of an element; an empty one if there is none.
     [[nodiscard]] const Leaf& element(KeyRecord& record, LeafKind kind, std::string_view sub);
-    // Elements of one kind with hash >= from, in order, removed ones too, until `visit` returns
+    // Elements of one kind with hash >= from, in order, removed and empty ones too, until `visit` returns
     // false.
     using VisitElement = absl::FunctionRef<bool(const Element& element)>;
-    void for_each_element(KeyRecord& record, LeafKind kind, Hash128 from, VisitElement visit);
+    void for_each_element(const KeyRecord& record, LeafKind kind, Hash128 from, VisitElement visit);
+    // The same, what is masked not left out: the leaves as their rows hold them.
+    void for_each_element_row(const KeyRecord& record, LeafKind kind, Hash128 from,
+                              VisitElement visit);
     // Keys of a database with order >= from, in order, removed ones too, until `visit` returns
     // false.
     using VisitKey = absl::FunctionRef<bool(const KeyRecord& record)>;
@@ -197,6 +212,9 @@ class Store {
     // A step of a flip, or of a drain: looks at `leaf_count` staged leaves. Call it every round. False: there is
     // nothing to do, or nothing before a checkpoint.
     bool step_staged(std::size_t leaf_count);
+    // Takes what clears have masked out of up to `row_count` rows, or looks at them. Call it every round. False:
+    // there is nothing to do, or nothing before a checkpoint.
+    bool reclaim_some(std::size_t row_count);
 
     // ---- commits.
     // Ends a round: the snapshot that reads have used is given back.
@@ -226,7 +244,9 @@ class Store {
     // is nothing to do, or nothing before a checkpoint.
     bool step_purge(std::size_t leaf_count);
     [[nodiscard]] bool wants_checkpoint() const;
-    [[nodiscard]] bool has_changes() const { return !dirty_.empty() || last_ > stats_.covered; }
+    [[nodiscard]] bool has_changes() const {
+        return !dirty_.empty() || !old_rows_.empty() || last_ > stats_.covered;
+    }
     [[nodiscard]] bool freezing() const { return image_ != nullptr; }
     // Requires: sealed, and no image under way.
     void freeze();
@@ -243,17 +263,28 @@ class Store {
 
     [[nodiscard]] const std::optional<Error>& halted() const { return halted_; }
     [[nodiscard]] const StoreStats& stats() const { return stats_; }
+    // Keys of which rows may still hold what clears have removed.
+    [[nodiscard]] std::size_t masked_keys() const { return stats_.masked_keys; }
 
   private:
+    // What a leaf counts for, beyond what it shows.
+    struct Traces {
+        bool empty = true;
+        bool removed = false;  // only_removed()
+        [[nodiscard]] static Traces of(const Leaf& leaf) {
+            return {leaf.empty(), only_removed(leaf)};
+        }
+    };
     struct Change {
         Leaf* leaf;
         Element* element;  // nullptr: a leaf of the key itself
         LeafKind kind;
         bool was_live;
-        bool was_empty;
-        bool was_removed;  // only_removed()
+        Traces was;
+        bool was_counting;
         std::uint64_t old_digest;
         std::size_t old_bytes;
+        VersionVector old_clear;
     };
     // Dirty rows are not evicted, so that both stay where they are.
     struct DirtyRow {
@@ -276,6 +307,11 @@ class Store {
     };
 
     struct JoinedKey;
+    // Of a key under a mask; in `sums` without the mask.
+    struct Remains {
+        ElementSums sums;
+        ElementCounts live{};
+    };
 
     Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now);
     // What the meta table says; nullopt: a new directory.
@@ -314,6 +350,7 @@ class Store {
     void mark_dirty(KeyRecord& record, Element* element);
     void save_row(KeyRecord& record, Element* element);
     void note_old_rows(const KeyRecord& record, const Element* element);
+    void count_traces(KeyRecord& record, Element* element, LeafKind kind, Traces was);
     void derive_and_count(KeyRecord& record);
     void track_deadline(const KeyRecord& record, bool present);
     [[nodiscard]] bool expires_here(const KeyRecord& record) const;
@@ -326,6 +363,25 @@ class Store {
     void end_record(std::size_t header_at);
     void apply_operations(const Batch& batch);
     void apply_operation(KeyRecord& record, const Operation& operation);
+
+    // ---- clears: store/reclaim.cpp
+    void note_old_element(Change& change);
+    void count_element(KeyRecord& record, const Change& change, std::uint64_t digest_gained);
+    // Requires: record.extra.
+    [[nodiscard]] Remains remains_under(const KeyRecord& record, const VersionVector& mask);
+    void mask(KeyRecord& record, const VersionVector& clock);
+    void unmask(KeyRecord& record, Element& element);
+    void count_masked();
+    [[nodiscard]] Result<void> load_masked();
+    [[nodiscard]] std::size_t reclaimed_rows_max() const;
+    [[nodiscard]] bool reclaim_wants_image() const;
+    void freeze_reclaimed();
+    void reclaimed_in_image();
+    [[nodiscard]] KeyRecord* record_to_reclaim();
+    [[nodiscard]] bool walk_in_memory(KeyRecord& record, std::size_t& row_count);
+    [[nodiscard]] bool walk_in_store(KeyRecord& record, std::size_t& row_count);
+    [[nodiscard]] bool reclaim(KeyRecord& record, Element& element);
+    void end_walk(KeyRecord& record);
 
     // ---- staged leaves: store/drain.cpp
     [[nodiscard]] Result<void> load_staged(const StateMeta& meta,
@@ -356,6 +412,7 @@ class Store {
     void touch(const RowAddress& address, std::string_view key);
     [[nodiscard]] JoinedKey begin_joined(const RowAddress& address, std::string_view key);
     void join_virtually(JoinedKey& joined, const StagedRow& row, const VersionVector& mine);
+    void mask_virtually(JoinedKey& joined, const VersionVector& clock);
     // The key of `address` with all its staged leaves from a place on; nullopt: none is staged.
     [[nodiscard]] std::optional<JoinedKey> joined_key(const RowAddress& address,
                                                       std::uint64_t session, std::string_view from,
@@ -371,7 +428,6 @@ class Store {
 
     // ---- store/purge.cpp
     void look_for_markers();
-    void note_marker(KeyRecord& record, const Change& change);
     bool purge_in_memory(std::size_t& leaf_count);
     void purge_markers(ShardId shard, std::size_t& leaf_count);
     bool purge_stored(std::size_t& leaf_count);
@@ -424,6 +480,7 @@ class Store {
     Staging staging_;  // what follows is in store/staging.hpp
     std::optional<Measure> measure_;
     std::optional<Drain> drain_;
+    Reclaiming reclaiming_;
     bool sweep_ = false;  // the table of staged leaves has rows of sessions that are over
 
     // The image being made, and what the next one will hold.

@@ -146,6 +146,13 @@ Amount less(const Amount& added, const Amount& cancelled) {
     return rest;
 }
 
+// What no number begins with is told without parsing.
+bool may_be_number(std::string_view text) {
+    constexpr std::string_view kFirst = "0123456789+-.iInN";
+    return !text.empty() && kFirst.find(text[0]) != std::string_view::npos &&
+           parse_real(text).has_value();
+}
+
 std::string format_integer(Int128 number) {
     const bool negative = number < 0;
     Uint128 rest = negative ? -static_cast<Uint128>(number) : static_cast<Uint128>(number);
@@ -380,6 +387,19 @@ std::vector<ReplicaId> cancelled_writers(const Leaf& leaf) {
         for (const Cancel& cancel : decoded(entry).cancels) writers.push_back(cancel.replica);
     }
     return writers;
+}
+
+bool counts(const Leaf& leaf) {
+    if (!leaf.any_live()) return false;
+    return std::ranges::any_of(leaf, [](const Entry& entry) {
+        if (entry.payload.empty()) return false;
+        const auto flags = static_cast<unsigned char>(entry.payload[0]);
+        if ((flags & (kCounts | kReal | kCancels)) != 0) return true;
+        if ((flags & kBase) == 0) return false;
+        const bool bare = (flags & kNumbers) == 0;
+        return may_be_number(bare ? std::string_view(entry.payload).substr(1)
+                                  : decoded(entry).base->bytes);
+    });
 }
 
 std::vector<std::string_view> siblings(const Leaf& leaf) {

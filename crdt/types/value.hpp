@@ -103,6 +103,9 @@ struct Reading {
 
 // Writers of whose amounts some entry holds a cancel. None: a leaf of such markers means nothing beside what comes later.
 [[nodiscard]] std::vector<ReplicaId> cancelled_writers(const Leaf& leaf);
+// Is it live and has it counted, or could an increment join it that keeps what is here: amounts, cancels, a base that is
+// a number? Then a clear does not reach it (crdt/types/clear.hpp).
+[[nodiscard]] bool counts(const Leaf& leaf);
 
 // The losers of a concurrent SET: the bytes of live bases other than the winner's.
 [[nodiscard]] std::vector<std::string_view> siblings(const Leaf& leaf);

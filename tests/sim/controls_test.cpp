@@ -48,6 +48,21 @@ void must_be_found(const Expected& expected) {
 
 constexpr std::string_view kDiverged = "at one clock";
 
+TEST_CASE("a clear that masks what its writer had not seen is found") {
+    must_be_found({Shortcut::clear_covers_receiver, kDiverged});
+}
+TEST_CASE("elements that count and are left to a clear are found") {
+    must_be_found({Shortcut::clear_over_counters, "dh/"});
+}
+TEST_CASE("a mask that goes before what it masks is found") {
+    must_be_found({Shortcut::mask_forgotten_early, kDiverged});
+}
+TEST_CASE("a mask that goes before a flip has joined is found") {
+    must_be_found({Shortcut::mask_over_undrained, kDiverged});
+}
+TEST_CASE("masked entries that meet a join are found") {
+    must_be_found({Shortcut::masked_joins, kDiverged});
+}
 TEST_CASE("a removal that leaves no marker is found") {
     must_be_found({Shortcut::remove_without_marker, kDiverged});
 }

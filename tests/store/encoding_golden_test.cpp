@@ -114,12 +114,29 @@ TEST_CASE("golden: a record of a kind that is not known says so", "[store][golde
     CHECK_THAT(record.error().where, Catch::Contains("start the version that wrote it"));
 }
 
+void check_key_rows(const KeyRow& row) {
+    const auto back = decode_key_row(golden::read(kDisk / "row_key.bin"));
+    REQUIRE(back.has_value());
+    CHECK(back->key == row.key);
+    CHECK(back->leaves == row.leaves);
+    CHECK((back->totals.live == row.totals.live && back->totals.elements == row.totals.elements));
+    CHECK(back->sums == row.sums);
+    const auto plain = decode_key_row(golden::read(kDisk / "row_plain_key.bin"));
+    CHECK((plain && plain->sums == ElementSums{}));
+    const auto masked = parse_masked_key(golden::read(kDisk / "key_of_masked.bin"));
+    CHECK((masked && *masked == kAddress));
+}
+
 TEST_CASE("golden: rows and their keys", "[store][golden]") {
     const Leaf leaf = two_entries();
     const KeyRow row{
         .key = "set",
         .leaves = {{LeafKind::deadline, two_entries()}, {LeafKind::set_birth, two_entries()}},
-        .totals = {.live = {3, 0, 1}, .elements = 6}};
+        .totals = {.live = {3, 0, 1}, .elements = 6},
+        .sums = {.digest = ~0ULL,
+                 .counting = 2,
+                 .highest = VersionVector{{kA, Seq{7}}, {kB, Seq{300}}},
+                 .mask = VersionVector{{kB, Seq{200}}}}};
     const ShardMeta shard{.clock = VersionVector{{kA, Seq{7}}, {kB, Seq{1ULL << 40}}},
                           .ix_floor = VersionVector{{kA, Seq{6}}},
                           .purge_floor = VersionVector{{kA, Seq{4}}},
@@ -136,8 +153,10 @@ TEST_CASE("golden: rows and their keys", "[store][golden]") {
                           .staging = 6,
                           .cursor = "cursor"};
     golden::check(kDisk / "row_key.bin",
-                  encode_key_row(row.key, row.totals,
+                  encode_key_row(row.key, row.totals, row.sums,
                                  {{LeafKind::deadline, &leaf}, {LeafKind::set_birth, &leaf}}));
+    golden::check(kDisk / "row_plain_key.bin", encode_key_row("plain", {}, {}, {}));
+    golden::check(kDisk / "key_of_masked.bin", masked_key(kAddress));
     golden::check(kDisk / "row_element.bin", encode_element("member", two_entries()));
     const StagedLeaf staged{{15, LeafKind::set_birth, "set", ""}, two_entries()};
     golden::check(kDisk / "stage_leaf.bin", encode_staged(LogPosition{300}, staged));
@@ -157,11 +176,7 @@ TEST_CASE("golden: rows and their keys", "[store][golden]") {
                   deadline_key(WallTime{1'700'000'000'000}, kAddress));
     golden::check(kDisk / "key_of_shard_meta.bin", shard_meta_key(ShardId{9}));
 
-    const auto key_back = decode_key_row(golden::read(kDisk / "row_key.bin"));
-    REQUIRE(key_back.has_value());
-    CHECK(key_back->key == row.key);
-    CHECK(key_back->leaves == row.leaves);
-    CHECK(key_back->totals.live == row.totals.live);
+    check_key_rows(row);
     const auto element_back = decode_element_row(golden::read(kDisk / "row_element.bin"));
     REQUIRE(element_back.has_value());
     CHECK(element_back->leaf == two_entries());

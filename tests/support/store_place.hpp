@@ -39,9 +39,13 @@ class StorePlace {
             REQUIRE(log_.append(sealed->frames, sealed->last).has_value());
             REQUIRE(log_.sync().has_value());
             store_->committed(*sealed);
+            for (const Published& batch : sealed->published)
+                batches_.push_back(sealed->frames.substr(batch.body_at, batch.body_bytes));
         }
         memory_max_ = std::max(memory_max_, store_->stats().memory_bytes);
     }
+    // Its own, as they are published, since it was asked last.
+    [[nodiscard]] std::vector<std::string> take_batches() { return std::exchange(batches_, {}); }
     void checkpoint() {
         commit();
         store_->freeze();
@@ -147,6 +151,7 @@ class StorePlace {
     MemoryLog log_;
     MemoryKv kv_;
     std::unique_ptr<Store> store_;
+    std::vector<std::string> batches_;
     std::size_t memory_max_ = 0;
 };
 

@@ -1,0 +1,178 @@
+// tests/store/clear_test.cpp — clears: gone at once and everywhere, by one small operation, and from the disk by and by.
+#include "crdt/types/clear.hpp"
+
+#include "store/check.hpp"
+#include "tests/support/store_place.hpp"
+
+namespace skerry {
+namespace {
+
+using Place = StorePlace;
+
+std::string name_of(std::size_t i, std::string name = "m") {
+    return name.append(std::to_string(i));
+}
+
+void clear(Place& place, const std::string& key) {
+    KeyRecord& record = place->find_or_make(0, key);
+    const VersionVector clock = place->shard(record.address.shard).clock;
+    place->change(record, LeafKind::clear, {}, [&](const Leaf& seen, const Dot& dot, Hlc now) {
+        return clear::all(seen, dot, now, clock);
+    });
+    place->change(record, LeafKind::set_birth, {}, presence::remove);
+    place->end_command();
+}
+
+bool has(Place& place, const std::string& key, const std::string& member) {
+    KeyRecord* record = place->find(0, key);
+    return record != nullptr && place->element(*record, LeafKind::member, member).any_live();
+}
+
+std::size_t rows(const Place& place, Table table) {
+    std::size_t count = 0;
+    const auto reader = place.kv().reader();
+    REQUIRE(reader.has_value());
+    const auto scanned = (*reader)->scan(table, {}, {}, [&](std::string_view, std::string_view) {
+        ++count;
+        return true;
+    });
+    REQUIRE(scanned.has_value());
+    return count;
+}
+
+// One part of another's log: everything of it.
+void deliver(Place& from, Place& to) {
+    for (const std::string& body : from.take_batches()) {
+        const auto batch = decode_batch(body);
+        REQUIRE(batch.has_value());
+        to->apply_remote("test", body, *batch);
+    }
+    to.commit();
+}
+
+void reclaim(Place& place) {
+    for (int i = 0; place->masked_keys() > 0 && i < 1000; ++i) {
+        place->reclaim_some(50);
+        place.commit();
+        place->set_now(place->now() + std::chrono::seconds(6));
+        if (place->wants_checkpoint()) place.checkpoint();
+    }
+    REQUIRE(place->masked_keys() == 0);
+}
+
+void must_check(const Place& place) {
+    const auto reader = place.kv().reader();
+    REQUIRE(reader.has_value());
+    std::string found;
+    (void)check_state(
+        **reader, std::nullopt,
+        [&](const Finding& finding) { found += finding.where + ": " + finding.what + "\n"; },
+        [](std::string_view, std::uint64_t, std::uint64_t) {});
+    CHECK(found.empty());
+}
+
+TEST_CASE("clear: one operation takes a set away, and its rows go behind it", "[store][clear]") {
+    Place place(1);
+    for (std::size_t i = 0; i < 2000; ++i) place.add_member("set", name_of(i));
+    place.set("beside", "stays");
+    place.checkpoint();
+    const std::size_t before = rows(place, Table::rows);
+    REQUIRE(before >= 2002);
+    for (std::size_t i = 2000; i < 2100; ++i)
+        place.add_member("set", name_of(i));  // in memory alone
+    place.commit();
+
+    (void)place.take_batches();
+    clear(place, "set");
+    place.commit();
+    const auto batches = place.take_batches();
+    REQUIRE(batches.size() == 1);
+    CHECK(batches[0].size() < 200);
+    CHECK(place.members("set") == 0);
+    CHECK(!place->find(0, "set")->exists());
+    CHECK(place->key_count(0) == 1);
+    CHECK(!has(place, "set", name_of(7)));
+    CHECK(place->stats().masks_measured == 0);
+    CHECK(std::ranges::count(place.digests(), 0U) == 15);  // of 16 shards: one holds what stays
+
+    place.add_member("set", name_of(7));  // after the clear: it is there again
+    CHECK(place.members("set") == 1);
+    CHECK(has(place, "set", name_of(7)));
+    place.checkpoint();
+    must_check(place);
+    place.open();
+    CHECK(place.members("set") == 1);
+    CHECK(place->masked_keys() == 1);
+    reclaim(place);
+    place.checkpoint();
+    CHECK(rows(place, Table::rows) == 3);  // two keys, one member
+    must_check(place);
+    place.open();
+    CHECK(place.members("set") == 1);
+    CHECK(has(place, "set", name_of(7)));
+    CHECK(!has(place, "set", name_of(8)));
+}
+
+TEST_CASE("clear: what it had not seen survives, with the same digest everywhere",
+          "[store][clear]") {
+    Place a(1);
+    Place b(2);
+    for (std::size_t i = 0; i < 500; ++i) a.add_member("set", name_of(i));
+    a.commit();
+    deliver(a, b);
+    if (GENERATE(false, true)) b.checkpoint();
+    for (std::size_t i = 490; i < 510; ++i) b.add_member("set", name_of(i));  // some again
+    b.commit();
+    clear(a, "set");
+    a.commit();
+    deliver(a, b);
+    CHECK(b.members("set") == 20);
+    CHECK(b->stats().masks_measured == 1);
+    deliver(b, a);
+    CHECK(a.members("set") == 20);
+    CHECK(a->stats().masks_measured == 0);
+    CHECK(a.digests() == b.digests());
+    for (Place* place : {&a, &b}) {
+        CHECK(has(*place, "set", name_of(495)));
+        CHECK(!has(*place, "set", name_of(3)));
+        reclaim(*place);
+        place->checkpoint();
+        must_check(*place);
+        place->open();
+        CHECK(place->members("set") == 20);
+    }
+    CHECK(a.digests() == b.digests());
+}
+
+TEST_CASE("clear: a mask is kept through crashes until its rows are gone", "[store][clear]") {
+    Place place(1);
+    for (std::size_t i = 0; i < 1000; ++i) place.add_member("set", name_of(i));
+    place.checkpoint();
+    clear(place, "set");
+    place.commit();
+    for (int i = 0; place->masked_keys() > 0; ++i) {
+        REQUIRE(i < 1000);
+        place->reclaim_some(37);
+        place.commit();
+        if (i % 5 == 0) place.checkpoint();
+        if (i % 7 == 0) place.open();
+        REQUIRE(place.members("set") == 0);
+        REQUIRE(!has(place, "set", name_of(static_cast<std::size_t>(i))));
+        if (i % 5 == 0) must_check(place);
+        if (i % 11 == 0) {
+            place.add_member("set", "again");
+            place.commit();
+            clear(place, "set");
+            place.commit();
+        }
+        place->set_now(place->now() + std::chrono::seconds(6));
+        if (i > 200 && place->wants_checkpoint()) place.checkpoint();
+        if (i > 200) reclaim(place);
+    }
+    place.checkpoint();
+    CHECK(rows(place, Table::rows) <= 2);
+    must_check(place);
+}
+
+}  // namespace
+}  // namespace skerry
