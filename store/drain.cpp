@@ -101,7 +101,8 @@ std::optional<Store::OpenSession> Store::open_session() const {
 
 void Store::drop_session(std::uint64_t session) {
     if (session == 0 || staging_.session != session) return;
-    if (measure_)
+    // While another flip drains, nothing is measured yet: what is marked as staged is that one's.
+    if (measure_ && !drain_)
         for (ShardState& shard : shards_) shard.staged = false;
     measure_.reset();
     sweep_ = sweep_ || staging_.frozen_in;
@@ -402,7 +403,7 @@ void Store::begin_drain(const Flip& flip) {
     for (const ShardGain& gain : flip.gains) {
         ShardState& shard = state(gain.shard);
         shard.digest += gain.digest;
-        for (std::size_t i = 0; i < kDatabaseCount; ++i) shard.key_counts[i] += gain.keys[i];
+        for (std::size_t i = 0; i < kKeyspaceCount; ++i) shard.key_counts[i] += gain.keys[i];
         shard.staged = true;
         drain_->before.emplace(gain.shard, shard.clock);
     }
