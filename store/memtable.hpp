@@ -98,8 +98,8 @@ struct ShardState {
     VersionVector durable_clock;  // V at the last durable record
     VersionVector ix_floor;
     std::uint64_t digest = 0;
-    std::array<std::uint64_t, kDatabaseCount> key_counts{};
-    std::array<Keys, kDatabaseCount> keys;
+    std::array<std::uint64_t, kKeyspaceCount> key_counts{};
+    std::array<Keys, kKeyspaceCount> keys;
     bool all_rows = true;  // nothing of it is in the ordered store alone
     bool staged = false;   // leaves of a flip are being measured or drained: Store::touch()
 };

@@ -84,7 +84,7 @@ struct Stage {
 struct ShardGain {
     ShardId shard;
     std::uint64_t digest = 0;
-    std::array<std::uint64_t, kDatabaseCount> keys{};
+    std::array<std::uint64_t, kKeyspaceCount> keys{};
     friend bool operator==(const ShardGain&, const ShardGain&) = default;
 };
 struct Flip {

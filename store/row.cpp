@@ -166,7 +166,7 @@ std::string deadline_key(WallTime at, const RowAddress& address) {
 std::string encode(const ShardMeta& meta) {
     std::string out;
     Packer packer(out);
-    packer.array(4 + kDatabaseCount);
+    packer.array(4 + kKeyspaceCount);
     packer.put(meta.clock);
     packer.put(meta.ix_floor);
     packer.put(meta.before);
@@ -178,7 +178,7 @@ std::string encode(const ShardMeta& meta) {
 Result<ShardMeta> decode_shard_meta(std::string_view bytes) {
     Unpacker in(bytes);
     ShardMeta meta;
-    in.array_of(4 + kDatabaseCount);
+    in.array_of(4 + kKeyspaceCount);
     meta.clock = in.clock();
     meta.ix_floor = in.clock();
     meta.before = in.clock();

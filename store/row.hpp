@@ -26,7 +26,7 @@
 
 namespace skerry {
 
-inline constexpr std::uint8_t kStoreFormat = 2;
+inline constexpr std::uint8_t kStoreFormat = 3;
 
 // Where a key stands among the keys of its database. Equal for equal keys at every node of a
 // cluster.
@@ -114,7 +114,7 @@ struct ShardMeta {
     VersionVector clock;                               // V at the checkpoint
     VersionVector ix_floor;                            // no dot at or below it has a row in ix
     std::uint64_t digest = 0;                          // of the live entries
-    std::array<std::uint64_t, kDatabaseCount> keys{};  // existing keys by database
+    std::array<std::uint64_t, kKeyspaceCount> keys{};  // existing keys by database
     VersionVector before;  // V before the flip whose staged leaves are being drained, if any are
 };
 [[nodiscard]] std::string encode(const ShardMeta& meta);
