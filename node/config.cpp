@@ -163,6 +163,8 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
         {"password", "TEXT", false, {""}, apply_password, "what clients must AUTH with (default: none)"},
         {"drift-max-ms", "MS", false, {"300000"}, apply_duration<&Config::drift_max, 1, 86'400'000>,
          "clocks of other nodes further ahead are refused"},
+        {"evict-after", "SECONDS", false, {"604800"}, apply_duration<&Config::evict_after, 10, 31'536'000>,
+         "a member that is silent as long does not count until it is heard again"},
         {"clients-max", "COUNT", false, {"10000"}, apply_number<&Config::clients_max, 1, 1'000'000>,
          "client connections at a time"},
         {"idle-timeout", "SECONDS", false, {"0"}, apply_duration<&Config::idle_timeout, 0, 31'536'000>,

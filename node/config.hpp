@@ -55,6 +55,7 @@ struct Config {
     NoteLevel log_level = NoteLevel::info;
     std::string password;  // empty = none
     std::chrono::milliseconds drift_max{0};
+    std::chrono::seconds evict_after{0};
     std::size_t clients_max = 0;
     std::chrono::seconds idle_timeout{0};
 

@@ -110,6 +110,7 @@ Result<void> Node::open_ports() {
     replication.name = config_.name;
     replication.region = config_.region;
     replication.random_seed = random_bits();
+    replication.evict_after = config_.evict_after;
     replication.client_address =
         config_.announce ? config_.announce->text() : config_.listen.front().text();
     if (config_.gossip) {
@@ -232,8 +233,9 @@ void Node::tick() {
     if (!log_full()) database_->expire_some(kExpireKeys);
     serve_waiting();
     serve_verification();
+    step_leave();
     step_checkpoint();
-    if (!waiting_.empty()) replication_->ask_clocks();
+    if (!waiting_.empty() || leaving_) replication_->ask_clocks();
     if (replication_->fenced()) step_fence();
 }
 
@@ -290,6 +292,7 @@ bool Node::log_full() const { return disk_full_ && log_->reserved_bytes() < kLog
 
 std::optional<std::string> Node::refused(Writes writes) const {
     if (replication_->fenced()) return "ERR the node takes a new writer id: try again";
+    if (const auto no = not_member()) return no;
     if (log_full())
         return "MISCONF the disk of " + config_.dir +
                " is full, and the log's own blocks are nearly used up: reads work";

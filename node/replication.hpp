@@ -10,6 +10,8 @@
 //          kPublishQueuedMax, the others fetch, and one that has stopped reading delays nobody.
 // Third    a heartbeat that covers what is lacking here and does not come otherwise starts a pull from that peer.
 // Alarm    equal clocks with unequal digests: counted and noted, always; then the shard's buckets are compared, too.
+// Members  the table of who belongs to the cluster is data of the configuration domain (node/members.hpp); the node joins
+//          it, finds addresses in it, and turns away who is gone for good (node/replication_members.cpp).
 // Fence    whoever shows that this writer id is used elsewhere too (it knows own dots that are not here, or writes under
 //          the id) ends it: nothing is published under it any more, and the driver must begin anew under another one.
 // Pure     frames in, frames out through Transport; time comes in.   Thread: core thread.
@@ -24,6 +26,7 @@
 #include "net/message.hpp"
 #include "net/transport.hpp"
 #include "node/lag.hpp"
+#include "node/members.hpp"
 #include "node/note.hpp"
 #include "node/pull_cursor.hpp"
 #include "node/verification.hpp"
@@ -41,6 +44,7 @@ struct ReplicationOptions {
     std::vector<std::string> seeds;  // gossip addresses to connect to
     std::uint64_t random_seed = 0;
     std::uint64_t pull_credit_bytes = std::uint64_t{1} << 20;  // of leaves asked for at once
+    MonoTime evict_after = std::chrono::hours(24 * 7);         // of silence
 };
 
 struct ReplicationCounters {
@@ -108,6 +112,22 @@ class Replication {
     enum class VerifyStart : std::uint8_t { begun, under_way, no_such_peer };
     [[nodiscard]] VerifyStart verify(std::optional<std::string_view> name, MonoTime now);
     [[nodiscard]] std::optional<std::vector<Verdict>> take_verdicts();
+
+    // ---- members
+    [[nodiscard]] std::vector<MemberStatus> members(MonoTime now);
+    // Does the table say what this node is? Not before it has joined.
+    [[nodiscard]] bool joined();
+    // Takes a member that is gone out of the cluster for good; by name, or by identity.   Errors: refused, with a sentence.
+    [[nodiscard]] Result<void> forget(std::string_view name, MonoTime now);
+    // Takes this node out for good.
+    void leave();
+    // Members that are connected and whose durable clock does not cover this; and is any connected at all?
+    [[nodiscard]] std::vector<std::string> lacking(const ShardClocks& clocks, MonoTime now);
+    [[nodiscard]] bool hears_members(MonoTime now);
+    // Does what the writer's node lacks keep garbage at the others? Not that of one evicted, replaced or gone.
+    [[nodiscard]] bool counts(ReplicaId writer);
+    // Why this node is no member any more, and writes nothing; a sentence.
+    [[nodiscard]] const std::optional<std::string>& gone() const { return gone_; }
 
     // Does the durable clock of at least `count` peers cover this? How many do.
     [[nodiscard]] std::size_t peers_covering(const ShardClocks& clocks) const;
@@ -200,7 +220,7 @@ class Replication {
 
     void on_request(const ConnectionToken& from, const Message& message, MonoTime now);
     void on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now);
-    [[nodiscard]] std::optional<Refuse> refusal(const Introduction& who, MonoTime now) const;
+    [[nodiscard]] std::optional<Refuse> refusal(const Introduction& who, MonoTime now);
     [[nodiscard]] const Peer* same_name(const Introduction& who, MonoTime now) const;
     void refuse(const ConnectionToken& from, const Introduction& who, const Refuse& refuse,
                 MonoTime now);
@@ -235,6 +255,7 @@ class Replication {
     void stop_following(Peer& peer);
 
     void start_pull(Peer& peer, std::string reason, MonoTime now);
+    [[nodiscard]] static bool covers(const Peer& peer, const ShardClocks& clocks);
     // The peer to pull from: the one whose pull has been begun, if there is one; nullptr: wait for it.
     Peer* peer_to_pull(Peer& peer, std::optional<PullCursor>& resumed, MonoTime now);
     void ask_pull(MonoTime now);
@@ -245,6 +266,22 @@ class Replication {
     std::optional<Stage> stage_of(PullChunk& chunk);
     void continue_pull(MonoTime now);
     void finish_flip(MonoTime now);
+
+    [[nodiscard]] const Peer* peer_of_member(const Member& row) const;
+    [[nodiscard]] bool hears(const Member& row, MonoTime now) const;
+    [[nodiscard]] std::optional<Refuse> refusal_of_gone(const Introduction& who);
+    void become_gone(std::string why);
+    [[nodiscard]] Member own_row() const;
+    // Those who have this node's name and are not heard.
+    [[nodiscard]] std::vector<Member> namesakes(MonoTime now);
+    void aim_to_join(const Heartbeat& heartbeat, MonoTime now);
+    [[nodiscard]] bool may_join(MonoTime now);
+    void step_members(MonoTime now);
+    void step_own_row(MonoTime now);
+    void follow_table(MonoTime now);
+    void drop_strangers(const std::vector<std::string>& addresses, MonoTime now);
+    [[nodiscard]] bool is_address_of_gone(const std::string& address);
+    void evict_silent(MonoTime now);
 
     void publish_heartbeat(MonoTime now);
     void compare_digests(const Peer& peer, const Heartbeat& heartbeat, MonoTime now);
@@ -273,6 +310,14 @@ class Replication {
     MonoTime heartbeat_at_{-1'000'000};
     std::map<std::string, Refused> refused_;  // by gossip address
     std::optional<std::string> fenced_;
+    MemberTable members_;
+    std::optional<std::string> gone_;
+    std::optional<ShardClocks> join_target_;  // what a peer had at
+    MonoTime join_target_at_{};
+    std::map<MemberId, MonoTime> active_since_;  // of the others: when the row was first seen so
+    MonoTime members_looked_at_{-1'000'000};
+    MonoTime started_at_{};
+    MonoTime returned_at_{-1'000'000};
     LagMeter lag_;
     std::vector<Seq> own_committed_;            // by shard
     std::uint64_t own_event_count_ = 0;         // their sum

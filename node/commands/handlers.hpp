@@ -57,7 +57,10 @@ void crdt_barrier(CommandContext& c);
 void crdt_clock(CommandContext& c);
 void crdt_conflicts(CommandContext& c);
 void crdt_info(CommandContext& c);
+void crdt_forget(CommandContext& c);
+void crdt_leave(CommandContext& c);
 void crdt_link(CommandContext& c);
+void crdt_members(CommandContext& c);
 void crdt_peers(CommandContext& c);
 void crdt_verify(CommandContext& c);
 

@@ -58,7 +58,7 @@ TEST_CASE("config: without arguments the defaults hold", "[node][config]") {
     CHECK(config.text.at("listen") == "127.0.0.1:6379 [::1]:6379");
     CHECK(config.text.at("memory") == "1073741824");
     CHECK(config.text.at("gossip").empty());
-    CHECK(config.text.size() == 19);
+    CHECK(config.text.size() == 20);
 }
 
 TEST_CASE("config: a file and flags set the same keys, flags last", "[node][config]") {

@@ -20,7 +20,7 @@ class Station final : public Transport {
   public:
     Station(Wire& wire, std::string address) : wire_(wire), address_(std::move(address)) {}
 
-    // Begins a process on this disk. Requires: none is running.
+    // Begins a process on this disk; an empty seed is none. Requires: none is running.
     void start(ReplicaId writer, std::uint64_t nonce, const std::string& name,
                const std::string& seed, MonoTime now);
     void stop() {
@@ -68,6 +68,7 @@ class Station final : public Transport {
 
     MemoryLog log;
     MemoryKv kv;
+    MonoTime evict_after = std::chrono::hours(1);
     std::unique_ptr<Store> store;
     std::unique_ptr<Database> database;
     std::unique_ptr<Replication> replication;
@@ -126,15 +127,17 @@ inline void Station::start(ReplicaId writer, std::uint64_t nonce, const std::str
     ASSERT(opened.has_value());
     store = std::move(*opened);
     database = std::make_unique<Database>(*store);
-    replication = std::make_unique<Replication>(*store, log, kv, *this,
-                                                ReplicationOptions{.cluster = "test",
-                                                                   .name = name,
-                                                                   .region = "r",
-                                                                   .gossip_address = address_,
-                                                                   .publish_address = address_,
-                                                                   .client_address = "c:1",
-                                                                   .seeds = {seed},
-                                                                   .random_seed = nonce});
+    replication = std::make_unique<Replication>(
+        *store, log, kv, *this,
+        ReplicationOptions{.cluster = "test",
+                           .name = name,
+                           .region = "r",
+                           .gossip_address = address_,
+                           .publish_address = address_,
+                           .client_address = "c:1",
+                           .seeds = seed.empty() ? std::vector<std::string>{} : std::vector{seed},
+                           .random_seed = nonce,
+                           .evict_after = evict_after});
     replication->start(now);
     commit(now);
 }
