@@ -3,6 +3,10 @@
 
 namespace skerry::sim {
 
+namespace {
+constexpr Millis kBuriedAfter = 6000;  // by then who is dead counts as down
+}
+
 void World::make_plan() {
     Random& r = random_;
     constexpr std::uint16_t kShards[] = {1, 2, 4, 16};
@@ -24,6 +28,7 @@ void World::make_plan() {
     plan_.drop_percent = r.one_in(2) ? 0 : 60;
     plan_.big_percent = r.one_in(20) ? 10 : 0;
     plan_.wait_percent = r.one_in(2) ? 0 : r.between(5, 50);
+    plan_.evict_after = r.one_in(3) ? MonoTime(r.between(1000, 8000)) : std::chrono::hours(24);
     plan_.may_die = r.one_in(4);
     weigh_mishaps();
     NetworkFaults& faults = network_.faults;
@@ -41,16 +46,10 @@ void World::weigh_mishaps() {
         std::uint64_t weight_max;
     };
     constexpr Odds kOdds[] = {
-        {Mishap::crash, 70, 8},
-        {Mishap::stop, 40, 4},
-        {Mishap::cut, 70, 8},
-        {Mishap::fill_disk, 20, 4},
-        {Mishap::exhaust_disk, 10, 2},
-        {Mishap::fail_sync, 15, 4},
-        {Mishap::fail_checkpoint, 15, 4},
-        {Mishap::rot, 10, 2},
-        {Mishap::lose_disk, 10, 2},
-        {Mishap::drill, 15, 4},
+        {Mishap::crash, 70, 8},           {Mishap::stop, 40, 4},         {Mishap::cut, 70, 8},
+        {Mishap::fill_disk, 20, 4},       {Mishap::exhaust_disk, 10, 2}, {Mishap::fail_sync, 15, 4},
+        {Mishap::fail_checkpoint, 15, 4}, {Mishap::rot, 10, 2},          {Mishap::lose_disk, 10, 2},
+        {Mishap::drill, 15, 4},           {Mishap::forget, 15, 3},       {Mishap::leave, 8, 1},
         {Mishap::take_snapshot, 15, 4},
     };
     static_assert(std::size(kOdds) == kMishaps - 1);
@@ -135,6 +134,11 @@ void World::happen(Mishap what, Node& node) {
             crash(node);
             lose_disk(node);
             break;
+        case Mishap::forget:
+            return forget_some(node);
+        case Mishap::leave:
+            if (node.replication->joined()) node.leaving = node.store->clocks();
+            return node.store->end_round();
         case Mishap::take_snapshot:
             node.snapshot = {node.disk, node.writer};
             (void)node.snapshot->disk.log.truncate_to_durable();
@@ -224,6 +228,7 @@ void World::heal() {
         node->disk.mend();
         if (!node->running() && !node->dead && !outcome_.failure) start(*node);
     }
+    schedule(kBuriedAfter, [this] { bury(); });
 }
 
 }  // namespace skerry::sim

@@ -80,7 +80,7 @@ Outcome World::run() {
     run_until(now_ + kDeadlinesMax);
     while (!outcome_.failure && !quiet() && now_ < limit) run_until(now_ + 200);
     if (!outcome_.failure && !quiet())
-        fail("no convergence within two minutes without faults: " + state_of_peers());
+        fail("no convergence within four minutes without faults: " + state_of_peers());
     if (!outcome_.failure) compare_healthy();
     if (!outcome_.failure) sabotage_.lose_row_at_end ? compare_damaged() : check_end();
     for (const auto& node : nodes_)
@@ -154,11 +154,12 @@ void World::open(Node& node) {
                                    .client_address = "c:1",
                                    .seeds = {gossip_address(0)},
                                    .random_seed = random_.next(),
-                                   .pull_credit_bytes = plan_.pull_credit_bytes};
+                                   .pull_credit_bytes = plan_.pull_credit_bytes,
+                                   .evict_after = plan_.evict_after};
     if (node.index == 0) replication.seeds.push_back(gossip_address(1));
     node.replication = std::make_unique<Replication>(*node.store, node.disk.log, node.disk.kv,
                                                      *node.transport, replication);
-    node.seen_clocks.assign(plan_.shard_count, {});
+    node.seen_clocks.assign(plan_.shards(), {});
     tell("node " + std::to_string(node.index) + " starts as " + node.writer.text() + " at " +
          std::to_string(node.store->durable().value));
     check_reopened(node);
@@ -207,6 +208,8 @@ void World::stop_process(Node& node) {
     node.reads.clear();
     node.waits.clear();
     node.full = false;
+    node.told_gone = false;
+    node.leaving.reset();
     node.writing_checkpoint = false;
     node.checkpoint_retry_at = 0;
     node.disk.kv.crash();
@@ -276,6 +279,8 @@ void World::tick(Node& node) {
     if (now_ >= node.disk_checked_at + kDiskCheckEvery) check_disk(node);
     if (plan_.interval && now_ >= node.synced_at + kSyncEvery) (void)sync(node);
     serve_waits(node);
+    serve_leave(node);
+    serve_gone(node);
     step_checkpoint(node);
     node.store->evict(50);
     on_node(node, kTick, [this, &node] { tick(node); });
