@@ -27,6 +27,7 @@ enum class Shortcut : std::uint8_t {
     one_pass,           // the flip does not wait until one clock has held for a whole pass
     target_ignored,     // a checkpoint is served that lacks what the caller is after
     index_below_floor,  // the index is used where it has no rows any more
+    seen_ignored,       // a pull goes on at a server that lacks what it was shown before
     volatile_base,      // what is only applied, not durable, is not asked for
     // The log.
     damage_cut,  // a frame that had been durable and is damaged is cut like a torn one

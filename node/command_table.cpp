@@ -21,7 +21,7 @@ constexpr auto kCommands = std::to_array<Command>({
      "Echo the given string", commands::echo},
     {"hello", -1, flag::kFast | flag::kNoAuth | flag::kLoading, {}, "connection", "6.0.0",
      "Handshake with the server", commands::hello},
-    {"ping", -1, flag::kFast | flag::kLoading, {}, "connection", "1.0.0",
+    {"ping", -1, flag::kFast | flag::kLoading | flag::kReadiness, {}, "connection", "1.0.0",
      "Ping the server", commands::ping},
     {"quit", -1, flag::kFast | flag::kNoAuth | flag::kLoading, {}, "connection", "1.0.0",
      "Close the connection", commands::quit},
@@ -241,6 +241,8 @@ constexpr auto kCommands = std::to_array<Command>({
      "Return the members of the cluster, as they agree on them", commands::crdt_members},
     {"crdt.peers", 1, flag::kLoading, {}, "crdt", "7.0.0",
      "Return what is known of the other replicas", commands::crdt_peers},
+    {"crdt.sync", 1, flag::kLoading, {}, "crdt", "7.0.0",
+     "Return the pulls and fetches under way, here and from here", commands::crdt_sync},
     {"crdt.verify", -1, flag::kAdmin | flag::kBlocking, {}, "crdt", "7.0.0",
      "Compare the data of this node with that of one peer, or of all", commands::crdt_verify},
 });

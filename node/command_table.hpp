@@ -30,6 +30,8 @@ inline constexpr std::uint32_t kNumkeys =
 inline constexpr std::uint32_t kLoading =
     1U << 7;  // touches no data: goes on when the store has halted
 inline constexpr std::uint32_t kBlocking = 1U << 8;
+inline constexpr std::uint32_t kReadiness =
+    1U << 9;  // asks whether the node serves: refused as data is, though it touches none
 }  // namespace flag
 
 struct KeySpec {

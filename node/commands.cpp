@@ -67,6 +67,14 @@ bool Commands::admit(Connection& connection, const Command& command,
         reply.error("ERR the node has halted: " + store.halted()->text());
         return false;
     }
+    // What Redis lets through while it loads, and all that tells how far it is.
+    const bool always = command.has(flag::kLoading) && !command.has(flag::kReadiness);
+    if (!always && command.group != "crdt") {
+        if (const auto refused = node_.clients_refused()) {
+            reply.error(*refused);
+            return false;
+        }
+    }
     if (command.has(flag::kWrite)) {
         const auto writes =
             command.has(flag::kGrows) ? NodeFacts::Writes::that_grow : NodeFacts::Writes::all;

@@ -1,6 +1,6 @@
 // node/commands.hpp — executing one command: who may, whether it is well formed, and when its reply may go out.
 //
-// Order    unknown command, arity, authentication, halted store, full disk, sizes; then the handler.
+// Order    unknown command, arity, authentication, halted store, catching up, full disk, sizes; then the handler.
 // Replies  a write's reply waits for its log record to be durable, a read's for what it has observed.
 // Pure     wall time is the store's, durations come from NodeFacts, random numbers from the generator given.
 // Thread   core thread.

@@ -128,6 +128,15 @@ Result<std::string> apply_durability(Config& config, const Texts& values) {
     return fail(Code::malformed, "\"" + values.front() + "\" is not one of always, interval, none");
 }
 
+template <bool Config::* member>
+Result<std::string> apply_switch(Config& config, const Texts& values) {
+    const std::string& text = values.front();
+    if (text != "yes" && text != "no")
+        return fail(Code::malformed, "\"" + text + "\" is not one of yes, no");
+    config.*member = text == "yes";
+    return text;
+}
+
 Result<std::string> apply_log_level(Config& config, const Texts& values) {
     const auto level = parse_note_level(values.front());
     if (!level) return std::unexpected(level.error());
@@ -169,6 +178,8 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
          "client connections at a time"},
         {"idle-timeout", "SECONDS", false, {"0"}, apply_duration<&Config::idle_timeout, 0, 31'536'000>,
          "closes clients that are idle as long (default: never)"},
+        {"refuse-until-synced", "yes|no", false, {"no"}, apply_switch<&Config::refuse_until_synced>,
+         "after a start, refuses clients until it has what its peers had"},
     };
     // clang-format on
     return kKeys;

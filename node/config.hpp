@@ -58,6 +58,7 @@ struct Config {
     std::chrono::seconds evict_after{0};
     std::size_t clients_max = 0;
     std::chrono::seconds idle_timeout{0};
+    bool refuse_until_synced = false;  // clients, after a start
 
     // Every key with its canonical text, for CONFIG GET: sizes in bytes, lists joined by blanks.
     std::map<std::string, std::string> text;

@@ -1,6 +1,7 @@
 #include "node/feed.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -120,7 +121,9 @@ class PullServer {
             const auto meta = shard_meta(shard);
             if (!meta) return std::unexpected(meta.error());
             if (!meta->clock.empty()) chunk_.clocks.emplace_back(shard, meta->clock);
-            if (full_ || shard < first || base.covers(meta->clock)) continue;
+            if (shard < first || base.covers(meta->clock)) continue;
+            lacking_.push_back(shard);
+            if (full_) continue;
             const auto staged =
                 draining_ == 0 ? Result<bool>(false) : any_staged(stored_, draining_, shard);
             if (!staged) return std::unexpected(staged.error());
@@ -130,12 +133,39 @@ class PullServer {
                                           : by_scan(shard, base);
             if (!served) return served;
         }
-        if (full_) chunk_.cursor = encode_cursor(next_);
+        if (full_) {
+            chunk_.cursor = encode_cursor(next_);
+            chunk_.estimate_leaves = leaves_left();
+        }
         return {};
     }
 
   private:
     static constexpr std::size_t kRowsAtOnce = 1024;
+    // A leaf no longer than this comes whole, however small the credit.
+    static constexpr std::size_t kPartBytesMin = std::size_t{64} << 10;
+
+    // As many to the end as in this chunk, for the same part of the keys' order: it is a hash. 0: not known, in a large key.
+    [[nodiscard]] std::uint64_t leaves_left() const {
+        const auto done_of = [&](const std::string& row, ShardId shard) {
+            const auto place = row.empty() ? std::nullopt : std::optional(*parse_row_key(row));
+            if (!place || place->address.shard != shard) return 0.0;
+            const double whole = std::ldexp(static_cast<double>(place->address.order.order), -64) *
+                                 static_cast<double>(request_.base.size());
+            return whole - std::floor(whole);
+        };
+        const ShardId here = parse_row_key(next_.row)->address.shard;
+        double done = -done_of(cursor_.row, lacking_.front());
+        double left = 0;
+        for (const ShardId shard : lacking_) {
+            const double of_it = shard < here ? 1 : done_of(next_.row, shard);
+            done += of_it;
+            left += 1 - of_it;
+        }
+        constexpr double kTooLittle = 1e-7;
+        if (done < kTooLittle) return 0;
+        return static_cast<std::uint64_t>(static_cast<double>(chunk_.leaves.size()) * left / done);
+    }
 
     Result<ShardMeta> shard_meta(ShardId shard) {
         const auto row = stored_.get(Table::meta, shard_meta_key(shard));
@@ -298,7 +328,9 @@ class PullServer {
             (at_cursor && cursor_.offset == 0))
             return;
         const std::string bytes = encode_leaf(leaf);
-        if (bytes.size() > kPartBytesMax) {
+        const std::size_t part_bytes_max =
+            std::clamp<std::size_t>(request_.credit_bytes, kPartBytesMin, kPartBytesMax);
+        if (bytes.size() > part_bytes_max) {
             // Alone in its chunk.
             full_ = true;
             if (!chunk_.leaves.empty()) return;
@@ -308,7 +340,7 @@ class PullServer {
             part.offset = offset;
             part.total_bytes = bytes.size();
             part.total_hash = hash64(bytes);
-            part.bytes = bytes.substr(offset, kPartBytesMax);
+            part.bytes = bytes.substr(offset, part_bytes_max);
             const bool whole = offset + part.bytes.size() == bytes.size();
             next_ = {row, kind, whole ? 0 : offset + part.bytes.size()};
             return;
@@ -328,6 +360,7 @@ class PullServer {
     Cursor next_ = cursor_;
     std::size_t bytes_ = 0;
     bool full_ = false;
+    std::vector<ShardId> lacking_;  // that have something for the asker, from the cursor's on
     std::string last_key_row_;
     std::string last_key_;
 };

@@ -40,8 +40,8 @@ class NoTransport final : public Transport {
 };
 }  // namespace
 
-Result<std::unique_ptr<Node>> Node::open(Config config, LogAdapter& log, std::uint64_t fences) {
-    std::unique_ptr<Node> node(new Node(std::move(config), log, fences));
+Result<std::unique_ptr<Node>> Node::open(Config config, LogAdapter& log, Fences fences) {
+    std::unique_ptr<Node> node(new Node(std::move(config), log, std::move(fences)));
     if (auto opened = node->open_store(); !opened) return std::unexpected(opened.error());
     if (auto opened = node->open_ports(); !opened) return std::unexpected(opened.error());
     return node;
@@ -64,13 +64,13 @@ Result<void> Node::open_store() {
     const auto identity = open_identity(directory, random_bits);
     if (!identity) return std::unexpected(identity.error());
     identity_ = *identity;
-    StoreOptions options{.self = identity_.writer,
+    StoreOptions options{.self = {},
                          .nonce = random_bits() | 1,
                          .shard_count = config_.shard_count,
                          .hash_seed = hash64(config_.cluster),
                          .memory_bytes = config_.memory_bytes,
                          .drift_max = config_.drift_max};
-    auto store = Store::open(*log_, *kv_, options, wall_now());
+    auto store = open_own_store(directory, identity_, *log_, *kv_, options, wall_now());
     if (!store) return std::unexpected(store.error());
     store_ = std::move(*store);
     database_ = std::make_unique<Database>(*store_);
@@ -81,6 +81,7 @@ Result<void> Node::open_store() {
                        {{"dir", config_.dir},
                         {"writer", identity_.writer.text()},
                         {"new_incarnation", identity_.fresh_incarnation ? "yes" : "no"},
+                        {"why", identity_.why},
                         {"log", std::to_string(store_->durable().value)}}});
     return {};
 }
@@ -105,12 +106,27 @@ Result<void> Node::open_ports() {
         log_adapter_.take(
             {NoteLevel::info, "listening", {{"address", HostPort{address.host, *port}.text()}}});
     }
+    if (auto opened = open_replication(); !opened) return opened;
+    return open_http();
+}
+
+Result<void> Node::open_replication() {
     ReplicationOptions replication;
     replication.cluster = config_.cluster;
     replication.name = config_.name;
     replication.region = config_.region;
     replication.random_seed = random_bits();
     replication.evict_after = config_.evict_after;
+    replication.aside = [this](Worker::Task work, Worker::Task then) {
+        pull_worker_->post([this, work = std::move(work), then = std::move(then)] {
+            work();
+            server_->post(then);
+        });
+    };
+    if (fences_.count > 0)
+        replication.found[fences_.shown_by] =
+            "it showed that this node's writer id was used elsewhere (" + fences_.why +
+            "): this node goes on as " + identity_.writer.text();
     replication.client_address =
         config_.announce ? config_.announce->text() : config_.listen.front().text();
     if (config_.gossip) {
@@ -134,19 +150,24 @@ Result<void> Node::open_ports() {
     Transport& transport = transport_ ? static_cast<Transport&>(*transport_) : *no_transport_;
     replication_ =
         std::make_unique<Replication>(*store_, *log_, *kv_, transport, std::move(replication));
-    if (config_.http) {
-        HttpPages pages{
-            .metrics = [this] { return metrics_->text(); },
-            .health =
-                [this] {
-                    return disk_full_
-                               ? Health{.healthy = false, .text = "{\"status\":\"disk full\"}\n"}
-                               : Health{.healthy = true, .text = "{\"status\":\"ok\"}\n"};
-                }};
-        auto http = HttpServer::start(config_.http->host, config_.http->port, std::move(pages));
-        if (!http) return std::unexpected(http.error());
-        http_.emplace(std::move(*http));
-    }
+    return {};
+}
+
+Result<void> Node::open_http() {
+    if (!config_.http) return {};
+    HttpPages pages{
+        .metrics = [this] { return metrics_->text(); },
+        .health =
+            [this] {
+                if (disk_full_)
+                    return Health{.healthy = false, .text = "{\"status\":\"disk full\"}\n"};
+                if (catching_up_)
+                    return Health{.healthy = false, .text = "{\"status\":\"catching up\"}\n"};
+                return Health{.healthy = true, .text = "{\"status\":\"ok\"}\n"};
+            }};
+    auto http = HttpServer::start(config_.http->host, config_.http->port, std::move(pages));
+    if (!http) return std::unexpected(http.error());
+    http_.emplace(std::move(*http));
     return {};
 }
 
@@ -217,11 +238,13 @@ std::optional<int> Node::run() {
                          .done = [this](const auto& commit,
                                         const auto& outcome) { commit_done(commit, outcome); }});
     checkpoint_worker_ = std::make_unique<Worker>();
+    pull_worker_ = std::make_unique<Worker>();
     check_disk();
     server_->every(kTick, [this] { tick(); });
     server_->every(std::chrono::seconds(1), [this] { tick_second(); });
     started_ = mono();
     replication_->start(mono());
+    catching_up_ = config_.refuse_until_synced && replication_->catching_up(mono()).has_value();
     server_->post([] {});  // the boot record is the first commit
     server_->run();
     return finish();
@@ -230,6 +253,7 @@ std::optional<int> Node::run() {
 void Node::tick() {
     store_->set_now(wall_now());
     replication_->tick(mono());
+    catching_up_ = config_.refuse_until_synced && replication_->catching_up(mono()).has_value();
     if (!log_full()) database_->expire_some(kExpireKeys);
     serve_waiting();
     serve_verification();
@@ -301,6 +325,12 @@ std::optional<std::string> Node::refused(Writes writes) const {
         checkpoint_starved_ ? " has no room for a checkpoint" : " has less than 128 MiB left";
     return "MISCONF the disk of " + config_.dir + what +
            ": writes are refused, reads and deletes work";
+}
+
+std::optional<std::string> Node::clients_refused() const {
+    if (!catching_up_) return std::nullopt;
+    return "LOADING Skerry is catching up: " +
+           replication_->catching_up(mono()).value_or("it has just finished");
 }
 
 void Node::flush_notes() {
@@ -387,6 +417,7 @@ void Node::ending() {
 std::optional<int> Node::finish() {
     // The server has ended: nothing posted is executed any more, so what is left is done here, in
     // order.
+    pull_worker_.reset();
     checkpoint_worker_.reset();
     committer_.reset();
     http_.reset();
@@ -403,11 +434,18 @@ std::optional<int> Node::finish() {
             return give_up(appended.error());
         if (auto synced = log_->sync(); !synced) return give_up(synced.error());
     }
+    const std::uint64_t events = own_events(*store_);
     store_.reset();
-    if (auto marked = mark_clean(config_.dir, identity_.writer); !marked)
+    if (auto marked = mark_clean(config_.dir, identity_.writer, events); !marked)
         return give_up(marked.error());
     log_adapter_.take({NoteLevel::info, "stopped", {{"dir", config_.dir}}});
     return 0;
+}
+
+Node::Fences Node::fences() const {
+    Fences all = fences_;
+    if (!replication_->fenced()) return all;
+    return {all.count + 1, *replication_->fenced(), replication_->fenced_by()};
 }
 
 Node::~Node() = default;

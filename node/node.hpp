@@ -2,7 +2,7 @@
 //
 // Round    commands execute against memory; at the round's end the open commit is sealed, if none is under way, and handed
 //          to the commit thread (append, fdatasync); when it is durable, replies go out, then batches are published.
-// Threads  core (this class, the server), commit, checkpoint, ZeroMQ, HTTP. Only posted tasks cross into the core.
+// Threads  core (this class, the server), commit, checkpoint, pulls of others, ZeroMQ, HTTP. Only posted tasks cross into the core.
 // Failure  a log that cannot be written ends the process with an error: what was acknowledged is on disk. A disk that is
 //          nearly full, or too full for a checkpoint, is noticed before that: writes get an error, reads and deletes go
 //          on, and checkpoints may use what is kept back.
@@ -19,9 +19,9 @@
 #include "node/committer.hpp"
 #include "node/config.hpp"
 #include "node/http.hpp"
-#include "node/identity.hpp"
 #include "node/log_adapter.hpp"
 #include "node/node_metrics.hpp"
+#include "node/own_store.hpp"
 #include "node/replication.hpp"
 #include "node/server.hpp"
 #include "node/worker.hpp"
@@ -33,10 +33,15 @@ namespace skerry {
 
 class Node final : public CommandSink, public NodeFacts {
   public:
-    // Opens everything and listens. `fences`: how often this process has begun anew before. Errors: with a
-    // sentence for the operator.
+    // How often this process has begun anew since its writer id was used elsewhere, and what showed it last.
+    struct Fences {
+        std::uint64_t count = 0;
+        std::string why;
+        std::string shown_by;  // a peer's name
+    };
+    // Opens everything and listens. Errors: with a sentence for the operator.
     [[nodiscard]] static Result<std::unique_ptr<Node>> open(Config config, LogAdapter& log,
-                                                            std::uint64_t fences = 0);
+                                                            Fences fences);
     ~Node() override;
 
     // Until a signal or SHUTDOWN; then what is written is made durable, and who waits for that gets the reply.
@@ -44,6 +49,8 @@ class Node final : public CommandSink, public NodeFacts {
     // takes a new one.
     std::optional<int> run();
     void stop() noexcept { server_->stop(); }  // also from a signal handler
+    // After run() has said that the node must be opened again: for that.
+    [[nodiscard]] Fences fences() const;
 
     // CommandSink
     void execute(Connection& connection, std::span<const std::string_view> arguments) override;
@@ -68,10 +75,12 @@ class Node final : public CommandSink, public NodeFacts {
     [[nodiscard]] std::optional<std::string> password() const override;
     [[nodiscard]] std::vector<Connection*> clients() override { return server_->connections(); }
     void shutdown() override { stop(); }
+    [[nodiscard]] std::optional<std::string> clients_refused() const override;
     [[nodiscard]] std::optional<std::string> refused(Writes writes) const override;
     void wait(Connection& connection, std::int64_t replicas, std::int64_t timeout_ms) override;
     void barrier(Connection& connection, std::string_view token, std::int64_t timeout_ms) override;
     [[nodiscard]] std::vector<TextFields> peers() const override;
+    [[nodiscard]] std::vector<TextFields> syncs() const override;
     [[nodiscard]] bool set_link(std::string_view peer, bool up) override {
         return replication_->set_cut(peer, !up);
     }
@@ -103,10 +112,12 @@ class Node final : public CommandSink, public NodeFacts {
         bool marked = false;
     };
 
-    Node(Config config, LogAdapter& log, std::uint64_t fences)
-        : config_(std::move(config)), log_adapter_(log), fences_(fences) {}
+    Node(Config config, LogAdapter& log, Fences fences)
+        : config_(std::move(config)), log_adapter_(log), fences_(std::move(fences)) {}
     [[nodiscard]] Result<void> open_store();
     [[nodiscard]] Result<void> open_ports();
+    [[nodiscard]] Result<void> open_replication();
+    [[nodiscard]] Result<void> open_http();
     [[nodiscard]] NodeReadings readings() const;
     [[nodiscard]] std::string crdt_info() const;
 
@@ -158,9 +169,10 @@ class Node final : public CommandSink, public NodeFacts {
     bool checkpoint_starved_ = false;  // the last one found no room
     MonoTime checkpoint_retry_at_{};
     std::optional<Error> failed_;
-    std::uint64_t fences_;
+    Fences fences_;  // before this opening
     std::optional<MonoTime> fenced_at_;
     std::atomic<bool> disk_full_{false};
+    std::atomic<bool> catching_up_{false};  // and clients are refused
     bool preparing_log_ = false;
     std::uint64_t log_bytes_ = 0;  // appended since the start
     std::deque<std::pair<LogPosition, std::uint64_t>> log_marks_;
@@ -178,6 +190,7 @@ class Node final : public CommandSink, public NodeFacts {
     // Last, so that they end first.
     std::unique_ptr<Committer> committer_;
     std::unique_ptr<Worker> checkpoint_worker_;
+    std::unique_ptr<Worker> pull_worker_;  // reads what others pull
 };
 
 }  // namespace skerry

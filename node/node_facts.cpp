@@ -29,6 +29,20 @@ class Lines {
     std::string text_;
 };
 
+// In the words that Redis has for a replica: what it reads when its master sends it everything.
+void add_sync(Lines& out, const std::vector<SyncStatus>& rows) {
+    const SyncStatus* const pull = pull_among(rows);
+    out.add("master_sync_in_progress", pull != nullptr ? 1 : 0);
+    if (pull == nullptr) return;
+    out.add("master_sync_peer", pull->peer);
+    out.add("master_sync_read_bytes", pull->bytes);
+    out.add("master_sync_read_leaves", pull->leaves);
+    if (pull->leaves_left >= 0)
+        out.add("master_sync_left_leaves", static_cast<std::uint64_t>(pull->leaves_left));
+    if (pull->eta_ms >= 0)
+        out.add("master_sync_eta_seconds", static_cast<std::uint64_t>(pull->eta_ms / 1000));
+}
+
 std::string seconds_of(const timeval& time) {
     char text[32];
     std::snprintf(text, sizeof text, "%lld.%06lld", static_cast<long long>(time.tv_sec),
@@ -85,7 +99,7 @@ std::string Node::info(std::string_view section) const {
         out.add("evicted_to_disk", store_->stats().evicted);
         out.add("cache_misses", store_->stats().cache_misses);
     } else if (section == "persistence") {
-        out.add("loading", 0);
+        out.add("loading", catching_up_ ? 1 : 0);
         out.add("durability", config_.text.at("durability"));
         out.add("rdb_last_save_time", static_cast<std::uint64_t>(last_checkpoint_seconds_));
         out.add("rdb_bgsave_in_progress", checkpoint_writing_ ? 1 : 0);
@@ -106,6 +120,7 @@ std::string Node::info(std::string_view section) const {
         out.add("role", "master");
         out.add("connected_slaves", 0);
         out.add("master_replid", run_id());
+        add_sync(out, replication_->syncs(mono()));
     } else if (section == "cpu") {
         rusage usage{};
         ::getrusage(RUSAGE_SELF, &usage);
@@ -136,9 +151,11 @@ NodeReadings Node::readings() const {
     now.writes_refused = disk_full_;
     now.store = store_->stats();
     now.replication = replication_->counters();
-    now.fences = fences_ + now.replication.fences;
+    now.fences = fences().count;
     if (transport_) now.transport = transport_->counters();
     now.peers = replication_->peers(mono());
+    now.syncs = replication_->syncs(mono());
+    now.catching_up = replication_->catching_up(mono()).has_value();
     now.command_stats = commands_->stats();
     return now;
 }
@@ -147,7 +164,10 @@ std::string Node::crdt_info() const {
     Lines out;
     const NodeReadings now = readings();
     out.add("writer", identity_.writer.text());
+    out.add("new_incarnation", identity_.fresh_incarnation ? 1 : 0);
+    out.add("identity_why", identity_.why);
     out.add("fenced", replication_->fenced() ? 1 : 0);
+    if (now.fences > 0) out.add("last_fence_why", fences().why);
     for (const auto& figure : NodeMetrics::counters(now)) out.add(figure.name, figure.value);
     for (const auto& figure : NodeMetrics::gauges(now)) out.add(figure.name, figure.value);
     for (std::size_t i = 0; i < now.peers.size(); ++i) {
@@ -181,6 +201,7 @@ TextFields Node::config_get(std::string_view pattern) const {
     offer("save", "");
     offer("databases", std::to_string(kDatabaseCount));
     offer("maxmemory", std::to_string(config_.memory_bytes));
+    offer("replica-serve-stale-data", config_.refuse_until_synced ? "no" : "yes");
     return fields;
 }
 
@@ -215,7 +236,25 @@ std::vector<TextFields> Node::peers() const {
                         {"parked_bytes", std::to_string(peer.parked_bytes)},
                         {"silent_ms", std::to_string(peer.silent_ms)},
                         {"clock_ms", std::to_string(peer.clock_ms)},
-                        {"trouble", peer.trouble}});
+                        {"trouble", peer.trouble},
+                        {"found", peer.found}});
+    return rows;
+}
+
+std::vector<TextFields> Node::syncs() const {
+    std::vector<TextFields> rows;
+    for (const SyncStatus& sync : replication_->syncs(mono()))
+        rows.push_back({{"peer", sync.peer},
+                        {"direction", sync.direction},
+                        {"phase", sync.phase},
+                        {"reason", sync.reason},
+                        {"session", std::to_string(sync.session)},
+                        {"leaves", std::to_string(sync.leaves)},
+                        {"bytes", std::to_string(sync.bytes)},
+                        {"leaves_left", std::to_string(sync.leaves_left)},
+                        {"started_ms", std::to_string(store_->now().count() - sync.since_ms)},
+                        {"bytes_per_second", std::to_string(sync.bytes_per_second)},
+                        {"eta_ms", std::to_string(sync.eta_ms)}});
     return rows;
 }
 

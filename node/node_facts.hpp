@@ -57,6 +57,9 @@ class NodeFacts {
     // Stops the node once replies are out.
     virtual void shutdown() = 0;
 
+    // ---- catching up. The whole error ("LOADING ..."), while the node refuses clients until it has what its peers had.
+    [[nodiscard]] virtual std::optional<std::string> clients_refused() const = 0;
+
     // ---- writes. The whole error ("MISCONF ..."), when nothing that needs room may be written; or nothing at all.
     enum class Writes : std::uint8_t { all, that_grow };
     [[nodiscard]] virtual std::optional<std::string> refused(Writes writes) const = 0;
@@ -70,6 +73,7 @@ class NodeFacts {
     virtual void barrier(Connection& connection, std::string_view token,
                          std::int64_t timeout_ms) = 0;
     [[nodiscard]] virtual std::vector<TextFields> peers() const = 0;
+    [[nodiscard]] virtual std::vector<TextFields> syncs() const = 0;
     // CRDT.LINK: a drill. False: there is no such peer.
     [[nodiscard]] virtual bool set_link(std::string_view peer, bool up) = 0;
 

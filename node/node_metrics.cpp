@@ -30,6 +30,12 @@ std::vector<NodeMetrics::Figure> NodeMetrics::counters(const NodeReadings& now) 
         {"skerry_pulls_total", "Pulls begun.", net.pulls},
         {"skerry_pulls_resumed_total", "Pulls that went on where one had stopped.",
          net.pulls_resumed},
+        {"skerry_pulls_moved_total", "Pulls that went on at another boot or another node.",
+         net.pulls_moved},
+        {"skerry_pulled_bytes_total", "Bytes of pulls as they came over the wire.",
+         net.pulled_bytes},
+        {"skerry_asked_again_total", "Requests to peers that were not answered in time.",
+         net.asked_again},
         {"skerry_flips_total", "Pulls finished.", net.flips},
         {"skerry_pulled_leaves_total", "Leaves staged by pulls.", net.pulled_leaves},
         {"skerry_drained_leaves_total", "Leaves of large flips that have joined.",
@@ -42,6 +48,8 @@ std::vector<NodeMetrics::Figure> NodeMetrics::counters(const NodeReadings& now) 
         {"skerry_malformed_total", "Frames and batches refused.",
          net.malformed + wire.frames_refused},
         {"skerry_refused_total", "Greetings refused, by either side.", net.refused},
+        {"skerry_strangers_total", "Requests of callers that had not said who they are.",
+         net.strangers},
         {"skerry_fences_total", "Writer ids given up, since they were used elsewhere, too.",
          now.fences},
         {"skerry_peer_reconnects_total", "New connections to peers that had fallen silent.",
@@ -61,7 +69,19 @@ std::vector<NodeMetrics::Figure> NodeMetrics::gauges(const NodeReadings& now) {
         parked += peer.parked_bytes;
     }
     const auto up = std::ranges::count(now.peers, "up", &PeerStatus::link);
+    const SyncStatus* const under_way = pull_among(now.syncs);
+    const SyncStatus pull = under_way == nullptr ? SyncStatus{} : *under_way;
+    const auto served = std::ranges::count(now.syncs, "out", &SyncStatus::direction);
     return {{"skerry_clients", "Connected clients.", now.clients},
+            {"skerry_catching_up", "1 until it has what its peers had as it started.",
+             now.catching_up ? 1U : 0U},
+            {"skerry_syncs_in", "1 while a pull is under way.", under_way == nullptr ? 0U : 1U},
+            {"skerry_syncs_out", "Pulls of others that were served of late.",
+             static_cast<std::uint64_t>(served)},
+            {"skerry_sync_leaves", "Leaves that the pull under way has brought.", pull.leaves},
+            {"skerry_sync_bytes", "Bytes of it over the wire.", pull.bytes},
+            {"skerry_sync_leaves_left", "About so many are to come; 0 also if it is not known.",
+             static_cast<std::uint64_t>(std::max<std::int64_t>(pull.leaves_left, 0))},
             {"skerry_memory_bytes", "Memtable and cache.", now.store.memory_bytes},
             {"skerry_draining", "1 while leaves of a large flip have not joined.",
              now.store.draining ? 1U : 0U},

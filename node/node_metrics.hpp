@@ -32,6 +32,8 @@ struct NodeReadings {
     ReplicationCounters replication;
     TransportCounters transport;
     std::vector<PeerStatus> peers;
+    std::vector<SyncStatus> syncs;
+    bool catching_up = false;  // since the start
     std::span<const CommandStats> command_stats;
 };
 

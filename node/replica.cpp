@@ -6,7 +6,7 @@
 #include "crdt/hash.hpp"
 #include "node/database.hpp"
 #include "node/feed.hpp"
-#include "node/identity.hpp"
+#include "node/own_store.hpp"
 #include "node/system.hpp"
 #include "store/directory_lock.hpp"
 #include "store/file_log.hpp"
@@ -123,10 +123,11 @@ struct Replica::State {
     ~State() {
         if (!store || broken) return;
         const bool whole = commit().has_value();
+        const std::uint64_t events = own_events(*store);
         store.reset();
         if (whole)
-            (void)mark_clean(directory,
-                             identity.writer);  // else the next start takes a new incarnation
+            (void)mark_clean(directory, identity.writer,
+                             events);  // else the next start takes a new incarnation
     }
 
     // Runs one call: on the time of now, and with what it has read given back at its end.
@@ -288,12 +289,12 @@ Result<Replica> Replica::open(const std::filesystem::path& directory, ReplicaOpt
     if (!identity) return std::unexpected(identity.error());
     state->identity = *identity;
     StoreOptions store_options;
-    store_options.self = identity->writer;
     store_options.nonce = random_bits() | 1;
     store_options.shard_count = options.shard_count;
     store_options.hash_seed = hash64(options.cluster);
     store_options.memory_bytes = options.memory_bytes;
-    auto store = Store::open(*state->log, *state->kv, store_options, wall_now());
+    auto store = open_own_store(directory, state->identity, *state->log, *state->kv, store_options,
+                                wall_now());
     if (!store) return std::unexpected(store.error());
     state->directory = directory;
     state->options = std::move(options);

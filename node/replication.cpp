@@ -9,7 +9,7 @@
 namespace skerry {
 
 namespace {
-constexpr std::uint64_t kCreditBytes = 1024 * 1024;
+constexpr MonoTime kStrangersNotedEvery{60'000};
 constexpr std::uint64_t kFreshLogBytes =
     256 * 1024;  // a checkpoint this far behind will do for a pull
 
@@ -99,6 +99,8 @@ void Replication::start(MonoTime now) {
     update_stable_cut();
     lag_.committed(own_event_count_, 0, now.count());
     resume_until_ = now + kResumeWithin;
+    catch_up_.begin(now);
+    if (options_.gossip_address.empty()) catch_up_.skip();
     tick(now);
 }
 
@@ -115,6 +117,7 @@ void Replication::receive(Incoming incoming, MonoTime now) {
         peer->up = up;
         peer->hello_at = MonoTime{-1'000'000};
         peer->hello_since.reset();
+        peer->fetch_request = peer->body_request = 0;
         if (!up && pull_ && pull_->link == peer->link) interrupt_pull("the link is down", now);
         return;
     }
@@ -133,7 +136,7 @@ void Replication::receive(Incoming incoming, MonoTime now) {
     peer->heard_at = now;
     if (incoming.kind == IncomingKind::reply) {
         peer->hello_since.reset();
-        on_reply(*peer, std::move(*message), now);
+        on_reply(*peer, std::move(*message), incoming.bytes.size(), now);
     } else {
         peer->feed_since = now;
         on_published(*peer, std::move(*message), now);
@@ -142,8 +145,10 @@ void Replication::receive(Incoming incoming, MonoTime now) {
 
 void Replication::on_request(const ConnectionToken& from, const Message& message, MonoTime now) {
     if (const auto* hello = std::get_if<Hello>(&message)) return on_hello(from, *hello, now);
+    if (!callers_.contains(from)) return turn_away(from, now);
     if (fenced_) return;
-    if (const auto* pull = std::get_if<PullRequest>(&message)) return on_pull_request(from, *pull);
+    if (const auto* pull = std::get_if<PullRequest>(&message))
+        return on_pull_request(from, *pull, now);
     if (const auto* body = std::get_if<BodyRequest>(&message)) return on_body_request(from, *body);
     if (const auto* digest = std::get_if<DigestRequest>(&message))
         return on_digest_request(from, *digest);
@@ -161,6 +166,15 @@ void Replication::on_request(const ConnectionToken& from, const Message& message
     }
 }
 
+// Whoever has not said who it is may be of another cluster, or cut off from here.
+void Replication::turn_away(const ConnectionToken& from, MonoTime now) {
+    transport_.reply(from, encode(Refuse{RefuseCode::not_introduced, "say Hello first"}));
+    ++counters_.strangers;
+    if (strangers_noted_at_ && now < *strangers_noted_at_ + kStrangersNotedEvery) return;
+    strangers_noted_at_ = now;
+    note(NoteLevel::warn, "not_introduced", {{"so_far", std::to_string(counters_.strangers)}});
+}
+
 // Is what the caller is after, as far as it is durable here, in the checkpoint? What is only in the
 // log behind it would never come: neither by this pull, nor by following the stream if another
 // writer or an earlier boot wrote it.
@@ -172,8 +186,9 @@ bool Replication::serves_target(const PullRequest& request, const ShardClocks& c
     });
 }
 
-void Replication::on_pull_request(const ConnectionToken& from, const PullRequest& request) {
-    check_own_dots(request.base, "that pulls");
+void Replication::on_pull_request(const ConnectionToken& from, const PullRequest& request,
+                                  MonoTime now) {
+    check_own_dots(request.base, callers_.at(from));
     PullChunk chunk;
     chunk.request = request.request;
     chunk.session = request.session;
@@ -190,22 +205,57 @@ void Replication::on_pull_request(const ConnectionToken& from, const PullRequest
         wants_checkpoint_ = stale;
         chunk.status = PullStatus::refused;  // for the moment: the caller asks again
     } else {
-        const auto stored = kv_.reader();
-        auto served = stored ? serve_pull(**stored, request)
-                             : Result<PullChunk>(std::unexpected(stored.error()));
-        if (!served) {
-            note(NoteLevel::error, "pull_not_served", {{"why", served.error().text()}});
-            return;
-        }
-        if (begins && !serves_target(request, served->clocks) && !taken(Shortcut::target_ignored)) {
-            wants_checkpoint_ = true;
-            chunk.status = PullStatus::refused;
-        } else {
-            chunk = std::move(*served);
-            chunk.nonce = store_.options().nonce;
-        }
+        return serve(from, request, now);
     }
-    transport_.reply(from, encode(chunk, Compression::where_it_helps));
+    transport_.reply(from, encode(chunk));
+}
+
+// Reading and compressing a MiB takes milliseconds: not between the commands of clients, if there is somewhere else.
+void Replication::serve(const ConnectionToken& from, const PullRequest& request, MonoTime now) {
+    if (serving_ >= kServingMax) return;  // they ask again
+    ++serving_;
+    struct Served {
+        PullRequest request;
+        Result<PullChunk> chunk;
+        std::string frame;
+    };
+    auto served = std::make_shared<Served>(request, PullChunk{}, std::string());
+    auto read = [served, &kv = kv_, nonce = store_.options().nonce] {
+        const auto stored = kv.reader();
+        served->chunk = stored ? serve_pull(**stored, served->request)
+                               : Result<PullChunk>(std::unexpected(stored.error()));
+        if (!served->chunk) return;
+        served->chunk->nonce = nonce;
+        served->frame = encode(*served->chunk, Compression::where_it_helps);
+    };
+    auto reply = [this, served, from, now] {
+        --serving_;
+        if (!served->chunk)
+            return note(NoteLevel::error, "pull_not_served",
+                        {{"why", served->chunk.error().text()}});
+        reply_served(from, served->request, *served->chunk, std::move(served->frame), now);
+    };
+    if (options_.aside) return options_.aside(std::move(read), std::move(reply));
+    read();
+    reply();
+}
+
+void Replication::reply_served(const ConnectionToken& from, const PullRequest& request,
+                               const PullChunk& chunk, std::string frame, MonoTime now) {
+    if (request.nonce == 0 && !serves_target(request, chunk.clocks) &&
+        !taken(Shortcut::target_ignored)) {
+        wants_checkpoint_ = true;
+        PullChunk later;
+        later.request = request.request;
+        later.session = request.session;
+        later.nonce = store_.options().nonce;
+        later.status = PullStatus::refused;
+        frame = encode(later);
+    }
+    if (const auto caller = callers_.find(from); caller != callers_.end())
+        served_pulls_.served(caller->second, request.session,
+                             {chunk.leaves.size(), frame.size(), chunk.estimate_leaves}, now);
+    transport_.reply(from, std::move(frame));
 }
 
 void Replication::on_body_request(const ConnectionToken& from, const BodyRequest& request) {
@@ -235,12 +285,14 @@ void Replication::on_body_request(const ConnectionToken& from, const BodyRequest
     transport_.reply(from, encode(reply, Compression::where_it_helps));
 }
 
-void Replication::on_reply(Peer& peer, Message message, MonoTime now) {
+void Replication::on_reply(Peer& peer, Message message, std::uint64_t bytes, MonoTime now) {
     if (auto* hello = std::get_if<HelloOk>(&message)) return on_hello_ok(peer, *hello, now);
     if (auto* fetched = std::get_if<FetchReply>(&message))
-        return on_fetch_reply(peer, *fetched, now);
-    if (auto* body = std::get_if<BodyReply>(&message)) return on_body_reply(peer, *body, now);
-    if (auto* chunk = std::get_if<PullChunk>(&message)) return on_pull_chunk(peer, *chunk, now);
+        return on_fetch_reply(peer, *fetched, bytes, now);
+    if (auto* body = std::get_if<BodyReply>(&message))
+        return on_body_reply(peer, *body, bytes, now);
+    if (auto* chunk = std::get_if<PullChunk>(&message))
+        return on_pull_chunk(peer, *chunk, bytes, now);
     if (const auto* digests = std::get_if<DigestReply>(&message)) {
         verification_.on_reply(peer.link, *digests, now);
         return send_verification();
@@ -321,11 +373,28 @@ void Replication::stop_following(Peer& peer) {
     peer.parked_bytes = 0;
     peer.fetch_request = peer.body_request = 0;
     peer.stuck_since.reset();
+    peer.fetching.reset();
     peer.announced = {};
 }
 
-void Replication::park(Peer& peer, StreamPosition position, Parked item, MonoTime) {
+// What a peer announces is gathered in memory until it is whole: never more than a commit may be.
+bool Replication::too_large(Peer& peer, StreamPosition position, std::uint64_t body_bytes,
+                            MonoTime now) {
+    if (body_bytes <= kBodyBytesMax) return false;
+    ++counters_.malformed;
+    note(NoteLevel::error, "body_refused",
+         {{"peer", peer.who.name},
+          {"position", std::to_string(position.value)},
+          {"bytes", std::to_string(body_bytes)},
+          {"next", "its leaves are pulled"}});
+    stop_following(peer);
+    start_pull(peer, "a commit larger than any may be", now);
+    return true;
+}
+
+void Replication::park(Peer& peer, StreamPosition position, Parked item, MonoTime now) {
     check_own_dots(item.foreign, peer.who.name);
+    if (too_large(peer, position, item.body_bytes, now)) return;
     peer.announced = std::max(peer.announced, position);
     if (position <= peer.applied || peer.parked.contains(position) ||
         peer.parked.size() >= kParkedCountMax ||
@@ -370,11 +439,7 @@ void Replication::drain(Peer& peer, MonoTime now) {
                 fetch(peer, peer.parked.rbegin()->first, now);
                 break;
             }
-            if (peer.body_request != 0) break;
-            peer.body_request = ++requests_;
-            peer.asked_at = now;
-            send(peer.link, BodyRequest{peer.body_request, peer.nonce, next->first,
-                                        item.body.size(), kPartBytesMax});
+            fetch_body(peer, now);
             break;
         }
         peer.stuck_since.reset();
@@ -386,6 +451,7 @@ void Replication::drain(Peer& peer, MonoTime now) {
     }
     if (peer.following && peer.parked.empty() && peer.announced > peer.applied)
         fetch(peer, peer.announced, now);
+    if (peer.parked.empty() && peer.announced <= peer.applied) peer.fetching.reset();
     if (applied) drain_all(now);
 }
 
@@ -411,7 +477,8 @@ bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item)
         return false;
     }
     if (batch->writer == store_.self()) {
-        fence("peer " + peer.who.name + " publishes as " + batch->writer.text() + ", too");
+        fence("peer " + peer.who.name + " publishes as " + batch->writer.text() + ", too",
+              peer.who.name);
         return false;
     }
     const bool covered = std::ranges::all_of(batch->ranges, [&](const ShardRange& range) {
@@ -436,17 +503,52 @@ bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item)
     return true;
 }
 
-void Replication::fetch(Peer& peer, StreamPosition to, MonoTime now) {
-    if (peer.fetch_request != 0 || !peer.up) return;
-    peer.fetch_request = ++requests_;
-    peer.asked_at = now;
-    ++counters_.fetches;
-    send(peer.link, FetchRequest{peer.fetch_request, peer.nonce, peer.applied, to, kCreditBytes});
+bool Replication::in_flight(const Peer& peer, MonoTime now) const {
+    return (peer.fetch_request != 0 || peer.body_request != 0) &&
+           now < peer.asked_at + peer.pacing.patience();
 }
 
-void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, MonoTime now) {
+// A question that is put again keeps its number: whichever answer comes first counts.
+bool Replication::may_ask(Peer& peer, std::uint64_t& request, MonoTime now) {
+    if (!peer.up || (request != 0 && in_flight(peer, now))) return false;
+    if (request != 0) {
+        ++counters_.asked_again;
+        peer.pacing.unanswered();
+    } else {
+        request = ++requests_;
+    }
+    peer.asked_at = now;
+    if (!peer.fetching) peer.fetching.emplace(SyncProgress{.since = now});
+    return true;
+}
+
+void Replication::answered(Peer& peer, std::uint64_t records, std::uint64_t bytes, MonoTime now) {
+    peer.pacing.answered(now - peer.asked_at);
+    if (!peer.fetching) return;
+    peer.fetching->leaves += records;
+    peer.fetching->bytes += bytes;
+}
+
+void Replication::fetch(Peer& peer, StreamPosition to, MonoTime now) {
+    const bool first = peer.fetch_request == 0;
+    if (!may_ask(peer, peer.fetch_request, now)) return;
+    counters_.fetches += first ? 1 : 0;
+    send(peer.link,
+         FetchRequest{peer.fetch_request, peer.nonce, peer.applied, to, peer.pacing.credit()});
+}
+
+// Of the first that is parked.
+void Replication::fetch_body(Peer& peer, MonoTime now) {
+    if (!may_ask(peer, peer.body_request, now)) return;
+    const auto& [position, item] = *peer.parked.begin();
+    send(peer.link, BodyRequest{peer.body_request, peer.nonce, position, item.body.size(),
+                                std::min<std::uint64_t>(peer.pacing.credit(), kPartBytesMax)});
+}
+
+void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, std::uint64_t bytes, MonoTime now) {
     if (reply.request != peer.fetch_request || peer.fetch_request == 0) return;
     peer.fetch_request = 0;
+    answered(peer, reply.records.size(), bytes, now);
     if (reply.status != FetchStatus::ok) {
         stop_following(peer);
         start_pull(peer, "its log does not reach back", now);
@@ -455,6 +557,7 @@ void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, MonoTime now) {
     // The asked-for range is what is needed first: it goes before what is parked.
     for (FetchedRecord& record : reply.records) {
         if (record.position <= peer.applied) continue;
+        if (too_large(peer, record.position, record.body_bytes, now)) return;
         const auto [place, fresh] = peer.parked.try_emplace(
             record.position,
             Parked{record.previous, std::move(record.foreign), {}, record.body_bytes});
@@ -475,9 +578,10 @@ void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, MonoTime now) {
     drain(peer, now);
 }
 
-void Replication::on_body_reply(Peer& peer, BodyReply& reply, MonoTime now) {
+void Replication::on_body_reply(Peer& peer, BodyReply& reply, std::uint64_t bytes, MonoTime now) {
     if (reply.request != peer.body_request || peer.body_request == 0) return;
     peer.body_request = 0;
+    answered(peer, 0, bytes, now);
     const auto found = peer.parked.find(reply.position);
     if (found == peer.parked.end()) return;
     Parked& item = found->second;

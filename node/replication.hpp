@@ -3,7 +3,8 @@
 // Stream   per peer the boot nonce and the last position applied. A message is applied, whole, iff it follows that position
 //          and every clock entry it was made under is covered (causal delivery); else it is parked, within bounds.
 // Hole     missing positions are fetched from the publisher's log; a new boot, a truncated log or a missing dependency
-//          that does not come by itself is pulled: leaves are staged as log records and join in one flip.
+//          that does not come by itself is pulled: leaves are staged as log records and join in one flip. A pull that was
+//          interrupted goes on where it was, at any peer whose clock covers what it has been shown.
 // Silence  a peer that is not heard for kSilentMax, on the connection that its stream or its replies come by, is connected to
 //          anew: one that a firewall has forgotten, or whose other end is gone, tells nobody.
 // Backlog  while what is published waits for a slow subscriber, larger bodies are only announced: memory stays within
@@ -17,6 +18,7 @@
 // Pure     frames in, frames out through Transport; time comes in.   Thread: core thread.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <random>
@@ -25,11 +27,15 @@
 
 #include "net/message.hpp"
 #include "net/transport.hpp"
+#include "node/catch_up.hpp"
 #include "node/lag.hpp"
 #include "node/members.hpp"
 #include "node/note.hpp"
+#include "node/pacing.hpp"
 #include "node/pull_cursor.hpp"
+#include "node/sync_status.hpp"
 #include "node/verification.hpp"
+#include "store/log.hpp"
 #include "store/store.hpp"
 
 namespace skerry {
@@ -42,9 +48,14 @@ struct ReplicationOptions {
     std::string publish_address;
     std::string client_address;
     std::vector<std::string> seeds;  // gossip addresses to connect to
+    // Runs the first on another thread, then the second on the core thread, unless the node has ended. Empty: both at once.
+    using Task = std::function<void()>;
+    std::function<void(Task work, Task then)> aside;
+    std::map<std::string, std::string> found;  // of peers, by name, when this process began anew
     std::uint64_t random_seed = 0;
-    std::uint64_t pull_credit_bytes = std::uint64_t{1} << 20;  // of leaves asked for at once
-    MonoTime evict_after = std::chrono::hours(24 * 7);         // of silence
+    std::uint64_t pull_credit_bytes = std::uint64_t{1}
+                                      << 20;            // of leaves asked for at once, at most
+    MonoTime evict_after = std::chrono::hours(24 * 7);  // of silence
 };
 
 struct ReplicationCounters {
@@ -55,6 +66,8 @@ struct ReplicationCounters {
     std::uint64_t pulls = 0;
     std::uint64_t pulled_chunks = 0;
     std::uint64_t pulls_resumed = 0;  // of these: went on where an earlier one had stopped
+    std::uint64_t pulls_moved = 0;    // of these: at another boot, or another node
+    std::uint64_t asked_again = 0;    // requests that were not answered in time
     std::uint64_t pulled_leaves = 0;
     std::uint64_t pulled_bytes = 0;
     std::uint64_t flips = 0;
@@ -64,7 +77,8 @@ struct ReplicationCounters {
     std::uint64_t reconnects = 0;          // to peers that had fallen silent
     std::uint64_t announced_for_backlog = 0;
     std::uint64_t published = 0;
-    std::uint64_t refused = 0;  // greetings, by either side; a caller repeats them
+    std::uint64_t refused = 0;    // greetings, by either side; a caller repeats them
+    std::uint64_t strangers = 0;  // requests of callers that had not said Hello
     std::uint64_t fences = 0;
 };
 
@@ -77,6 +91,7 @@ struct PeerStatus {
     std::int64_t silent_ms = -1;  // since it was last heard; -1 = never
     std::int64_t clock_ms = 0;    // its wall clock, less ours, as its last heartbeat came
     std::string trouble;  // why it refuses this node or is refused; empty = nothing is wrong
+    std::string found;    // what became of a writer id, its own or this node's; empty = nothing
 };
 
 class Replication {
@@ -84,11 +99,15 @@ class Replication {
     static constexpr std::size_t kParkedBytesMax = std::size_t{4} << 20;
     static constexpr MonoTime kParkedMax{500};
     static constexpr std::size_t kParkedCountMax = 4096;
+    static constexpr std::size_t kServingMax = 64;
     static constexpr std::uint64_t kPublishQueuedMax = std::uint64_t{32} << 20;
+    static constexpr std::uint64_t kAskedBytesMax = std::uint64_t{1} << 20;  // of a log, at once
+    static constexpr std::uint64_t kBodyBytesMax = kLogBodyBytesMax;
     static constexpr MonoTime kHeartbeat{1000};
-    static constexpr MonoTime kSilentMax{5000};   // then a peer counts as down
-    static constexpr WallTime kClockApart{5000};  // further apart is told
-    static constexpr MonoTime kResumeWithin{5000};
+    static constexpr MonoTime kSilentMax{5000};           // then a peer counts as down
+    static constexpr WallTime kClockApart{5000};          // further apart is told
+    static constexpr MonoTime kResumeWithin{5000};        // at least; and as long as it has taken,
+    static constexpr MonoTime kResumeWithinMax{600'000};  // at most
 
     Replication(Store& store, Log& log, const Kv& kv, Transport& transport,
                 ReplicationOptions options);
@@ -132,6 +151,10 @@ class Replication {
     // Does the durable clock of at least `count` peers cover this? How many do.
     [[nodiscard]] std::size_t peers_covering(const ShardClocks& clocks) const;
     [[nodiscard]] std::vector<PeerStatus> peers(MonoTime now) const;
+    // What is on its way in bulk: pulls here and from here, logs that are fetched, leaves that join.
+    [[nodiscard]] std::vector<SyncStatus> syncs(MonoTime now) const;
+    // A sentence, until this node has what the peers that it can reach had as it started.
+    [[nodiscard]] std::optional<std::string> catching_up(MonoTime now) const;
     // A pull waits for a checkpoint that is not old.
     [[nodiscard]] bool wants_checkpoint() const { return wants_checkpoint_; }
     void checkpointed() { wants_checkpoint_ = false; }
@@ -139,6 +162,9 @@ class Replication {
     // Why nothing may be written under this writer id any more. The driver commits nothing from then on,
     // and starts again under a new one: what it has committed is good, and comes back by a pull.
     [[nodiscard]] const std::optional<std::string>& fenced() const { return fenced_; }
+    [[nodiscard]] const std::string& fenced_by() const {
+        return fenced_by_;
+    }  // the peer that showed it
     [[nodiscard]] std::vector<Note> take_notes() { return std::exchange(notes_, {}); }
 
   private:
@@ -175,11 +201,14 @@ class Replication {
         std::uint64_t fetch_request = 0;       // in flight; 0 = none
         std::uint64_t body_request = 0;
         MonoTime asked_at{};
+        Pacing pacing{kAskedBytesMax};
+        std::optional<SyncProgress> fetching;  // since there is something to fetch
         // What it reports.
         ShardClocks durable;
         bool reported = false;
         std::uint64_t own_events = 0;  // of this node, that it has
         std::string refuses;           // why, if its last word was a refusal
+        std::string found;             // as PeerStatus
         MonoTime refuses_noted_at{-1'000'000};
     };
     // A caller that was not let in.
@@ -190,6 +219,7 @@ class Replication {
         MonoTime noted_at{};
     };
     struct PullSession {
+        explicit PullSession(Pacing pace) : pacing(pace) {}
         LinkId link;
         std::uint64_t session = 0;
         std::uint64_t nonce = 0;
@@ -197,9 +227,16 @@ class Replication {
         ShardClocks base;
         ShardClocks target;       // what the pull is for: a checkpoint without it will not do
         ShardClocks pass_clocks;  // at the first chunk of this pass
+        ShardClocks seen;         // at the last chunk
         std::string cursor;
-        std::string part;  // of a leaf that comes in pieces
-        MonoTime asked_at{};
+        std::string part;         // of a leaf that comes in pieces,
+        std::string part_cursor;  // before its first piece
+        std::uint64_t part_hash = 0;
+        MonoTime asked_at{};    // last
+        MonoTime turn_began{};  // when first asked
+        Pacing pacing;
+        std::string reason;
+        SyncProgress progress;
         LogPosition staged;  // goes on once this is durable
         bool waiting_durable = false;
         bool flipping = false;
@@ -219,28 +256,33 @@ class Replication {
               std::vector<std::pair<std::string, std::string>> fields);
 
     void on_request(const ConnectionToken& from, const Message& message, MonoTime now);
+    void turn_away(const ConnectionToken& from, MonoTime now);
     void on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now);
     [[nodiscard]] std::optional<Refuse> refusal(const Introduction& who, MonoTime now);
     [[nodiscard]] const Peer* same_name(const Introduction& who, MonoTime now) const;
     void refuse(const ConnectionToken& from, const Introduction& who, const Refuse& refuse,
                 MonoTime now);
     void on_refuse(Peer& peer, const Refuse& refuse, MonoTime now);
-    void on_pull_request(const ConnectionToken& from, const PullRequest& request);
+    void on_pull_request(const ConnectionToken& from, const PullRequest& request, MonoTime now);
+    void serve(const ConnectionToken& from, const PullRequest& request, MonoTime now);
+    void reply_served(const ConnectionToken& from, const PullRequest& request,
+                      const PullChunk& chunk, std::string frame, MonoTime now);
     [[nodiscard]] bool serves_target(const PullRequest& request,
                                      const ShardClocks& checkpoint) const;
     void on_body_request(const ConnectionToken& from, const BodyRequest& request);
-    void on_reply(Peer& peer, Message message, MonoTime now);
+    void on_reply(Peer& peer, Message message, std::uint64_t bytes, MonoTime now);
+    void note_renewed(Peer& peer, const Introduction& now);
     void on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now);
-    void on_fetch_reply(Peer& peer, FetchReply& reply, MonoTime now);
-    void on_body_reply(Peer& peer, BodyReply& reply, MonoTime now);
-    void on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now);
+    void on_fetch_reply(Peer& peer, FetchReply& reply, std::uint64_t bytes, MonoTime now);
+    void on_body_reply(Peer& peer, BodyReply& reply, std::uint64_t bytes, MonoTime now);
+    void on_pull_chunk(Peer& peer, PullChunk& chunk, std::uint64_t bytes, MonoTime now);
     void on_published(Peer& peer, Message message, MonoTime now);
     void on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime now);
     void learn(const std::vector<std::string>& addresses);
     void report(Peer& peer, ShardClocks durable, MonoTime now);
     // Does it know dots of this writer that are not here?
-    void check_own_dots(const ShardClocks& theirs, std::string_view peer);
-    void fence(std::string why);
+    void check_own_dots(const ShardClocks& theirs, const std::string& peer);
+    void fence(std::string why, const std::string& shown_by);
     [[nodiscard]] std::uint64_t own_events(const ShardClocks& clocks) const;
     [[nodiscard]] PeerStatus status_of(const Peer& peer, const ShardClocks& durable,
                                        MonoTime now) const;
@@ -252,18 +294,38 @@ class Replication {
     // False: the body is not a batch of this peer's.
     bool apply(Peer& peer, StreamPosition position, const Parked& item);
     void fetch(Peer& peer, StreamPosition to, MonoTime now);
+    void fetch_body(Peer& peer, MonoTime now);
+    // Is a question under way that may still be answered?
+    [[nodiscard]] bool in_flight(const Peer& peer, MonoTime now) const;
+    // True: ask, under that number.
+    [[nodiscard]] bool may_ask(Peer& peer, std::uint64_t& request, MonoTime now);
+    void answered(Peer& peer, std::uint64_t records, std::uint64_t bytes, MonoTime now);
+    [[nodiscard]] bool too_large(Peer& peer, StreamPosition position, std::uint64_t body_bytes,
+                                 MonoTime now);
     void stop_following(Peer& peer);
 
     void start_pull(Peer& peer, std::string reason, MonoTime now);
     [[nodiscard]] static bool covers(const Peer& peer, const ShardClocks& clocks);
     // The peer to pull from: the one whose pull has been begun, if there is one; nullptr: wait for it.
     Peer* peer_to_pull(Peer& peer, std::optional<PullCursor>& resumed, MonoTime now);
+    Peer* peer_to_resume(const PullCursor& cursor);
+    void resume(PullCursor cursor, const Peer& source);
     void ask_pull(MonoTime now);
     // What is staged stays, for a pull that goes on from there.
     void interrupt_pull(std::string_view why, MonoTime now);
     void end_pull(std::string_view why);
-    // The staged leaves of a chunk; nullopt: the pull has ended.
-    std::optional<Stage> stage_of(PullChunk& chunk);
+    // Can the pull go on with this chunk? If not, it has ended, or asks again later.
+    [[nodiscard]] bool goes_on_with(const Peer& peer, const PullChunk& chunk, MonoTime now);
+    void move_pull(MonoTime now);
+    // The staged leaves of a chunk; nullopt: it ends the pull, or the question is put again.
+    std::optional<Stage> stage_of(PullChunk& chunk, MonoTime now);
+    enum class Part : std::uint8_t { taken, changed, unsound };
+    Part take_part(const LeafPart& part, Stage& stage);
+    void end_pass(PullChunk& chunk);
+    void ask_pull_again(MonoTime now);
+    void note_progress(MonoTime now);
+    [[nodiscard]] SyncStatus pull_status(MonoTime now) const;
+    void step_catch_up(MonoTime now);
     void continue_pull(MonoTime now);
     void finish_flip(MonoTime now);
 
@@ -300,7 +362,10 @@ class Replication {
     std::uint64_t links_ = 0;
     std::uint64_t requests_ = 0;
     std::optional<PullSession> pull_;
-    MonoTime resume_until_{};  // an interrupted pull's peer is waited for
+    MonoTime resume_until_{};  // somebody who can go on with an interrupted pull is waited for
+    ServedPulls served_pulls_;
+    std::size_t serving_ = 0;  // read aside just now
+    CatchUp catch_up_;
     Verification verification_;
     bool verify_asked_ = false;  // by a client, who wants the verdicts
     bool wants_checkpoint_ = false;
@@ -309,6 +374,7 @@ class Replication {
     std::pair<LogPosition, std::string> served_body_;
     MonoTime heartbeat_at_{-1'000'000};
     std::map<std::string, Refused> refused_;  // by gossip address
+    std::optional<MonoTime> strangers_noted_at_;
     std::optional<std::string> fenced_;
     MemberTable members_;
     std::optional<std::string> gone_;
@@ -318,6 +384,7 @@ class Replication {
     MonoTime members_looked_at_{-1'000'000};
     MonoTime started_at_{};
     MonoTime returned_at_{-1'000'000};
+    std::string fenced_by_;
     LagMeter lag_;
     std::vector<Seq> own_committed_;            // by shard
     std::uint64_t own_event_count_ = 0;         // their sum

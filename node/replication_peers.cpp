@@ -10,6 +10,7 @@ namespace {
 constexpr MonoTime kRefusalNotedEvery{60'000};
 constexpr MonoTime kRefusalShown{60'000};  // after the last attempt
 constexpr std::size_t kRefusedMax = 64;
+constexpr MonoTime kHelloAgain{200};  // a Hello may still be under way
 constexpr std::size_t kCallersMax = 4096;
 
 // The half of an id that a data directory keeps over its incarnations (node/identity.hpp).
@@ -95,6 +96,7 @@ void Replication::on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now) {
     const bool known = peer.greeted && peer.who.nonce == hello.from.nonce;
     std::vector<std::string> others = std::move(hello.from.peers);
     if (!known) {
+        note_renewed(peer, hello.from);
         note(NoteLevel::info, "peer_greeted",
              {{"name", hello.from.name},
               {"region", hello.from.region},
@@ -111,11 +113,30 @@ void Replication::on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now) {
     update_stable_cut();
 }
 
+// What a peer writes under says what became of it while it was away.
+void Replication::note_renewed(Peer& peer, const Introduction& now) {
+    if (const auto told = options_.found.find(now.name);
+        told != options_.found.end() && peer.found.empty())
+        peer.found = told->second;
+    const ReplicaId was = peer.who.writer;
+    if (was.value == 0 || was == now.writer) return;
+    const bool same_place = lineage(was) == lineage(now.writer);
+    peer.found = "it writes as " + now.writer.text() + ", before as " + was.text() + ": " +
+                 (same_place ? "its end was not clean, or its data is a copy put back"
+                             : "its data directory is another one: emptied, restored or copied");
+    note(NoteLevel::info, "peer_renewed",
+         {{"name", now.name},
+          {"writer", now.writer.text()},
+          {"before", was.text()},
+          {"directory", same_place ? "the same" : "another"}});
+}
+
 // ---- refusals: both sides say why
 
 void Replication::refuse(const ConnectionToken& from, const Introduction& who, const Refuse& refuse,
                          MonoTime now) {
     transport_.reply(from, encode(refuse));
+    callers_.erase(from);
     if (refuse.code == RefuseCode::self) return;
     ++counters_.refused;
     if (refused_.size() >= kRefusedMax && !refused_.contains(who.gossip_address)) refused_.clear();
@@ -129,10 +150,14 @@ void Replication::refuse(const ConnectionToken& from, const Introduction& who, c
     refused.who = who;
     refused.why = refuse.reason;
     refused.at = now;
-    if (refuse.code == RefuseCode::same_writer) fence(refuse.reason);
+    if (refuse.code == RefuseCode::same_writer) fence(refuse.reason, who.name);
 }
 
 void Replication::on_refuse(Peer& peer, const Refuse& refuse, MonoTime now) {
+    if (refuse.code == RefuseCode::not_introduced) {  // it was started again, or has forgotten
+        if (now >= peer.hello_at + kHelloAgain) peer.hello_at = MonoTime{-1'000'000};
+        return;
+    }
     if (refuse.code == RefuseCode::self) {
         transport_.disconnect(peer.link);
         peers_.erase(peer.link);
@@ -147,26 +172,28 @@ void Replication::on_refuse(Peer& peer, const Refuse& refuse, MonoTime now) {
     peer.greeted = false;
     stop_following(peer);
     if (pull_ && pull_->link == peer.link) end_pull("the peer refuses this node");
-    if (refuse.code == RefuseCode::same_writer) fence(refuse.reason);
+    if (refuse.code == RefuseCode::same_writer) fence(refuse.reason, peer.who.name);
     if (refuse.code == RefuseCode::gone) become_gone("a peer says: " + refuse.reason);
 }
 
 // ---- tripwires: a dot may never name two events
 
-void Replication::check_own_dots(const ShardClocks& theirs, std::string_view peer) {
+void Replication::check_own_dots(const ShardClocks& theirs, const std::string& peer) {
     if (fenced_) return;
     for (const auto& [shard, clock] : theirs) {
         if (shard.value >= store_.shard_count()) continue;
         const Dot known{store_.self(), clock.at(store_.self())};
         if (store_.shard(shard).clock.contains(known)) continue;
-        return fence("peer " + std::string(peer) + " has " + known.text() + " of shard " +
-                     std::to_string(shard.value) +
-                     ", which this node has not written: an old copy of the data directory");
+        return fence("peer " + peer + " has " + known.text() + " of shard " +
+                         std::to_string(shard.value) +
+                         ", which this node has not written: an old copy of the data directory",
+                     peer);
     }
 }
 
-void Replication::fence(std::string why) {
+void Replication::fence(std::string why, const std::string& shown_by) {
     if (fenced_) return;
+    fenced_by_ = shown_by;
     ++counters_.fences;
     note(NoteLevel::error, "writer_fenced",
          {{"writer", store_.self().text()},
@@ -188,6 +215,7 @@ void Replication::report(Peer& peer, ShardClocks durable, MonoTime) {
     peer.durable = std::move(durable);
     peer.own_events = own_events(peer.durable);
     peer.reported = true;
+    catch_up_.reported(peer.link.value, peer.durable);
     std::uint64_t least = peer.own_events;
     for (const auto& [link, other] : peers_) least = std::min(least, other.own_events);
     lag_.forget(least);
@@ -221,6 +249,7 @@ PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable,
     row.parked_bytes = peer.parked_bytes;
     row.clock_ms = peer.clock.count();
     row.trouble = peer.refuses;
+    row.found = peer.found;
     const auto refused = refused_.find(peer.address);
     if (row.trouble.empty() && refused != refused_.end() &&
         now <= refused->second.at + kRefusalShown)

@@ -15,24 +15,37 @@ constexpr MonoTime kGreetEvery{5000};
 constexpr MonoTime kClockToldEvery{60'000};
 constexpr std::size_t kAnnouncedBytesMin =
     1024;  // a smaller body is hardly more than its announcement
-constexpr MonoTime kAnswerWithin{3000};
 constexpr MonoTime kAskAgain{100};
 constexpr MonoTime kBehindMax{2500};
 }  // namespace
 
 // ---- pull: the client's side
 
+// The same boot, if it is there: it has its rows at hand. Else whoever has all that this pull was shown.
+Replication::Peer* Replication::peer_to_resume(const PullCursor& cursor) {
+    Peer* other = nullptr;
+    for (auto& [link, peer] : peers_) {
+        if (!peer.up || !peer.greeted || peer.cut) continue;
+        if (peer.who.nonce == cursor.nonce) return &peer;
+        const bool has_it = peer.reported && covers_all(peer.durable, cursor.seen);
+        if (has_it || taken(Shortcut::seen_ignored)) other = &peer;
+    }
+    return other;
+}
+
 Replication::Peer* Replication::peer_to_pull(Peer& peer, std::optional<PullCursor>& resumed,
                                              MonoTime now) {
     const auto open = store_.open_session();
     if (!open) return &peer;
     auto cursor = decode_pull_cursor(open->cursor);
-    for (auto& [link, other] : peers_)
-        if (cursor && other.up && other.greeted && !other.cut && other.who.nonce == cursor->nonce) {
+    if (cursor) {
+        if (Peer* const source = peer_to_resume(*cursor); source != nullptr) {
             resumed = std::move(*cursor);
-            return &other;
+            return source;
         }
-    if (cursor && now < resume_until_) return nullptr;
+        const MonoTime spent{static_cast<MonoTime::rep>(cursor->spent_ms)};
+        if (now < resume_until_ + std::min(spent, kResumeWithinMax)) return nullptr;
+    }
     store_.drop_session(open->session);
     return &peer;
 }
@@ -42,21 +55,18 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
     std::optional<PullCursor> resumed;
     Peer* source = peer_to_pull(peer, resumed, now);
     if (source == nullptr) return;
-    pull_.emplace();
+    pull_.emplace(Pacing(options_.pull_credit_bytes));
     pull_->link = source->link;
+    pull_->reason = reason;
+    pull_->progress.since = pull_->progress.noted_at = now;
     std::map<ShardId, VersionVector> target(source->durable.begin(), source->durable.end());
     if (!source->parked.empty())
         for (const auto& [shard, clock] : source->parked.begin()->second.foreign)
             target[shard].join(clock);
-    pull_->target.assign(target.begin(), target.end());
     ++counters_.pulls;
     if (resumed) {
-        pull_->session = store_.open_session()->session;
-        pull_->nonce = resumed->nonce;
-        pull_->base = std::move(resumed->base);
-        pull_->pass_clocks = std::move(resumed->pass_clocks);
-        pull_->cursor = std::move(resumed->cursor);
-        ++counters_.pulls_resumed;
+        for (const auto& [shard, clock] : resumed->seen) target[shard].join(clock);
+        resume(std::move(*resumed), *source);
     } else {
         pull_->session = random_() >> 1 | 1;  // neither 0 nor the greatest: the keys of staged rows
         for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
@@ -64,13 +74,35 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
                                                      ? store_.shard(ShardId{i}).clock
                                                      : store_.shard(ShardId{i}).durable_clock);
     }
+    pull_->target.assign(target.begin(), target.end());
     note(NoteLevel::info, resumed ? "pull_resumed" : "pull_began",
-         {{"peer", source->who.name}, {"why", std::move(reason)}});
+         {{"peer", source->who.name},
+          {"why", std::move(reason)},
+          {"leaves", std::to_string(pull_->progress.leaves)}});
     ask_pull(now);
 }
 
+void Replication::resume(PullCursor cursor, const Peer& source) {
+    ++counters_.pulls_resumed;
+    const bool same_boot = source.who.nonce == cursor.nonce;
+    counters_.pulls_moved += same_boot ? 0 : 1;
+    pull_->session = store_.open_session()->session;
+    // To another boot this is a first request: it makes a checkpoint that holds the target first.
+    pull_->nonce = same_boot ? cursor.nonce : 0;
+    pull_->base = std::move(cursor.base);
+    pull_->pass_clocks = std::move(cursor.pass_clocks);
+    pull_->seen = std::move(cursor.seen);
+    pull_->cursor = std::move(cursor.cursor);
+    SyncProgress& progress = pull_->progress;
+    progress.leaves = progress.leaves_before = cursor.leaves;
+    progress.bytes = progress.bytes_before = cursor.bytes;
+    progress.spent_before_ms = cursor.spent_ms;
+}
+
 void Replication::ask_pull(MonoTime now) {
-    pull_->request = ++requests_;
+    if (pull_->request == 0) pull_->turn_began = now;
+    // A question that is put again keeps its number: whichever answer comes first counts.
+    pull_->request = pull_->request == 0 ? ++requests_ : pull_->request;
     pull_->asked_at = now;
     send(pull_->link, PullRequest{.request = pull_->request,
                                   .session = pull_->session,
@@ -78,12 +110,13 @@ void Replication::ask_pull(MonoTime now) {
                                   .base = pull_->base,
                                   .target = pull_->target,
                                   .cursor = pull_->cursor,
-                                  .credit_bytes = options_.pull_credit_bytes});
+                                  .credit_bytes = pull_->pacing.credit()});
 }
 
 void Replication::interrupt_pull(std::string_view why, MonoTime now) {
     if (pull_->flipping) return;  // it needs the peer no more
-    note(NoteLevel::info, "pull_interrupted", {{"why", std::string(why)}});
+    note(NoteLevel::info, "pull_interrupted",
+         {{"why", std::string(why)}, {"leaves", std::to_string(pull_->progress.leaves)}});
     resume_until_ = now + kResumeWithin;
     pull_.reset();
 }
@@ -94,79 +127,121 @@ void Replication::end_pull(std::string_view why) {
     pull_.reset();
 }
 
-std::optional<Stage> Replication::stage_of(PullChunk& chunk) {
+Replication::Part Replication::take_part(const LeafPart& part, Stage& stage) {
+    if (part.offset == 0) {
+        pull_->part.clear();
+        pull_->part_cursor = pull_->cursor;
+        pull_->part_hash = part.total_hash;
+    }
+    if (part.offset != pull_->part.size() || part.total_bytes > 2 * kValueBytesMax)
+        return Part::unsound;
+    if (part.total_hash != pull_->part_hash) return Part::changed;
+    pull_->part += part.bytes;
+    if (pull_->part.size() < part.total_bytes) return Part::taken;
+    const bool whole = hash64(pull_->part) == part.total_hash;
+    auto leaf = decode_leaf(pull_->part);
+    pull_->part.clear();
+    if (!whole || !leaf) return Part::unsound;
+    stage.leaves.push_back({std::move(leaf->key), std::move(leaf->leaf)});
+    return Part::taken;
+}
+
+std::optional<Stage> Replication::stage_of(PullChunk& chunk, MonoTime now) {
     Stage stage{.session = pull_->session, .clocks = chunk.clocks, .leaves = {}, .cursor = {}};
     for (PulledLeaf& leaf : chunk.leaves)
         stage.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
-    chunk.leaves.clear();
-    if (chunk.part) {
-        if (chunk.part->offset == 0) pull_->part.clear();
-        if (chunk.part->offset != pull_->part.size() ||
-            chunk.part->total_bytes > 2 * kValueBytesMax) {
-            end_pull("a leaf's pieces do not fit");
-            return std::nullopt;
-        }
-        pull_->part += chunk.part->bytes;
-        if (pull_->part.size() == chunk.part->total_bytes) {
-            auto leaf = hash64(pull_->part) == chunk.part->total_hash
-                            ? decode_leaf(pull_->part)
-                            : Result<PulledLeaf>(fail(Code::malformed, "it changed meanwhile"));
-            pull_->part.clear();
-            if (!leaf) {
-                end_pull("a leaf's pieces do not fit");
-                return std::nullopt;
-            }
-            stage.leaves.push_back({std::move(leaf->key), std::move(leaf->leaf)});
-        }
+    const Part part = chunk.part ? take_part(*chunk.part, stage) : Part::taken;
+    if (part == Part::changed) {  // since its first piece came: from there again
+        pull_->part.clear();
+        pull_->cursor = std::exchange(pull_->part_cursor, {});
+        ask_pull(now);
+        return std::nullopt;
     }
-    if (store_.sound(stage.clocks, stage.leaves)) return stage;
-    end_pull("a leaf lies beyond the clock it came with");
+    if (part == Part::taken && store_.sound(stage.clocks, stage.leaves)) return stage;
+    end_pull(part == Part::taken ? "a leaf lies beyond the clock it came with"
+                                 : "a leaf's pieces do not fit");
     return std::nullopt;
 }
 
-void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
-    if (!pull_ || pull_->link != peer.link || chunk.request != pull_->request ||
-        pull_->waiting_durable || pull_->flipping)
-        return;
+bool Replication::goes_on_with(const Peer& peer, const PullChunk& chunk, MonoTime now) {
     if (chunk.status == PullStatus::refused) {
         pull_->request = 0;  // tick() asks again
         pull_->asked_at = now;
-        return;
+        return false;
     }
-    if (chunk.status != PullStatus::ok || (pull_->nonce != 0 && chunk.nonce != pull_->nonce))
-        return end_pull("the server began anew");
+    if (pull_->nonce != 0 && chunk.nonce != pull_->nonce) {
+        move_pull(now);
+        return false;
+    }
+    if (chunk.status != PullStatus::ok) {
+        end_pull("the server does not serve it");
+        return false;
+    }
     check_own_dots(chunk.clocks, peer.who.name);
-    pull_->nonce = chunk.nonce;
+    // The leaves so far are at clocks up to `seen`: those to come must not be from before.
+    if (covers_all(chunk.clocks, pull_->seen) || taken(Shortcut::seen_ignored)) return true;
+    end_pull("the server has less than what is staged");
+    return false;
+}
+
+// The server has begun anew. What is staged is good, if it has all of that: its checkpoint is what it was, or later.
+void Replication::move_pull(MonoTime now) {
+    ++counters_.pulls_moved;
+    pull_->nonce = 0;
     pull_->request = 0;
+    std::map<ShardId, VersionVector> target(pull_->target.begin(), pull_->target.end());
+    for (const auto& [shard, clock] : pull_->seen) target[shard].join(clock);
+    pull_->target.assign(target.begin(), target.end());
+    ask_pull(now);
+}
+
+void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, std::uint64_t bytes, MonoTime now) {
+    if (!pull_ || pull_->link != peer.link || chunk.request != pull_->request ||
+        pull_->waiting_durable || pull_->flipping || !goes_on_with(peer, chunk, now))
+        return;
+    pull_->nonce = chunk.nonce;
+    pull_->seen = chunk.clocks;
+    pull_->request = 0;
+    pull_->progress.bytes += bytes;
+    counters_.pulled_bytes += bytes;
     if (pull_->cursor.empty()) pull_->pass_clocks = chunk.clocks;
-    std::optional<Stage> stage = stage_of(chunk);
+    std::optional<Stage> stage = stage_of(chunk, now);
     if (!stage) return;
     pull_->cursor = chunk.cursor;
-    if (pull_->cursor.empty()) {
-        // One clock for the whole pass: its leaves are the state at that clock. If not, another pass
-        // brings what is outside the clock that this one began with.
-        std::map<ShardId, VersionVector> base(pull_->pass_clocks.begin(), pull_->pass_clocks.end());
-        for (auto& [shard, clock] : pull_->base) clock.join(base[shard]);
-        if (chunk.clocks == pull_->pass_clocks || taken(Shortcut::one_pass))
-            pull_->last = std::move(chunk);
-        pull_->pass_clocks.clear();
-    }
+    pull_->progress.leaves_left = chunk.estimate_leaves == 0 && !chunk.cursor.empty()
+                                      ? -1  // not known
+                                      : static_cast<std::int64_t>(chunk.estimate_leaves);
+    if (pull_->cursor.empty()) end_pass(chunk);
     ++counters_.pulled_chunks;
     counters_.pulled_leaves += stage->leaves.size();
+    pull_->progress.leaves += stage->leaves.size();
     pull_->waiting_durable = true;
     if (!stage->leaves.empty()) {
-        stage->cursor =
-            encode(PullCursor{pull_->nonce, pull_->base, pull_->pass_clocks, pull_->cursor});
+        const SyncProgress& progress = pull_->progress;
+        stage->cursor = encode(PullCursor{pull_->nonce, pull_->base, pull_->pass_clocks,
+                                          pull_->seen, pull_->cursor, progress.leaves,
+                                          progress.bytes, progress.spent_ms(now)});
         store_.stage(*stage);
         pull_->staged = store_.applied();
     }
     continue_pull(now);
 }
 
+// One clock for the whole pass: its leaves are the state at that clock. If not, another pass brings what is outside the clock
+// that this one began with.
+void Replication::end_pass(PullChunk& chunk) {
+    std::map<ShardId, VersionVector> base(pull_->pass_clocks.begin(), pull_->pass_clocks.end());
+    for (auto& [shard, clock] : pull_->base) clock.join(base[shard]);
+    if (chunk.clocks == pull_->pass_clocks || taken(Shortcut::one_pass))
+        pull_->last = std::move(chunk);
+    pull_->pass_clocks.clear();
+}
+
 void Replication::continue_pull(MonoTime now) {
     if (!pull_ || !pull_->waiting_durable || store_.durable() < pull_->staged) return;
     if (!pull_->last && store_.staging_full()) return;  // until a checkpoint has taken it
     pull_->waiting_durable = false;
+    pull_->pacing.answered(now - pull_->turn_began);
     if (!pull_->last) return ask_pull(now);
     pull_->flipping = true;
     if (store_.flip(pull_->session, pull_->last->clocks)) finish_flip(now);
@@ -310,8 +385,6 @@ void Replication::tick(MonoTime now) {
     for (auto& [link, peer] : peers_) {
         greet(peer, now);
         watch_silence(peer, now);
-        const bool unanswered = now >= peer.asked_at + kAnswerWithin;
-        if (unanswered) peer.fetch_request = peer.body_request = 0;
         if (peer.stuck_since && now >= *peer.stuck_since + kParkedMax && !pull_) {
             peer.stuck_since = now;
             if (store_.covers(peer.parked.empty() ? ShardClocks{}
@@ -322,7 +395,7 @@ void Replication::tick(MonoTime now) {
         }
         if (peer.behind_since && store_.covers(peer.durable)) peer.behind_since.reset();
         if (peer.behind_since && now >= *peer.behind_since + kBehindMax && !pull_ &&
-            now < peer.heard_at + kSilentMax && peer.fetch_request == 0 && peer.body_request == 0) {
+            now < peer.heard_at + kSilentMax && !in_flight(peer, now)) {
             peer.behind_since = now;
             start_pull(peer, "it knows what does not come otherwise", now);
         }
@@ -331,15 +404,25 @@ void Replication::tick(MonoTime now) {
     send_verification();
     continue_pull(now);
     if (pull_ && pull_->flipping && !store_.flipping()) finish_flip(now);
+    note_progress(now);
+    step_catch_up(now);
+    ask_pull_again(now);
+}
+
+void Replication::ask_pull_again(MonoTime now) {
     if (!pull_ || pull_->waiting_durable || pull_->flipping) return;
-    if (pull_->request == 0 ? now >= pull_->asked_at + kAskAgain
-                            : now >= pull_->asked_at + kAnswerWithin) {
-        const Peer* peer = peer_of(pull_->link);
-        if (peer == nullptr || now > peer->heard_at + 4 * kSilentMax)
-            interrupt_pull("the peer is silent", now);
-        else
-            ask_pull(now);
+    const bool answered = pull_->request == 0;  // with: not yet
+    if (now < pull_->asked_at + (answered ? kAskAgain : pull_->pacing.patience())) return;
+    const Peer* peer = peer_of(pull_->link);
+    if (peer == nullptr || now > peer->heard_at + 4 * kSilentMax)
+        return interrupt_pull("the peer is silent", now);
+    if (!answered) {
+        // While nothing comes from there at all, more questions would only lie on the same heap.
+        if (peer->heard_at < pull_->asked_at) return;
+        ++counters_.asked_again;
+        pull_->pacing.unanswered();
     }
+    ask_pull(now);
 }
 
 // ---- comparing on demand

@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-    for (std::uint64_t fences = 0;; ++fences) {
+    for (skerry::Node::Fences fences;;) {
         auto node = skerry::Node::open(*outcome.config, log, fences);
         if (!node) {
             log.take({skerry::NoteLevel::error, "not_started", {{"why", node.error().text()}}});
@@ -36,5 +36,6 @@ int main(int argc, char** argv) {
                 if (::sigtimedwait(&signals, nullptr, &look_up) > 0) (*node)->stop();
         });
         if (const std::optional<int> code = (*node)->run()) return *code;
+        fences = (*node)->fences();
     }
 }

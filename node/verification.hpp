@@ -17,12 +17,11 @@
 
 #include "net/message.hpp"
 #include "net/transport.hpp"
+#include "node/mono_time.hpp"
 #include "node/note.hpp"
 #include "store/bucket_digests.hpp"
 
 namespace skerry {
-
-using MonoTime = std::chrono::milliseconds;  // since any fixed moment; never goes back
 
 // One slice of what the store holds.   Errors: malformed (a shard or a cursor that cannot be).
 [[nodiscard]] Result<DigestReply> serve_digests(Store& store, const DigestRequest& request);

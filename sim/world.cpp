@@ -153,6 +153,8 @@ void World::open(Node& node) {
                                    .publish_address = publish_address(node.index),
                                    .client_address = "c:1",
                                    .seeds = {gossip_address(0)},
+                                   .aside = {},
+                                   .found = {},
                                    .random_seed = random_.next(),
                                    .pull_credit_bytes = plan_.pull_credit_bytes,
                                    .evict_after = plan_.evict_after};
@@ -192,6 +194,7 @@ void World::stop_process(Node& node) {
     coverage.clocks_ahead += stats.clocks_ahead;
     coverage.checkpoints += stats.checkpoints;
     coverage.resumed += counters.pulls_resumed;
+    coverage.moved += counters.pulls_moved;
     coverage.drains += stats.drains;
     coverage.drained_by_touch += stats.drained_by_touch;
     coverage.drained_in_background += stats.drained_in_background;

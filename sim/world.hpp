@@ -57,9 +57,9 @@ struct Coverage {
     std::uint64_t evicted_members = 0, forgotten = 0, forgotten_alive = 0, forgets_refused = 0,
                   left = 0, told_gone = 0, refused_as_gone = 0;
     // An end is a crash or a stop.
-    std::uint64_t resumed = 0, drains = 0, drained_by_touch = 0, drained_in_background = 0,
-                  ends_while_staging = 0, ends_while_draining = 0, images_while_draining = 0,
-                  asked_while_draining = 0;
+    std::uint64_t resumed = 0, moved = 0, drains = 0, drained_by_touch = 0,
+                  drained_in_background = 0, ends_while_staging = 0, ends_while_draining = 0,
+                  images_while_draining = 0, asked_while_draining = 0;
 };
 
 // For whoever adds them up. The name is what it counts.
@@ -100,6 +100,7 @@ inline constexpr Counted kCounted[] = {
     {"WAITs answered", &Coverage::waits},
     {"writes that outlived their disk because of WAIT", &Coverage::waits_survived},
     {"pulls that went on where one had stopped", &Coverage::resumed},
+    {"pulls that went on at another boot or node", &Coverage::moved},
     {"flips drained", &Coverage::drains},
     {"leaves drained by a touch", &Coverage::drained_by_touch},
     {"leaves drained in the background", &Coverage::drained_in_background},

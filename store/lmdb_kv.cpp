@@ -26,6 +26,7 @@ constexpr std::string_view kMarkKey = "skerry.format";
 constexpr std::string_view kMark = "skerry state 2";
 constexpr std::string_view kNextChunkKey = "skerry.next-chunk";
 constexpr std::uint64_t kMapBytes = std::uint64_t{1} << 40;
+constexpr std::uint64_t kMapBytesWanted = std::uint64_t{4} << 30;
 constexpr std::uint64_t kMapBytesMin = std::uint64_t{1} << 20;
 constexpr unsigned kReadersMax = 510;
 constexpr MDB_dbi kFreePages = 0;  // LMDB's own: transaction -> count, then page numbers
@@ -131,6 +132,7 @@ struct LmdbKv::State {
         if (env != nullptr) ::mdb_env_close(env);
     }
 
+    int try_to_open(const fs::path& file, unsigned flags);
     Result<void> open_env(const fs::path& file, unsigned flags);
     Result<void> check_length();
     Result<void> check_length_by_copy(unsigned flags);
@@ -313,9 +315,7 @@ void LmdbKv::State::make_room() {
     map_grown = set_map(map_bytes + kReserveBytes) || map_grown;
 }
 
-Result<void> LmdbKv::State::open_env(const fs::path& file, unsigned flags) {
-    std::error_code error;
-    const bool is_new = (flags & MDB_RDONLY) == 0 && !fs::exists(file, error);
+int LmdbKv::State::try_to_open(const fs::path& file, unsigned flags) {
     int code = ::mdb_env_create(&env);
     if (code == 0) code = ::mdb_env_set_maxdbs(env, static_cast<MDB_dbi>(kNames.size()));
     if (code == 0) code = ::mdb_env_set_maxreaders(env, kReadersMax);
@@ -327,6 +327,19 @@ Result<void> LmdbKv::State::open_env(const fs::path& file, unsigned flags) {
     if (code == 0) {
         int dead = 0;
         code = ::mdb_reader_check(env, &dead);
+    }
+    return code;
+}
+
+Result<void> LmdbKv::State::open_env(const fs::path& file, unsigned flags) {
+    std::error_code error;
+    const bool is_new = (flags & MDB_RDONLY) == 0 && !fs::exists(file, error);
+    int code = try_to_open(file, flags);
+    // Where a process may not have so much address space (ulimit -v, a sanitizer), less of it does.
+    for (; code == ENOMEM && bytes_max == 0 && map_bytes > kMapBytesWanted;
+         code = try_to_open(file, flags)) {
+        ::mdb_env_close(std::exchange(env, nullptr));
+        map_bytes /= 4;
     }
     if (code == 0) return {};
     if (is_new)

@@ -81,6 +81,17 @@ void add_hidden_types(const KeyRecord& record, std::vector<Conflict>& conflicts)
     add(KeyType::hash, record.live(LeafKind::field));
 }
 
+void reply_rows(ReplyWriter& reply, const std::vector<TextFields>& rows) {
+    reply.array(rows.size());
+    for (const TextFields& row : rows) {
+        reply.map(row.size());
+        for (const auto& [name, text] : row) {
+            reply.bulk(name);
+            reply.bulk(text);
+        }
+    }
+}
+
 // How long to wait, as WAIT and CRDT.BARRIER take it.
 [[nodiscard]] std::optional<std::int64_t> timeout(CommandContext& c, std::string_view text) {
     const auto timeout_ms = integer(c, text, "ERR timeout is not an integer or out of range");
@@ -156,17 +167,9 @@ void crdt_info(CommandContext& c) {
         reply_leaf(c.reply, kind->name, record->leaf(kind->kind));
 }
 
-void crdt_peers(CommandContext& c) {
-    const auto peers = c.node.peers();
-    c.reply.array(peers.size());
-    for (const TextFields& peer : peers) {
-        c.reply.map(peer.size());
-        for (const auto& [name, text] : peer) {
-            c.reply.bulk(name);
-            c.reply.bulk(text);
-        }
-    }
-}
+void crdt_peers(CommandContext& c) { reply_rows(c.reply, c.node.peers()); }
+
+void crdt_sync(CommandContext& c) { reply_rows(c.reply, c.node.syncs()); }
 
 void crdt_members(CommandContext& c) { reply_members(c.reply, c.node.members()); }
 

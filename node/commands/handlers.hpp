@@ -62,6 +62,7 @@ void crdt_leave(CommandContext& c);
 void crdt_link(CommandContext& c);
 void crdt_members(CommandContext& c);
 void crdt_peers(CommandContext& c);
+void crdt_sync(CommandContext& c);
 void crdt_verify(CommandContext& c);
 
 // strings.cpp

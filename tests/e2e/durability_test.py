@@ -7,6 +7,7 @@ SKERRYD names the binary; SKERRY_KILLS the kills for each durability (default 10
 import os
 import random
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -271,6 +272,21 @@ def check_same_directory():
         assert node.directory in second.stderr and "in use" in second.stderr, second.stderr
         equal(node.call("GET", "key"), "value", "the first goes on")
         equal(node.stop(), 0, "its exit code")
+
+
+def check_little_address_space():
+    """ulimit -v, as some hosts set it: far less than the ordered store would map."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    with Cluster(["one"], namespaces=False) as cluster:
+        resource.setrlimit(resource.RLIMIT_AS, (64 << 30, hard))  # what is started takes it over
+        try:
+            node = cluster.start().nodes[0]
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        node.call("SET", "key", "value")
+        equal(node.stop(), 0, "its exit code")
+        node.start()
+        equal(node.call("GET", "key"), "value", "with all the address space there is")
 
 
 def check_used_port():

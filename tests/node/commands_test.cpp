@@ -124,6 +124,24 @@ TEST_CASE("commands: a full disk refuses writes and lets removals go on", "[comm
              {"DBSIZE", ":0\r\n"}});
 }
 
+TEST_CASE("commands: while it catches up a node tells how far it is, and nothing else",
+          "[commands]") {
+    CommandFixture f;
+    play(f, {{"SET k v", kOk}});
+    f.node.closed = "LOADING Skerry is catching up: its peers are being met";
+    const std::string refused = "-" + *f.node.closed + "\r\n";
+    for (const char* line : {"GET k", "SET k w", "DBSIZE", "PING", "CLUSTER INFO", "WAIT 0 0"})
+        CHECK(f.run(line) == refused);
+    play(f, {{"SELECT 1", kOk},
+             {"CONFIG GET maxmemory", "*2\r\n$9\r\nmaxmemory\r\n$3\r\n100\r\n"},
+             {"CRDT.SYNC", "*1\r\n*2\r\n$4\r\npeer\r\n$4\r\nbeta\r\n"}});
+    for (const char* line : {"HELLO 2", "INFO server", "COMMAND COUNT", "CLIENT ID", "CRDT.PEERS",
+                             "CRDT.CLOCK", "CRDT.INFO k"})
+        CHECK(f.run(line) != refused);
+    f.node.closed.reset();
+    play(f, {{"SELECT 0", kOk}, {"GET k", "$1\r\nv\r\n"}, {"PING", "+PONG\r\n"}});
+}
+
 TEST_CASE("commands: keys, members and fields beyond their limit are refused", "[commands]") {
     CommandFixture f;
     const std::string longest(kKeyBytesMax, 'k');

@@ -92,6 +92,96 @@ TEST_CASE("replication: a fenced node gives nothing away that was under way to i
     CHECK_FALSE(pair.b.database->exists(0, "wrong"));
 }
 
+TEST_CASE("replication: who has not said Hello is told to, and gets nothing else", "[node]") {
+    Pair pair;
+    const std::uint64_t before = pair.a.replication->counters().strangers;
+    Station& stranger = pair.wire.station("stranger");
+    stranger.connect(LinkId{1}, "a");
+    for (const Message& message : {Message(PullRequest{}), Message(FetchRequest{}), Message(Ping{}),
+                                   Message(DigestRequest{})})
+        stranger.send(LinkId{1}, encode(message));
+    pair.wire.run(MonoTime(200));
+    REQUIRE(stranger.replies.size() == 4);
+    for (const std::string& reply : stranger.replies) {
+        const auto message = decode(reply);
+        REQUIRE(message);
+        CHECK(std::get<Refuse>(*message).code == RefuseCode::not_introduced);
+    }
+    CHECK(pair.a.replication->counters().strangers == before + 4);
+    const std::string noted = pair.a.noted("not_introduced");
+    CHECK(std::count(noted.begin(), noted.end(), '\n') == 1);
+}
+
+TEST_CASE("replication: a body larger than any commit is refused, and its leaves are pulled",
+          "[node]") {
+    Pair pair;
+    REQUIRE(pair.b.replication->set_cut("alpha", true));
+    Pair::write(pair.a, "four", "4");
+    pair.wire.run(MonoTime(1000));
+    const std::uint64_t pulls = pair.b.replication->counters().pulls;
+    REQUIRE(pair.b.replication->set_cut("alpha", false));
+    const StreamPosition last{pair.a.store->last_published().value};
+    pair.a.publish(encode(Announce{.writer = kA,
+                                   .nonce = 11,
+                                   .position = {last.value + 1},
+                                   .previous = last,
+                                   .foreign = {},
+                                   .ranges = {},
+                                   .body_bytes = Replication::kBodyBytesMax + 1}));
+    pair.wire.run(MonoTime(5000));
+    CHECK_THAT(pair.b.noted("body_refused"), Contains("peer=alpha"));
+    CHECK(pair.b.replication->counters().pulls == pulls + 1);
+    CHECK(pair.b.database->get(0, "four") == "4");
+    CHECK(only_peer(pair.b, pair.wire.now).phase == "following");
+}
+
+TEST_CASE("replication: a pull goes on when its server has been killed and is back", "[node]") {
+    Wire wire;
+    Station& a = wire.station("a");
+    Station& b = wire.station("b");
+    a.start(kA, 11, "alpha", "b", wire.now);
+    constexpr int kKeys = 5000;
+    for (int i = 0; i < kKeys; ++i)
+        a.database->set(0, "key" + std::to_string(i), std::string(1000, 'v'));
+    wire.run(MonoTime(1000));
+    b.start(kB, 22, "beta", "a", wire.now);
+    const auto staged = [&] { return b.replication->counters().pulled_leaves; };
+    while (staged() < 1000) wire.step();
+    a.stop();
+    a.start(ReplicaId{kA.value + 1}, 33, "alpha", "b", wire.now);
+    wire.run(MonoTime(20'000));
+    CHECK(b.database->get(0, "key4999") == std::string(1000, 'v'));
+    CHECK(b.replication->counters().pulls_moved >= 1);
+    CHECK(staged() < kKeys + 100);
+    CHECK(only_peer(b, wire.now).phase == "following");
+    CHECK(b.replication->syncs(wire.now).empty());
+}
+
+TEST_CASE("replication: a pull goes on at another node that has all it was shown", "[node]") {
+    Wire wire;
+    Station& a = wire.station("a");
+    Station& b = wire.station("b");
+    Station& c = wire.station("c");
+    a.start(kA, 11, "alpha", "c", wire.now);
+    c.start(kC, 33, "gamma", "a", wire.now);
+    constexpr int kKeys = 5000;
+    for (int i = 0; i < kKeys; ++i)
+        a.database->set(0, "key" + std::to_string(i), std::string(1000, 'v'));
+    wire.run(MonoTime(10'000));
+    REQUIRE(c.database->get(0, "key4999") == std::string(1000, 'v'));
+    b.start(kB, 22, "beta", "a", wire.now);
+    const auto staged = [&] { return b.replication->counters().pulled_leaves; };
+    while (staged() < 1000) wire.step();
+    const auto rows = b.replication->syncs(wire.now);
+    REQUIRE(rows.size() == 1);
+    CHECK(rows[0].direction == "in");
+    CHECK(rows[0].leaves == staged());
+    (rows[0].peer == "alpha" ? a : c).stop();
+    wire.run(MonoTime(60'000));
+    CHECK(b.database->get(0, "key4999") == std::string(1000, 'v'));
+    CHECK(staged() < kKeys + 100);
+}
+
 TEST_CASE("replication: two live nodes with one writer id are both fenced", "[node]") {
     Wire wire;
     Station& a = wire.station("a");

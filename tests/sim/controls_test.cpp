@@ -81,6 +81,9 @@ TEST_CASE("a flip after a pass in which the clock moved is found") {
 TEST_CASE("a checkpoint served without what the caller is after is found") {
     must_be_found({Shortcut::target_ignored, "no convergence"});
 }
+TEST_CASE("a pull that goes on at a server with less than it was shown is found") {
+    must_be_found({Shortcut::seen_ignored, kDiverged, 1000});
+}
 TEST_CASE("an index used below its floor is found") {
     must_be_found({Shortcut::index_below_floor, kDiverged});
 }

@@ -98,13 +98,13 @@ TEST_CASE("CRDT.VERIFY names the shard and the bucket of a row that a disk has l
 
 // ---- the simulator itself: each way of breaking the driver is found
 
-// Why the first of 200 seeds that fails (with such a text) does; with its number.
+// Why the first of 500 seeds that fails (with such a text) does; with its number.
 std::string first_failure(Sabotage sabotage, std::string_view with = {}) {
-    for (std::uint64_t seed = 1; seed <= 200; ++seed)
+    for (std::uint64_t seed = 1; seed <= 500; ++seed)
         if (const Outcome outcome = World(seed, sabotage).run();
             outcome.failure && outcome.failure->find(with) != std::string::npos)
             return "seed " + std::to_string(seed) + " " + *outcome.failure;
-    return "none of the first 200 seeds fails";
+    return "none of the first 500 seeds fails";
 }
 
 TEST_CASE("publishing before the commit is durable is found") {

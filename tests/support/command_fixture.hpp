@@ -42,6 +42,7 @@ class FakeNode final : public NodeFacts {
     std::optional<std::string> refused(Writes writes) const override {
         return no_member || writes == Writes::all ? no_member : refusal;
     }
+    std::optional<std::string> clients_refused() const override { return closed; }
     void wait(Connection& connection, std::int64_t, std::int64_t) override {
         connection.reply().integer(0);
     }
@@ -49,6 +50,7 @@ class FakeNode final : public NodeFacts {
         connection.reply().ok();
     }
     std::vector<TextFields> peers() const override { return {{{"name", "beta"}, {"state", "up"}}}; }
+    std::vector<TextFields> syncs() const override { return {{{"peer", "beta"}}}; }
     bool set_link(std::string_view peer, bool) override { return peer == "beta"; }
     std::vector<MemberStatus> members() override {
         Member row{.id = MemberId{0x0a},
@@ -80,6 +82,7 @@ class FakeNode final : public NodeFacts {
     std::optional<std::string> secret;
     std::optional<std::string> refusal;
     std::optional<std::string> no_member;
+    std::optional<std::string> closed;
     std::vector<Connection*> connections;
     int resets = 0;
     int shutdowns = 0;

@@ -37,7 +37,9 @@ class Station final : public Transport {
             store->committed(*commit);
             replication->committed(*commit, now);
         }
-        if (!replication->wants_checkpoint()) return;
+        store->step_staged(1000);
+        if (!replication->wants_checkpoint() && !store->wants_checkpoint()) return;
+        if (!store->sealed()) return;
         store->freeze();
         ASSERT(store->save_some(~std::size_t{0} / 2));
         ASSERT(store->image()->write(kv, KvRoom::ordinary).has_value());
@@ -69,6 +71,7 @@ class Station final : public Transport {
     MemoryLog log;
     MemoryKv kv;
     MonoTime evict_after = std::chrono::hours(1);
+    std::vector<std::string> replies;  // to a station without a process
     std::unique_ptr<Store> store;
     std::unique_ptr<Database> database;
     std::unique_ptr<Replication> replication;
@@ -100,20 +103,34 @@ class Wire {
             deliver();
         }
     }
+    // One millisecond, in which only what is under way already arrives.
+    void step() {
+        now += MonoTime(1);
+        for (auto& [address, station] : stations_)
+            if (station->replication) station->replication->tick(now);
+        deliver_some(frames_.size());
+    }
     MonoTime now{1000};
 
   private:
     friend class Station;
     void deliver() {
         do {
-            while (!frames_.empty()) {
-                auto [to, incoming] = std::move(frames_.front());
-                frames_.pop_front();
-                if (station(to).replication) station(to).replication->receive(incoming, now);
-            }
-            for (auto& [address, station] : stations_)
-                if (station->replication && !station->replication->fenced()) station->commit(now);
+            deliver_some(frames_.size());
         } while (!frames_.empty());
+    }
+    void deliver_some(std::size_t count) {
+        for (; count > 0; --count) {
+            auto [to, incoming] = std::move(frames_.front());
+            frames_.pop_front();
+            Station& target = station(to);
+            if (target.replication)
+                target.replication->receive(incoming, now);
+            else if (incoming.kind == IncomingKind::reply)
+                target.replies.push_back(incoming.bytes);
+        }
+        for (auto& [address, station] : stations_)
+            if (station->replication && !station->replication->fenced()) station->commit(now);
     }
     std::map<std::string, std::unique_ptr<Station>> stations_;
     std::deque<std::pair<std::string, Incoming>> frames_;
@@ -136,6 +153,8 @@ inline void Station::start(ReplicaId writer, std::uint64_t nonce, const std::str
                            .publish_address = address_,
                            .client_address = "c:1",
                            .seeds = seed.empty() ? std::vector<std::string>{} : std::vector{seed},
+                           .aside = {},
+                           .found = {},
                            .random_seed = nonce,
                            .evict_after = evict_after});
     replication->start(now);
