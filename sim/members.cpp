@@ -41,6 +41,7 @@ void World::forget(Node& at, Node& of) {
 
 // As Node::step_leave(), but that it may be killed before anybody has heard of it.
 void World::serve_leave(Node& node) {
+    if (healing_) node.leaving.reset();
     if (!node.leaving || !node.replication->hears_members(mono(node)) ||
         !node.replication->lacking(*node.leaving, mono(node)).empty())
         return;

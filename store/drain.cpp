@@ -101,8 +101,8 @@ std::optional<Store::OpenSession> Store::open_session() const {
 
 void Store::drop_session(std::uint64_t session) {
     if (session == 0 || staging_.session != session) return;
-    // While another flip drains, nothing is measured yet: what is marked as staged is that one's.
-    if (measure_ && !drain_)
+    // A measure that waits for a drain has marked nothing yet: the marks are the drain's.
+    if (measure_ && !draining())
         for (ShardState& shard : shards_) shard.staged = false;
     measure_.reset();
     sweep_ = sweep_ || staging_.frozen_in;

@@ -58,7 +58,8 @@ TEST_CASE("config: without arguments the defaults hold", "[node][config]") {
     CHECK(config.text.at("listen") == "127.0.0.1:6379 [::1]:6379");
     CHECK(config.text.at("memory") == "1073741824");
     CHECK(config.text.at("gossip").empty());
-    CHECK(config.text.size() == 20);
+    CHECK(config.text.at("refuse-until-synced") == "no");
+    CHECK(config.text.size() == 21);
 }
 
 TEST_CASE("config: a file and flags set the same keys, flags last", "[node][config]") {

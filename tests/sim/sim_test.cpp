@@ -85,6 +85,10 @@ TEST_CASE("a pull that ends while another flip drains hides nothing") {
 
 TEST_CASE("what joins behind a flip is not read before the flip is durable") { must_hold(741); }
 
+TEST_CASE("a pull that is given up while an earlier one drains leaves the drain alone") {
+    must_hold(20209);
+}
+
 TEST_CASE("CRDT.VERIFY names the shard and the bucket of a row that a disk has lost") {
     std::uint64_t named = 0;
     for (std::uint64_t seed = 1; seed <= 60; ++seed) {
