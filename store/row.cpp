@@ -98,7 +98,7 @@ Result<RowKey> parse_row_key(std::string_view bytes) {
 
 namespace {
 constexpr std::size_t kKeyRowHead = 2 + kElementKinds;  // the key, counts
-constexpr std::size_t kShardMetaParts = 6 + 2 * kDatabaseCount;
+constexpr std::size_t kShardMetaParts = 6 + 2 * kKeyspaceCount;
 }  // namespace
 
 std::string encode_key_row(std::string_view key, const ElementTotals& totals,
