@@ -251,7 +251,7 @@ Leaf Unpacker::leaf() {
 LeafKey Unpacker::leaf_key() {
     LeafKey key;
     array_of(4);
-    key.database = static_cast<std::uint8_t>(number_up_to(kDatabaseCount - 1));
+    key.database = static_cast<std::uint8_t>(number_up_to(kKeyspaceCount - 1));
     const std::uint64_t kind = number_up_to(255);
     if (!is_known(static_cast<std::uint8_t>(kind))) reject("a leaf is of an unknown kind");
     key.kind = static_cast<LeafKind>(kind);
@@ -275,7 +275,7 @@ LeafDelta Unpacker::leaf_delta() {
 }
 
 ShardId Unpacker::shard() {
-    return ShardId{static_cast<std::uint16_t>(number_up_to(kSlotCount - 1))};
+    return ShardId{static_cast<std::uint16_t>(number_up_to(kShardCountMax - 1))};
 }
 
 ShardClocks Unpacker::shard_clocks() {

@@ -152,7 +152,7 @@ void fields(Io& io, Is<HelloOk> auto& m) {
 template <class Io>
 void fields(Io& io, Is<Refuse> auto& m) {
     io.record(2);
-    io.choice(m.code, RefuseCode::not_introduced);
+    io.choice(m.code, RefuseCode::gone);
     io.text(m.reason, kReasonBytesMax);
 }
 template <class Io>
@@ -173,7 +173,7 @@ void fields(Io& io, Is<Announce> auto& m) {
     io.position(m.position);
     io.position(m.previous);
     io.clocks(m.foreign);
-    io.list(m.ranges, kSlotCount, [](Io& each, auto& range) {
+    io.list(m.ranges, kShardCountMax, [](Io& each, auto& range) {
         each.record(3);
         each.shard(range.shard);
         each.seq(range.after);
@@ -189,7 +189,7 @@ void fields(Io& io, Is<Heartbeat> auto& m) {
     io.text(m.name, kNameBytesMax);
     io.position(m.last);
     io.clocks(m.durable);
-    io.list(m.digests, kSlotCount, [](Io& each, auto& digest) {
+    io.list(m.digests, kShardCountMax, [](Io& each, auto& digest) {
         each.record(2);
         each.shard(digest.first);
         each.number(digest.second);
@@ -305,7 +305,7 @@ void fields(Io& io, Is<DigestReply> auto& m) {
     io.record(5);
     io.number(m.request);
     io.clocks(m.clocks);
-    io.list(m.shards, kSlotCount, [](Io& each, auto& shard) {
+    io.list(m.shards, kShardCountMax, [](Io& each, auto& shard) {
         each.record(3);
         each.shard(shard.shard);
         each.number(shard.digest);

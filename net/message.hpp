@@ -103,6 +103,7 @@ enum class RefuseCode : std::uint8_t {
     self = 5,            // that is me: an address list named the node itself
     same_writer = 6,     // one writer id, two live nonces: a copied data directory
     not_introduced = 7,  // something other than Hello came first
+    gone = 8,            // the caller has left the cluster, or was forgotten
 };
 struct Refuse {
     static constexpr MessageKind kKind = MessageKind::refuse;

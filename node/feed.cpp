@@ -206,7 +206,7 @@ class PullServer {
 
     Result<void> by_scan(ShardId shard, const VersionVector& base) {
         std::string from = std::max(cursor_.row, rows_from(shard, 0, 0));
-        const std::string end = rows_end(shard, kDatabaseCount - 1);
+        const std::string end = rows_end(shard, kKeyspaceCount - 1);
         for (bool more = true; more && !full_;) {
             std::vector<std::pair<std::string, std::string>> rows;
             std::size_t bytes = 0;
@@ -231,7 +231,7 @@ class PullServer {
     // each of its rows is sent as it is with them.
     Result<void> by_merge(ShardId shard, const VersionVector& base, const VersionVector& before) {
         std::string from = std::max(cursor_.row, rows_from(shard, 0, 0));
-        const std::string end = rows_end(shard, kDatabaseCount - 1);
+        const std::string end = rows_end(shard, kKeyspaceCount - 1);
         for (bool more = true; more && !full_;) {
             std::set<std::string> rows;
             std::string bound = end;  // what is known up to here

@@ -261,8 +261,9 @@ void Node::tick() {
     if (!log_full()) database_->expire_some(kExpireKeys);
     serve_waiting();
     serve_verification();
+    step_leave();
     step_checkpoint();
-    if (!waiting_.empty()) replication_->ask_clocks();
+    if (!waiting_.empty() || leaving_) replication_->ask_clocks();
     if (replication_->fenced()) step_fence();
 }
 
@@ -319,6 +320,7 @@ bool Node::log_full() const { return disk_full_ && log_->reserved_bytes() < kLog
 
 std::optional<std::string> Node::refused(Writes writes) const {
     if (replication_->fenced()) return "ERR the node takes a new writer id: try again";
+    if (const auto no = not_member()) return no;
     if (log_full())
         return "MISCONF the disk of " + config_.dir +
                " is full, and the log's own blocks are nearly used up: reads work";

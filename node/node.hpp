@@ -84,6 +84,13 @@ class Node final : public CommandSink, public NodeFacts {
     [[nodiscard]] bool set_link(std::string_view peer, bool up) override {
         return replication_->set_cut(peer, !up);
     }
+    [[nodiscard]] std::vector<MemberStatus> members() override {
+        return replication_->members(mono());
+    }
+    [[nodiscard]] Result<void> forget(std::string_view name) override {
+        return replication_->forget(name, mono());
+    }
+    void leave(Connection& connection, std::int64_t timeout_ms) override;
     void verify(Connection& connection, std::optional<std::string_view> peer) override;
     [[nodiscard]] std::vector<NodeAddress> nodes(const Connection& connection) const override;
 
@@ -94,6 +101,15 @@ class Node final : public CommandSink, public NodeFacts {
         ShardClocks clocks;
         std::optional<std::int64_t> replicas;
         std::optional<MonoTime> until;
+    };
+
+    // CRDT.LEAVE under way.
+    struct Leaving {
+        std::uint64_t connection = 0;
+        ShardClocks
+            clocks;  // that others must have: first all that is here, then the word that this node has left
+        std::optional<MonoTime> until;
+        bool marked = false;
     };
 
     Node(Config config, LogAdapter& log, Fences fences)
@@ -124,6 +140,10 @@ class Node final : public CommandSink, public NodeFacts {
     void drop_old_log(LogPosition needed);
     void serve_waiting();
     void serve_verification();
+    void step_leave();
+    // Why nothing at all may be written, since nobody would ever hear of it.
+    [[nodiscard]] std::optional<std::string> not_member() const;
+    void reply_leaving(std::optional<std::string_view> error);
     [[nodiscard]] bool answered(const Waiting& waiting);
     void flush_notes();
     // A fenced node refuses writes for a moment, in which it tells callers why; then it ends.
@@ -159,6 +179,7 @@ class Node final : public CommandSink, public NodeFacts {
     std::deque<std::pair<LogPosition, std::uint64_t>> log_marks_;
     std::int64_t last_checkpoint_seconds_ = 0;
     std::vector<Waiting> waiting_;
+    std::optional<Leaving> leaving_;
     std::uint64_t verifying_ = 0;  // the connection that waits for verdicts
     std::uint64_t commits_ = 0;
     MonoTime started_{};

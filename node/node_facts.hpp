@@ -13,6 +13,7 @@
 
 #include "crdt/result.hpp"
 #include "node/connection.hpp"
+#include "node/members.hpp"
 
 namespace skerry {
 
@@ -75,6 +76,12 @@ class NodeFacts {
     [[nodiscard]] virtual std::vector<TextFields> syncs() const = 0;
     // CRDT.LINK: a drill. False: there is no such peer.
     [[nodiscard]] virtual bool set_link(std::string_view peer, bool up) = 0;
+
+    // ---- members. CRDT.MEMBERS; CRDT.FORGET (errors: refused, with a sentence).
+    [[nodiscard]] virtual std::vector<MemberStatus> members() = 0;
+    [[nodiscard]] virtual Result<void> forget(std::string_view name) = 0;
+    // CRDT.LEAVE: hands over what is here, ends the node, and replies before that; or replies an error, and goes on.
+    virtual void leave(Connection& connection, std::int64_t timeout_ms) = 0;
 
     // CRDT.VERIFY: compares with one peer, or with all; blocks the connection and replies later.
     virtual void verify(Connection& connection, std::optional<std::string_view> peer) = 0;

@@ -44,7 +44,8 @@ Replication::Replication(Store& store, Log& log, const Kv& kv, Transport& transp
       transport_(transport),
       options_(std::move(options)),
       random_(options_.random_seed),
-      verification_(store) {
+      verification_(store),
+      members_(store) {
     for (std::uint16_t i = 0; i < store_.shard_count(); ++i) {
         own_committed_.push_back(store_.shard(ShardId{i}).durable_clock.at(store_.self()));
         own_event_count_ += own_committed_.back().value;
@@ -101,6 +102,7 @@ void Replication::send(LinkId link, const Message& message) {
 void Replication::start(MonoTime now) {
     for (const std::string& seed : options_.seeds)
         if (seed != options_.gossip_address) peer_at(seed, now);
+    started_at_ = now;
     update_stable_cut(now);
     lag_.committed(own_event_count_, 0, now.count());
     resume_until_ = now + kResumeWithin;
@@ -329,6 +331,7 @@ void Replication::on_published(Peer& peer, Message message, MonoTime now) {
 void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime now) {
     report(peer, heartbeat.nonce, heartbeat.durable, now);
     note_clock(peer, heartbeat, now);
+    aim_to_join(heartbeat, now);
     const bool covered = store_.covers(heartbeat.durable);
     if (peer.nonce != heartbeat.nonce) stop_following(peer);
     if (!peer.following && covered) {

@@ -14,6 +14,8 @@
 //          left out, until it is heard again (node/stable_cut.hpp).
 // Full     who has missed what a server purged gets need_full, and takes over all: node/replication_full.cpp.
 // Alarm    equal clocks with unequal digests: counted and noted, always; then the shard's buckets are compared, too.
+// Members  the table of who belongs to the cluster is data of the configuration domain (node/members.hpp); the node joins
+//          it, finds addresses in it, and turns away who is gone for good (node/replication_members.cpp).
 // Fence    whoever shows that this writer id is used elsewhere too (it knows own dots that are not here, or writes under
 //          the id) ends it: nothing is published under it any more, and the driver must begin anew under another one.
 // Pure     frames in, frames out through Transport; time comes in.   Thread: core thread.
@@ -30,6 +32,7 @@
 #include "net/transport.hpp"
 #include "node/catch_up.hpp"
 #include "node/lag.hpp"
+#include "node/members.hpp"
 #include "node/note.hpp"
 #include "node/pacing.hpp"
 #include "node/pull_cursor.hpp"
@@ -56,7 +59,7 @@ struct ReplicationOptions {
     std::uint64_t random_seed = 0;
     std::uint64_t pull_credit_bytes = std::uint64_t{1}
                                       << 20;  // of leaves asked for at once, at most
-    MonoTime member_silent_max = std::chrono::hours(24 * 7);  // then a member leaves the cut
+    MonoTime member_silent_max = std::chrono::hours(24 * 7);  // then a member does not count
 };
 
 struct ReplicationCounters {
@@ -127,7 +130,7 @@ class Replication {
     bool set_cut(std::string_view name, bool cut);
     // While the disk is full nothing of others is applied: batches wait within their bounds, and no pull begins.
     void pause(bool paused, MonoTime now);
-    // How long a member may be silent before it leaves the stable cut.
+    // How long a member may be silent before it leaves the stable cut, and is evicted.
     void set_member_silent_max(MonoTime limit) { options_.member_silent_max = limit; }
     // Asks the peers to report their durable clocks now (WAIT).
     void ask_clocks();
@@ -137,9 +140,23 @@ class Replication {
     [[nodiscard]] VerifyStart verify(std::optional<std::string_view> name, MonoTime now);
     [[nodiscard]] std::optional<std::vector<Verdict>> take_verdicts();
 
+    // ---- members
+    [[nodiscard]] std::vector<MemberStatus> members(MonoTime now);
+    // Does the table say what this node is? Not before it has joined.
+    [[nodiscard]] bool joined();
+    // Takes a member that is gone out of the cluster for good; by name, or by identity.   Errors: refused, with a sentence.
+    [[nodiscard]] Result<void> forget(std::string_view name, MonoTime now);
+    // Takes this node out for good.
+    void leave();
+    // Members that are connected and whose durable clock does not cover this; and is any connected at all?
+    [[nodiscard]] std::vector<std::string> lacking(const ShardClocks& clocks, MonoTime now);
+    [[nodiscard]] bool hears_members(MonoTime now);
+    // Why this node is no member any more, and writes nothing; a sentence.
+    [[nodiscard]] const std::optional<std::string>& gone() const { return gone_; }
+
     // Does the durable clock of at least `count` peers cover this? How many do.
     [[nodiscard]] std::size_t peers_covering(const ShardClocks& clocks) const;
-    [[nodiscard]] std::vector<PeerStatus> peers(MonoTime now) const;
+    [[nodiscard]] std::vector<PeerStatus> peers(MonoTime now);
     // What is on its way in bulk: pulls here and from here, logs that are fetched, leaves that join.
     [[nodiscard]] std::vector<SyncStatus> syncs(MonoTime now) const;
     // A sentence, until this node has what the peers that it can reach had as it started.
@@ -253,7 +270,7 @@ class Replication {
     void on_request(const ConnectionToken& from, const Message& message, MonoTime now);
     void turn_away(const ConnectionToken& from, MonoTime now);
     void on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now);
-    [[nodiscard]] std::optional<Refuse> refusal(const Introduction& who, MonoTime now) const;
+    [[nodiscard]] std::optional<Refuse> refusal(const Introduction& who, MonoTime now);
     [[nodiscard]] const Peer* same_name(const Introduction& who, MonoTime now) const;
     void refuse(const ConnectionToken& from, const Introduction& who, const Refuse& refuse,
                 MonoTime now);
@@ -279,8 +296,7 @@ class Replication {
     void check_own_dots(const ShardClocks& theirs, const std::string& peer);
     void fence(std::string why, const std::string& shown_by);
     [[nodiscard]] std::uint64_t own_events(const ShardClocks& clocks) const;
-    [[nodiscard]] PeerStatus status_of(const Peer& peer, const ShardClocks& durable,
-                                       MonoTime now) const;
+    [[nodiscard]] PeerStatus status_of(const Peer& peer, const ShardClocks& durable, MonoTime now);
     void count_own_events(const Commit& commit, MonoTime now);
 
     void park(Peer& peer, StreamPosition position, Parked item, MonoTime now);
@@ -300,6 +316,7 @@ class Replication {
     void stop_following(Peer& peer);
 
     void start_pull(Peer& peer, std::string reason, MonoTime now);
+    [[nodiscard]] bool covers(const Peer& peer, const ShardClocks& clocks) const;
     // The peer to pull from: the one whose pull has been begun, if there is one; nullptr: wait for it.
     Peer* peer_to_pull(Peer& peer, std::optional<PullCursor>& resumed, MonoTime now);
     Peer* peer_to_resume(const PullCursor& cursor);
@@ -323,6 +340,22 @@ class Replication {
     void continue_pull(MonoTime now);
     void finish_flip(MonoTime now);
 
+    [[nodiscard]] const Peer* peer_of_member(const Member& row) const;
+    [[nodiscard]] bool hears(const Member& row, MonoTime now) const;
+    [[nodiscard]] std::optional<Refuse> refusal_of_gone(const Introduction& who);
+    void become_gone(std::string why);
+    [[nodiscard]] Member own_row() const;
+    // Those who have this node's name and are not heard.
+    [[nodiscard]] std::vector<Member> namesakes(MonoTime now);
+    void aim_to_join(const Heartbeat& heartbeat, MonoTime now);
+    [[nodiscard]] bool may_join(MonoTime now);
+    void step_members(MonoTime now);
+    void step_own_row(MonoTime now);
+    void follow_table(MonoTime now);
+    void drop_strangers(const std::vector<std::string>& addresses, MonoTime now);
+    [[nodiscard]] bool is_address_of_gone(const std::string& address);
+    void evict_silent(MonoTime now);
+
     void publish_heartbeat(MonoTime now);
     void compare_digests(const Peer& peer, const Heartbeat& heartbeat, MonoTime now);
     void on_digest_request(const ConnectionToken& from, const DigestRequest& request);
@@ -338,7 +371,10 @@ class Replication {
 
     // ---- replication_cut.cpp
     [[nodiscard]] bool has_said(const Peer& peer) const;
-    [[nodiscard]] bool counts(const Peer& peer, MonoTime now) const;
+    [[nodiscard]] const Member* row_of(const Peer& peer);
+    [[nodiscard]] bool counts(const Peer& peer, MonoTime now);
+    [[nodiscard]] bool superseded(const Member& row, MonoTime now);
+    void note_active(MonoTime now);
     [[nodiscard]] bool replaced(const Peer& peer) const;
     void update_stable_cut(MonoTime now);
 
@@ -369,6 +405,14 @@ class Replication {
     std::map<std::string, Refused> refused_;  // by gossip address
     std::optional<MonoTime> strangers_noted_at_;
     std::optional<std::string> fenced_;
+    MemberTable members_;
+    std::optional<std::string> gone_;
+    std::optional<ShardClocks> join_target_;  // what a peer had at
+    MonoTime join_target_at_{};
+    std::map<MemberId, MonoTime> active_since_;  // of the others: when the row was first seen so
+    MonoTime members_looked_at_{-1'000'000};
+    MonoTime started_at_{};
+    MonoTime returned_at_{-1'000'000};
     std::string fenced_by_;
     LagMeter lag_;
     std::vector<Seq> own_committed_;            // by shard

@@ -28,7 +28,7 @@ void Replication::learn(const std::vector<std::string>& addresses, MonoTime now)
 Introduction Replication::introduction() const {
     Introduction who;
     who.cluster = options_.cluster;
-    who.shard_count = store_.shard_count();
+    who.shard_count = store_.slot_shard_count();
     who.hash_seed = store_.options().hash_seed;
     who.name = options_.name;
     who.region = options_.region;
@@ -54,14 +54,14 @@ const Replication::Peer* Replication::same_name(const Introduction& who, MonoTim
     return found == peers_.end() ? nullptr : &found->second;
 }
 
-std::optional<Refuse> Replication::refusal(const Introduction& who, MonoTime now) const {
+std::optional<Refuse> Replication::refusal(const Introduction& who, MonoTime now) {
     if (who.cluster != options_.cluster)
         return Refuse{RefuseCode::cluster, "this node is of cluster '" + options_.cluster +
                                                "', the caller of '" + who.cluster +
                                                "': give both the same --cluster"};
-    if (who.shard_count != store_.shard_count() || who.hash_seed != store_.options().hash_seed)
+    if (who.shard_count != store_.slot_shard_count() || who.hash_seed != store_.options().hash_seed)
         return Refuse{RefuseCode::shards,
-                      "this cluster has " + std::to_string(store_.shard_count()) +
+                      "this cluster has " + std::to_string(store_.slot_shard_count()) +
                           " shards, the caller " + std::to_string(who.shard_count) +
                           ": give both the same --shards"};
     if (who.nonce == store_.options().nonce && who.writer == store_.self())
@@ -69,6 +69,7 @@ std::optional<Refuse> Replication::refusal(const Introduction& who, MonoTime now
     if (who.writer == store_.self())
         return Refuse{RefuseCode::same_writer,
                       "a copied data directory: two live nodes write as " + who.writer.text()};
+    if (auto gone = refusal_of_gone(who)) return gone;
     const Peer* other = same_name(who, now);
     if (who.name == options_.name || other != nullptr)
         return Refuse{RefuseCode::same_name,
@@ -178,6 +179,7 @@ void Replication::on_refuse(Peer& peer, const Refuse& refuse, MonoTime now) {
     stop_following(peer);
     if (pull_ && pull_->link == peer.link) end_pull("the peer refuses this node");
     if (refuse.code == RefuseCode::same_writer) fence(refuse.reason, peer.who.name);
+    if (refuse.code == RefuseCode::gone) become_gone("a peer says: " + refuse.reason);
 }
 
 // ---- tripwires: a dot may never name two events
@@ -236,8 +238,7 @@ void Replication::count_own_events(const Commit& commit, MonoTime now) {
     lag_.committed(own_event_count_, commit.frames.size(), now.count());
 }
 
-PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable,
-                                  MonoTime now) const {
+PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable, MonoTime now) {
     PeerStatus row;
     row.name = peer.who.name;
     row.region = peer.who.region;
@@ -274,7 +275,7 @@ PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable,
     return row;
 }
 
-std::vector<PeerStatus> Replication::peers(MonoTime now) const {
+std::vector<PeerStatus> Replication::peers(MonoTime now) {
     const ShardClocks durable = store_.durable_clocks();
     std::vector<PeerStatus> rows;
     for (const auto& [link, peer] : peers_) rows.push_back(status_of(peer, durable, now));

@@ -52,7 +52,7 @@ Replication::Peer* Replication::peer_to_pull(Peer& peer, std::optional<PullCurso
 }
 
 void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
-    if (pull_ || paused_ || !peer.up || !peer.greeted) return;
+    if (pull_ || paused_ || gone_ || !peer.up || !peer.greeted) return;
     std::optional<PullCursor> resumed;
     Peer* source = peer_to_pull(peer, resumed, now);
     if (source == nullptr) return;
@@ -353,7 +353,7 @@ void Replication::ask_clocks() {
 void Replication::greet(Peer& peer, MonoTime now) {
     const MonoTime every =
         peer.greeted && now < peer.heard_at + kSilentMax ? kGreetEvery : kHelloEvery;
-    if (!peer.up || now < peer.hello_at + every) return;
+    if (!peer.up || gone_ || now < peer.hello_at + every) return;
     peer.hello_at = now;
     if (!peer.hello_since) peer.hello_since = now;
     send(peer.link, Hello{introduction()});
@@ -396,7 +396,8 @@ void Replication::note_clock(Peer& peer, const Heartbeat& heartbeat, MonoTime no
 }
 
 void Replication::tick(MonoTime now) {
-    if (now >= heartbeat_at_ + kHeartbeat && !fenced_) publish_heartbeat(now);
+    if (now >= heartbeat_at_ + kHeartbeat && !fenced_ && !gone_) publish_heartbeat(now);
+    step_members(now);
     for (auto& [link, peer] : peers_) {
         greet(peer, now);
         watch_silence(peer, now);
@@ -479,16 +480,18 @@ void Replication::send_verification() {
     counters_.verify_differences = verification_.differences();
 }
 
+bool Replication::covers(const Peer& peer, const ShardClocks& clocks) const {
+    if (!has_said(peer)) return false;
+    const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
+    return std::ranges::all_of(clocks, [&](const auto& wanted) {
+        const auto found = theirs.find(wanted.first);
+        return found != theirs.end() && found->second.covers(wanted.second);
+    });
+}
+
 std::size_t Replication::peers_covering(const ShardClocks& clocks) const {
-    return static_cast<std::size_t>(std::ranges::count_if(peers_, [&](const auto& pair) {
-        const Peer& peer = pair.second;
-        if (!has_said(peer)) return false;
-        const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
-        return std::ranges::all_of(clocks, [&](const auto& wanted) {
-            const auto found = theirs.find(wanted.first);
-            return found != theirs.end() && found->second.covers(wanted.second);
-        });
-    }));
+    return static_cast<std::size_t>(std::ranges::count_if(
+        peers_, [&](const auto& pair) { return covers(pair.second, clocks); }));
 }
 
 }  // namespace skerry

@@ -35,7 +35,7 @@ Result<Cursor> decode_cursor(std::string_view bytes) {
     Unpacker in(bytes);
     in.array_of(8);
     cursor.shard = in.shard();
-    cursor.place.database = static_cast<std::uint8_t>(in.number_up_to(kDatabaseCount - 1));
+    cursor.place.database = static_cast<std::uint8_t>(in.number_up_to(kKeyspaceCount - 1));
     cursor.place.key.order = in.number();
     cursor.place.key.check = in.number();
     cursor.place.inside = in.number_up_to(1) == 1;

@@ -7,6 +7,9 @@
 namespace skerry::sim {
 
 namespace {
+// Those that the workload writes, and the configuration domain.
+constexpr std::uint8_t kDatabases[] = {0, 1, kConfigurationDatabase};
+
 std::string text(const VersionVector& clock) {
     std::string out;
     for (const auto& [writer, seq] : clock) out += Dot{writer, seq}.text() + " ";
@@ -16,7 +19,8 @@ std::string text(const VersionVector& clock) {
 
 void World::check_event(Node& node) {
     const std::string name = "node " + std::to_string(node.index);
-    if (node.store->draining() && ++drain_events_ % 8 == 0) check_drain(node);
+    if (node.store->draining() && !expects_difference_ && ++drain_events_ % 8 == 0)
+        check_drain(node);
     if (node.store->halted()) return fail(name + " halted: " + node.store->halted()->text());
     if (node.replication->counters().divergence_alarms != 0) fail(name + " alarms");
     for (const Note& note : node.replication->take_notes()) {
@@ -24,9 +28,11 @@ void World::check_event(Node& node) {
         for (const auto& [field, value] : note.fields) line += " " + field + "=" + value;
         tell(line);
         if (expects_difference_ && note.event.starts_with("verify_")) continue;
+        outcome_.coverage.evicted_members += note.event == "member_evicted" ? 1 : 0;
+        if (note.event == "no_member") continue;
         if (note.level == NoteLevel::error || note.event == "stream_gap") fail(line);
     }
-    for (std::uint16_t i = 0; i < plan_.shard_count; ++i) {
+    for (std::uint16_t i = 0; i < plan_.shards(); ++i) {
         const ShardState& shard = node.store->shard(ShardId{i});
         VersionVector& seen = node.seen_clocks[i];
         node.reached[i].join(shard.durable_clock);
@@ -45,8 +51,8 @@ void World::check_event(Node& node) {
     }
 }
 
-// P <= V; and P <= S: what is purged was durable at every member. A member that had left the cut, or that this node was not
-// told of, need not have had it.
+// P <= V; and P <= S: what is purged was durable at every member. A member that had left the cut or
+// the cluster, or that this node was not told of, need not have had it.
 void World::check_floor(Node& node, ShardId shard) {
     const ShardState& state = node.store->shard(shard);
     VersionVector& seen = node.seen_floors[shard.value];
@@ -55,7 +61,9 @@ void World::check_floor(Node& node, ShardId shard) {
     if (!state.purge_floor.covers(seen)) fail(name + ": a purge floor fell");
     if (!state.clock.covers(state.purge_floor)) fail(name + ": a purge floor is beyond the clock");
     seen = state.purge_floor;
-    if (!plan_.knows_all || plan_.silent_max != 0) return;
+    if (!plan_.knows_all || plan_.silent_max != 0 || outcome_.coverage.forgotten != 0 ||
+        outcome_.coverage.left != 0)
+        return;
     ++outcome_.coverage.floors_checked;
     for (const auto& other : nodes_)
         if (!other->reached[shard.value].covers(seen))
@@ -99,7 +107,7 @@ void World::check_leaves(Node& node, ShardId shard) {
         if (leaf.outside(state.clock))
             fail("node " + std::to_string(node.index) + " has an entry beyond its clock");
     };
-    for (std::size_t db = 0; db < 2; ++db)
+    for (const std::uint8_t db : kDatabases)
         for (const KeyRecord& record : state.keys[db]) {
             check(record.string);
             if (!record.extra) continue;
@@ -131,7 +139,7 @@ void World::check_reopened(Node& node) {
         if (finished || writer.value >> 32 != node.writer.value >> 32 || writer == node.writer)
             continue;
         finished = true;
-        for (std::uint16_t i = 0; i < plan_.shard_count; ++i) {
+        for (std::uint16_t i = 0; i < plan_.shards(); ++i) {
             const Seq seq = store.shard(ShardId{i}).clock.at(writer);
             Seq& kept = kept_[{writer, ShardId{i}}];
             kept = std::max(kept, seq);
@@ -144,7 +152,7 @@ void World::check_reopened(Node& node) {
 
 // Keys of which some leaves have not joined: all are seen, and counted.
 void World::check_drain(Node& node) {
-    for (std::uint8_t db = 0; db < 2; ++db) {
+    for (const std::uint8_t db : kDatabases) {
         std::uint64_t count = 0;
         std::uint64_t last = 0;
         node.store->for_each_key(db, 0, [&](const KeyRecord& record) {
@@ -156,8 +164,8 @@ void World::check_drain(Node& node) {
         });
         if (count != node.store->key_count(db))
             fail("node " + std::to_string(node.index) + " counts " +
-                 std::to_string(node.store->key_count(db)) + " keys while it drains, and shows " +
-                 std::to_string(count));
+                 std::to_string(node.store->key_count(db)) + " keys of database " +
+                 std::to_string(db) + " while it drains, and shows " + std::to_string(count));
     }
     node.store->end_round();
 }
@@ -165,10 +173,15 @@ void World::check_drain(Node& node) {
 // ---- the end
 
 bool World::quiet() {
+    if (!buried_) return false;
     const Node* first = nullptr;
     for (const auto& node : nodes_) {
+        if (!node->running() && !node->dead) return false;  // it was emptied, and comes as another
         if (!node->running()) continue;
         if (!node->commits.empty() || !node->store->sealed()) return false;
+        const bool settled = node->replication->joined() && !names_linger(*node);
+        node->store->end_round();
+        if (!settled) return false;
         if (first == nullptr) first = node.get();
         if (node->store->clocks() != first->store->clocks() ||
             node->store->durable_clocks() != node->store->clocks())
@@ -193,6 +206,7 @@ std::string World::state_of_peers() {
 
 void World::check_end() {
     check_clocks();
+    check_members();
     check_waits();
     std::string first;
     for (int pass = 0; pass < 2 && !outcome_.failure; ++pass) {
@@ -221,7 +235,7 @@ void World::check_end() {
 // Every clock entry is what its writer's log held when it ended, no less and no more.
 void World::check_clocks() {
     for (const auto& node : nodes_)
-        for (std::uint16_t i = 0; node->running() && i < plan_.shard_count; ++i) {
+        for (std::uint16_t i = 0; node->running() && i < plan_.shards(); ++i) {
             const ShardId shard{i};
             for (const auto& [writer, seq] : node->store->shard(shard).clock) {
                 const auto kept = kept_.find({writer, shard});
@@ -299,15 +313,15 @@ void World::check_counted(Node& node) {
 // The digests and key counts kept are those of the rows that can be read.
 void World::check_rows(Node& node) {
     Store& store = *node.store;
-    std::vector<std::uint64_t> digests(plan_.shard_count);
-    std::uint64_t counts[2] = {}, deadlines[2] = {};
+    std::vector<std::uint64_t> digests(plan_.shards());
     std::uint64_t tombstones = 0;
-    for (std::uint8_t db = 0; db < 2; ++db) {
+    for (const std::uint8_t db : kDatabases) {
         std::vector<std::string> keys;
+        std::uint64_t count = 0, deadlines = 0;
         store.for_each_key(db, 0, [&](const KeyRecord& record) {
             keys.emplace_back(record.key);
-            counts[db] += record.exists() ? 1 : 0;
-            deadlines[db] += record.expires() ? 1 : 0;
+            count += record.exists() ? 1 : 0;
+            deadlines += record.expires() ? 1 : 0;
             return true;
         });
         for (const std::string& key : keys) {
@@ -336,17 +350,17 @@ void World::check_rows(Node& node) {
                 });
             check_sums(node, *record, sums, live);
         }
-        if (counts[db] != store.key_count(db))
+        if (count != store.key_count(db))
             fail("key count " + std::to_string(store.key_count(db)) + ", keys " +
-                 std::to_string(counts[db]));
-        if (deadlines[db] != store.deadline_count(db))
+                 std::to_string(count));
+        if (deadlines != store.deadline_count(db))
             fail("deadline count " + std::to_string(store.deadline_count(db)) +
-                 ", keys that expire " + std::to_string(deadlines[db]));
+                 ", keys that expire " + std::to_string(deadlines));
     }
     if (tombstones != store.tombstone_count())
         fail("tombstone count " + std::to_string(store.tombstone_count()) + ", tombstones " +
              std::to_string(tombstones));
-    for (std::uint16_t i = 0; i < plan_.shard_count; ++i)
+    for (std::uint16_t i = 0; i < plan_.shards(); ++i)
         if (digests[i] != store.shard(ShardId{i}).digest)
             fail("node " + std::to_string(node.index) + ": the rows of shard " + std::to_string(i) +
                  " are not those of its digest");
@@ -386,7 +400,7 @@ void World::check_sums(const Node& node, const KeyRecord& record, const ElementS
 std::string World::picture(Node& node) {
     Database& data = *node.database;
     std::map<std::string, std::string> lines;
-    for (std::uint8_t db = 0; db < 2; ++db) {
+    for (const std::uint8_t db : kDatabases) {
         std::vector<std::string> keys;
         data.for_each_key(db, 0, [&](const KeyRecord& record) {
             keys.emplace_back(record.key);

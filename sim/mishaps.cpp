@@ -3,6 +3,10 @@
 
 namespace skerry::sim {
 
+namespace {
+constexpr Millis kBuriedAfter = 6000;  // by then who is dead counts as down
+}
+
 void World::make_plan() {
     Random& r = random_;
     constexpr std::uint16_t kShards[] = {1, 2, 4, 16};
@@ -27,7 +31,8 @@ void World::make_plan() {
     plan_.wait_percent = r.one_in(2) ? 0 : r.between(5, 50);
     plan_.may_die = r.one_in(4);
     plan_.knows_all = r.one_in(2);
-    plan_.silent_max = r.one_in(2) ? 0 : static_cast<Millis>(r.between(1500, 3000));
+    plan_.silent_max =
+        r.one_in(2) ? 0 : static_cast<Millis>(r.between(1000, r.one_in(2) ? 3000 : 8000));
     if (plan_.silent_max != 0) plan_.duration += static_cast<Millis>(r.below(6000));
     weigh_mishaps();
     NetworkFaults& faults = network_.faults;
@@ -45,18 +50,11 @@ void World::weigh_mishaps() {
         std::uint64_t weight_max;
     };
     constexpr Odds kOdds[] = {
-        {Mishap::crash, 70, 8},
-        {Mishap::stop, 40, 4},
-        {Mishap::cut, 70, 8},
-        {Mishap::fill_disk, 20, 4},
-        {Mishap::exhaust_disk, 10, 2},
-        {Mishap::fail_sync, 15, 4},
-        {Mishap::fail_checkpoint, 15, 4},
-        {Mishap::rot, 10, 2},
-        {Mishap::lose_disk, 10, 2},
-        {Mishap::drill, 15, 4},
-        {Mishap::take_snapshot, 15, 4},
-        {Mishap::absence, 40, 4},
+        {Mishap::crash, 70, 8},           {Mishap::stop, 40, 4},         {Mishap::cut, 70, 8},
+        {Mishap::fill_disk, 20, 4},       {Mishap::exhaust_disk, 10, 2}, {Mishap::fail_sync, 15, 4},
+        {Mishap::fail_checkpoint, 15, 4}, {Mishap::rot, 10, 2},          {Mishap::lose_disk, 10, 2},
+        {Mishap::drill, 15, 4},           {Mishap::forget, 15, 3},       {Mishap::leave, 8, 1},
+        {Mishap::take_snapshot, 15, 4},   {Mishap::absence, 40, 4},
     };
     static_assert(std::size(kOdds) == kMishaps - 1);
     plan_.mishap_every = static_cast<Millis>(random_.between(150, 1500));
@@ -141,6 +139,11 @@ void World::happen(Mishap what, Node& node) {
             crash(node);
             lose_disk(node);
             break;
+        case Mishap::forget:
+            return forget_some(node);
+        case Mishap::leave:
+            if (node.replication->joined()) node.leaving = node.store->clocks();
+            return node.store->end_round();
         case Mishap::take_snapshot:
             node.snapshot = {node.disk, node.writer};
             (void)node.snapshot->disk.log.truncate_to_durable();
@@ -253,6 +256,7 @@ void World::heal() {
         node->disk.mend();
         if (!node->running() && !node->dead && !outcome_.failure) start(*node);
     }
+    schedule(kBuriedAfter, [this] { bury(); });
 }
 
 }  // namespace skerry::sim

@@ -16,6 +16,10 @@ void World::some_commands(Node& node) {
     set_now(node);
     for (std::uint64_t i = random_.between(1, 4); i > 0; --i) {
         ++outcome_.coverage.commands;
+        if (node.replication->gone() || node.leaving) {
+            ++outcome_.coverage.refused_as_gone;
+            continue;
+        }
         node.full           ? command_when_full(node)
         : random_.one_in(4) ? counted_command(node)
                             : command(node);

@@ -70,7 +70,7 @@ Outcome World::run() {
         nodes_.push_back(std::make_unique<Node>());
         nodes_.back()->index = i;
         nodes_.back()->writer = ReplicaId{++lineages_ << 32};
-        nodes_.back()->reached.resize(plan_.shard_count);
+        nodes_.back()->reached.resize(plan_.shards());
     }
     for (NodeIndex i = 0; i < plan_.node_count - plan_.late_count; ++i) start(*nodes_[i]);
     outcome_.coverage.late_nodes = plan_.late_count;
@@ -81,7 +81,7 @@ Outcome World::run() {
     run_until(now_ + kDeadlinesMax);
     while (!outcome_.failure && !quiet() && now_ < limit) run_until(now_ + 200);
     if (!outcome_.failure && !quiet())
-        fail("no convergence within two minutes without faults: " + state_of_peers());
+        fail("no convergence within four minutes without faults: " + state_of_peers());
     if (!outcome_.failure) check_purged();
     if (!outcome_.failure) compare_healthy();
     if (!outcome_.failure) sabotage_.lose_row_at_end ? compare_damaged() : check_end();
@@ -166,8 +166,8 @@ void World::open(Node& node) {
     if (plan_.silent_max != 0) replication.member_silent_max = MonoTime(plan_.silent_max);
     node.replication = std::make_unique<Replication>(*node.store, node.disk.log, node.disk.kv,
                                                      *node.transport, replication);
-    node.seen_clocks.assign(plan_.shard_count, {});
-    node.seen_floors.assign(plan_.shard_count, {});
+    node.seen_clocks.assign(plan_.shards(), {});
+    node.seen_floors.assign(plan_.shards(), {});
     tell("node " + std::to_string(node.index) + " starts as " + node.writer.text() + " at " +
          std::to_string(node.store->durable().value));
     check_reopened(node);
@@ -224,6 +224,8 @@ void World::stop_process(Node& node) {
     node.reads.clear();
     node.waits.clear();
     node.full = false;
+    node.told_gone = false;
+    node.leaving.reset();
     node.writing_checkpoint = false;
     node.checkpoint_retry_at = 0;
     node.disk.kv.crash();
@@ -300,6 +302,8 @@ void World::tick(Node& node) {
     if (now_ >= node.disk_checked_at + kDiskCheckEvery) check_disk(node);
     if (plan_.interval && now_ >= node.synced_at + kSyncEvery) (void)sync(node);
     serve_waits(node);
+    serve_leave(node);
+    serve_gone(node);
     step_checkpoint(node);
     node.store->evict(50);
     on_node(node, kTick, [this, &node] { tick(node); });

@@ -28,7 +28,8 @@
 
 namespace skerry::sim {
 
-inline constexpr Millis kQuietMax = 120'000;  // with no fault any more, everybody agrees by then
+inline constexpr Millis kQuietMax =
+    240'000;  // with no fault any more, everybody agrees by then: chunks may hold one leaf
 
 struct Sabotage {
     bool publish_before_durable = false;  // and a crash loses what others have
@@ -53,6 +54,8 @@ struct Coverage {
     std::uint64_t lost_disks = 0, restored_disks = 0, rot_reported = 0, rot_cut = 0;
     std::uint64_t waits = 0, waits_survived = 0;
     std::uint64_t verified = 0, damage_named = 0;
+    std::uint64_t evicted_members = 0, forgotten = 0, forgotten_alive = 0, forgets_refused = 0,
+                  left = 0, told_gone = 0, refused_as_gone = 0;
     // An end is a crash or a stop.
     std::uint64_t resumed = 0, moved = 0, drains = 0, drained_by_touch = 0,
                   drained_in_background = 0, ends_while_staging = 0, ends_while_draining = 0,
@@ -115,6 +118,13 @@ inline constexpr Counted kCounted[] = {
     {"masked rows reclaimed", &Coverage::reclaimed},
     {"processes that ended with masked rows", &Coverage::ends_while_masked},
     {"requests while rows were masked", &Coverage::asked_while_masked},
+    {"members evicted", &Coverage::evicted_members},
+    {"members forgotten", &Coverage::forgotten},
+    {"members forgotten though they run", &Coverage::forgotten_alive},
+    {"members not forgotten, since they are connected or none", &Coverage::forgets_refused},
+    {"members that left", &Coverage::left},
+    {"nodes that heard that they are no members", &Coverage::told_gone},
+    {"writes refused by a node that is no member", &Coverage::refused_as_gone},
     {"shards compared by CRDT.VERIFY", &Coverage::verified},
     {"leaves purged", &Coverage::purged},
     {"pulls of all leaves, behind a floor", &Coverage::pulls_full},
@@ -148,16 +158,18 @@ class World {
         fail_checkpoint,  // once
         rot,              // a bit of the log turns while the process is down
         lose_disk,
-        drill,  // CRDT.DRILL: the node is told to hear nothing of another
+        drill,   // CRDT.DRILL: the node is told to hear nothing of another
+        forget,  // CRDT.FORGET of another, which is down, or cut off, or about to come back
+        leave,   // CRDT.LEAVE
         take_snapshot,
         restore_snapshot,
         absence,  // so long that the others count it out: down, or cut off while its clients write on
     };
-    static constexpr std::size_t kMishaps = 13;
+    static constexpr std::size_t kMishaps = 15;
     struct Plan {
         std::size_t node_count;
-        std::size_t late_count;  // nodes of these that join later
-        std::uint16_t shard_count;
+        std::size_t late_count;     // nodes of these that join later
+        std::uint16_t shard_count;  // of the slots
         Millis duration;
         Millis command_every;
         Millis sync_max;  // how long a commit takes at most
@@ -178,7 +190,10 @@ class World {
         std::array<std::uint64_t, kMishaps> weights;  // 0: does not happen in this world
         bool may_die;                                 // one node may never come back
         bool knows_all;     // every node is told of every other one, also of those that come later
-        Millis silent_max;  // then a member leaves the stable cut; 0: never
+        Millis silent_max;  // then a member counts no more; 0: never
+        [[nodiscard]] std::uint16_t shards() const {
+            return static_cast<std::uint16_t>(shard_count + 1);
+        }
     };
     struct Snapshot {
         SimDisk disk;
@@ -206,10 +221,12 @@ class World {
         std::uint64_t boot =
             0;  // of this run of the process; what was scheduled for another one is dropped
         bool joined = false;
-        bool dead = false;           // for good
-        bool ended_cleanly = false;  // its token says so
-        bool full = false;           // as the node itself last saw its disk
-        Millis disk_lost_at = -1;    // or set back
+        bool dead = false;                   // for good
+        bool ended_cleanly = false;          // its token says so
+        std::optional<ShardClocks> leaving;  // what others must have before it leaves
+        bool told_gone = false;              // that it is no member, in this run of the process
+        bool full = false;                   // as the node itself last saw its disk
+        Millis disk_lost_at = -1;            // or set back
         Millis skew = 0;
         std::unique_ptr<SimTransport> transport;
         std::unique_ptr<Store> store;
@@ -296,6 +313,15 @@ class World {
     void excuse(Node& node);
     void heal();
 
+    // ---- members.cpp
+    void forget_some(Node& at);
+    void forget(Node& at, Node& of);
+    void serve_leave(Node& node);
+    void serve_gone(Node& node);
+    void bury();
+    void check_members();
+    [[nodiscard]] bool names_linger(Node& node);
+
     // ---- workload.cpp
     void some_commands(Node& node);
     void command(Node& node);
@@ -358,6 +384,7 @@ class World {
     Network network_;
     std::vector<std::unique_ptr<Node>> nodes_;
     bool healing_ = false;
+    bool buried_ = false;  // and who died for good is forgotten
     bool expects_difference_ = false;
     std::uint64_t members_ = 0;
     std::uint64_t drain_events_ = 0;

@@ -57,7 +57,7 @@ std::vector<LeafKey> Store::leaves_within(const RowAddress& address, const Versi
 std::vector<RowAddress> Store::next_keys(const ShardClocks& clocks, RowAddress& from,
                                          std::size_t count) {
     std::vector<RowAddress> keys;
-    while (from.shard.value < options_.shard_count) {
+    while (from.shard.value < shard_count()) {
         if (clock_of(clocks, from.shard) != nullptr && count > 0)
             visit_keys(from.shard, from.database, from.order.order, [&](const KeyRecord& record) {
                 if (record.order() >= from.order) keys.push_back(record.address);
@@ -69,7 +69,7 @@ std::vector<RowAddress> Store::next_keys(const ShardClocks& clocks, RowAddress& 
             break;
         }
         from.order = {};
-        if (++from.database < kDatabaseCount) continue;
+        if (++from.database < kKeyspaceCount) continue;
         from = {ShardId{static_cast<std::uint16_t>(from.shard.value + 1)}, 0, {}};
     }
     return keys;
@@ -96,7 +96,7 @@ bool Store::stage_absent(std::uint64_t session, const ShardClocks& clocks, RowAd
             if (stage.leaves.size() == kLeavesAtOnce) flush();
         }
     flush();
-    return from.shard.value >= options_.shard_count && !halted_;
+    return from.shard.value >= shard_count() && !halted_;
 }
 
 }  // namespace skerry

@@ -54,7 +54,7 @@ class RowWalk {
              const Leaf& leaf) {
         const std::uint64_t digest = digest_of(record.address, kind, element, leaf);
         if (digest == 0) return;
-        const std::uint16_t bucket = bucket_of(record.order(), store_.shard_count());
+        const std::uint16_t bucket = bucket_of(record.address, store_.slot_shard_count());
         const auto sum = sums_.try_emplace(bucket, 0).first;
         sum->second += digest;
         if (sum->second == 0) sums_.erase(sum);
@@ -98,28 +98,27 @@ class RowWalk {
 };
 }  // namespace
 
-std::uint64_t first_order(ShardId shard, std::uint16_t shard_count) {
+std::uint64_t first_order(ShardId shard, std::uint16_t slot_shard_count) {
     const std::uint64_t slot =
-        (std::uint64_t{shard.value} * kSlotCount + shard_count - 1) / shard_count;
-    return slot << kHashBits;
+        (std::uint64_t{shard.value} * kSlotCount + slot_shard_count - 1) / slot_shard_count;
+    return slot << kHashBits;  // the shard behind the last begins at 2^64, which is 0
 }
 
-std::uint16_t bucket_of(const KeyOrder& order, std::uint16_t shard_count) {
-    const ShardId shard = shard_of_slot(order.slot(), shard_count);
-    const std::uint64_t first = first_order(shard, shard_count);
-    // The one behind the last shard begins at 2^64, which is 0 here: the difference is right all the same.
-    const std::uint64_t width =
-        first_order(ShardId{static_cast<std::uint16_t>(shard.value + 1)}, shard_count) - first;
-    // One shard alone has all 2^64 orders.
+std::uint16_t bucket_of(const RowAddress& address, std::uint16_t slot_shard_count) {
+    const std::uint64_t first = first_order(address.shard, slot_shard_count);
+    const ShardId next{static_cast<std::uint16_t>(address.shard.value + 1)};
+    const bool whole = address.database == kConfigurationDatabase;
+    const std::uint64_t width = whole ? 0 : first_order(next, slot_shard_count) - first;
+    // A shard that has all 2^64 orders.
     const std::uint64_t part = width == 0 ? std::uint64_t{1} << 56 : (width - 1) / kBucketCount + 1;
-    return static_cast<std::uint16_t>((order.order - first) / part);
+    return static_cast<std::uint16_t>((address.order.order - first) / part);
 }
 
 bool add_rows(Store& store, ShardId shard, WalkPlace& place, std::size_t& row_count,
               BucketDigests& sums) {
     RowWalk walk(store, shard, place, row_count, sums);
-    const KeyOrder first{first_order(shard, store.shard_count()), 0};
-    while (place.database < kDatabaseCount) {
+    const KeyOrder first{first_order(shard, store.slot_shard_count()), 0};
+    while (place.database < kKeyspaceCount) {
         place.key = std::max(place.key, first);
         if (!walk.walk_database()) return false;
         place = {static_cast<std::uint8_t>(place.database + 1), first, false, {}};

@@ -29,7 +29,7 @@ class LogCheck {
     void set_cluster(std::uint16_t shard_count, std::uint64_t hash_seed) {
         checked_.shard_count = shard_count;
         checked_.hash_seed = hash_seed;
-        checked_.clocks.resize(shard_count);
+        checked_.clocks.resize(shard_count + 1u);
     }
     void meet_the_checkpoint();
     void look_at(LogPosition position, const Record& record);
@@ -171,12 +171,12 @@ Result<std::uint64_t> check_replay(Log& log, KvReader* stored, const CheckedLog&
                                .hash_seed = checked.hash_seed};
     const auto store = Store::open(log, snapshot, options, now);
     if (!store) return std::unexpected(store.error());
-    for (std::uint16_t i = 0; i < checked.shard_count; ++i)
+    for (std::uint16_t i = 0; i < checked.clocks.size(); ++i)
         if ((*store)->shard(ShardId{i}).clock != checked.clocks[i])
             return fail(Code::corrupt, "shard " + std::to_string(i) +
                                            ": the replay ends at another clock than the log");
     std::uint64_t keys = 0;
-    for (std::uint8_t database = 0; database < kDatabaseCount; ++database)
+    for (std::uint8_t database = 0; database < kKeyspaceCount; ++database)
         keys += (*store)->key_count(database);
     return keys;
 }

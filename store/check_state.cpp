@@ -56,8 +56,8 @@ class StateCheck {
     // What the rows of a shard add up to.
     struct Sums {
         std::uint64_t digest = 0;
-        std::array<std::uint64_t, kDatabaseCount> keys{};
-        std::array<std::uint64_t, kDatabaseCount> deadlines{};
+        std::array<std::uint64_t, kKeyspaceCount> keys{};
+        std::array<std::uint64_t, kKeyspaceCount> deadlines{};
         std::uint64_t tombstones = 0;
         bool whole = true;  // every row could be read
     };
@@ -170,8 +170,8 @@ bool StateCheck::read_meta() {
         return false;
     }
     state_.meta = *meta;
-    state_.shards.resize(meta->shard_count);
-    sums_.resize(meta->shard_count);
+    state_.shards.resize(meta->shard_count + 1u);
+    sums_.resize(state_.shards.size());
     for_each_row(Table::meta, "meta", [&](std::string_view key, std::string_view value) {
         look_at_meta_row(key, value);
     });
@@ -180,7 +180,7 @@ bool StateCheck::read_meta() {
 
 void StateCheck::look_at_meta_row(std::string_view key, std::string_view value) {
     if (key == kStateMetaKey) return;
-    for (std::uint16_t i = 0; i < state_.meta->shard_count; ++i) {
+    for (std::uint16_t i = 0; i < state_.shards.size(); ++i) {
         if (key != shard_meta_key(ShardId{i})) continue;
         const std::string where = "state.mdb, table meta, shard " + number(i);
         const auto shard = decode_shard_meta(value);
@@ -205,7 +205,7 @@ void StateCheck::look_at_meta_row(std::string_view key, std::string_view value) 
 void StateCheck::look_at_row(std::string_view key, std::string_view value) {
     const auto place = parse_row_key(key);
     const bool known = place && place->address.shard.value < state_.shards.size() &&
-                       place->address.database < kDatabaseCount;
+                       place->address.database < kKeyspaceCount;
     if (!known)
         return add("state.mdb, table rows, row " + hex(key), "stands where no row of ours stands");
     const RowAddress& address = place->address;
@@ -231,7 +231,7 @@ void StateCheck::look_at_key(std::string_view row_key, const RowAddress& address
     ++state_.key_rows;
     const KeyOrder order = key_order(row.key, state_.meta->hash_seed);
     if (order != address.order ||
-        shard_of_slot(order.slot(), state_.meta->shard_count) != address.shard) {
+        shard_of(address.database, order.slot(), state_.meta->shard_count) != address.shard) {
         sums_[address.shard.value].whole = false;
         return add(where, "stands in the row of another key");
     }
@@ -398,7 +398,7 @@ void StateCheck::compare_sums() {
         const std::string where = "state.mdb, shard " + number(i);
         if (sums_[i].digest != state_.shards[i].digest)
             add(where, "its digest is not that of its rows: something in them has changed");
-        for (std::uint8_t database = 0; database < kDatabaseCount; ++database)
+        for (std::uint8_t database = 0; database < kKeyspaceCount; ++database)
             if (sums_[i].keys[database] != state_.shards[i].keys[database])
                 add(where, "says that it has " + number(state_.shards[i].keys[database]) +
                                " keys in database " + number(database) + " and has " +

@@ -160,7 +160,7 @@ void Store::freeze() {
     put(image_->changes_, Table::meta, std::string(kStateMetaKey), encode(image_->state_));
     std::map<ShardId, VersionVector> cut;
     if (stable_cut_) cut.insert(stable_cut_->clocks.begin(), stable_cut_->clocks.end());
-    for (std::uint16_t i = 0; i < options_.shard_count; ++i) {
+    for (std::uint16_t i = 0; i < shard_count(); ++i) {
         ShardState& shard = shards_[i];
         if (stable_cut_ && !shard.clock.empty()) {
             VersionVector floor = shard.ix_floor;
@@ -308,10 +308,9 @@ void Store::evict(std::size_t row_count) {
         }
         ++looked;
         hand_.order = {};
-        if (++hand_.database < kDatabaseCount) continue;
+        if (++hand_.database < kKeyspaceCount) continue;
         hand_.database = 0;
-        hand_.shard =
-            ShardId{static_cast<std::uint16_t>((hand_.shard.value + 1) % options_.shard_count)};
+        hand_.shard = ShardId{static_cast<std::uint16_t>((hand_.shard.value + 1) % shard_count())};
     }
 }
 

@@ -431,7 +431,7 @@ void Store::begin_drain(const Flip& flip) {
     for (const ShardGain& gain : flip.gains) {
         ShardState& shard = state(gain.shard);
         shard.digest += gain.digest;
-        for (std::size_t i = 0; i < kDatabaseCount; ++i) {
+        for (std::size_t i = 0; i < kKeyspaceCount; ++i) {
             shard.key_counts[i] += gain.keys[i];
             shard.deadline_counts[i] += gain.deadlines[i];
         }

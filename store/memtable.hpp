@@ -112,10 +112,10 @@ struct ShardState {
     VersionVector ix_floor;
     VersionVector purge_floor;  // P: markers at or below it may be gone
     std::uint64_t digest = 0;
-    std::array<std::uint64_t, kDatabaseCount> key_counts{};
-    std::array<std::uint64_t, kDatabaseCount> deadline_counts{};  // of these, those that expire
+    std::array<std::uint64_t, kKeyspaceCount> key_counts{};
+    std::array<std::uint64_t, kKeyspaceCount> deadline_counts{};  // of these, those that expire
     std::uint64_t tombstones = 0;  // leaves that hold only REMOVED markers; staged ones not counted
-    std::array<Keys, kDatabaseCount> keys;
+    std::array<Keys, kKeyspaceCount> keys;
     bool all_rows = true;  // nothing of it is in the ordered store alone
     bool staged = false;   // leaves of a flip are being measured or drained: Store::touch()
 };

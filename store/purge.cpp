@@ -25,11 +25,11 @@ void Store::set_stable_cut(std::optional<StableCut> cut) {
     const bool others = !cut || !stable_cut_ || cut->everybody != stable_cut_->everybody ||
                         cut->lineages != stable_cut_->lineages;
     stable_cut_ = std::move(cut);
-    cut_.assign(options_.shard_count, {});
+    cut_.assign(shard_count(), {});
     if (stable_cut_)
         for (const auto& [shard, clock] : stable_cut_->clocks) cut_[shard.value] = clock;
     if (others) {
-        looked_.assign(options_.shard_count, {});
+        looked_.assign(shard_count(), {});
         for (const auto& [shard, marker] : std::exchange(speaking_, {}))
             markers_[shard.value].push_back(marker);
     }
@@ -38,7 +38,7 @@ void Store::set_stable_cut(std::optional<StableCut> cut) {
 
 void Store::look_for_markers() {
     purge_due_ = true;
-    shards_to_look_at_ = options_.shard_count;
+    shards_to_look_at_ = shard_count();
 }
 
 const VersionVector& Store::cut_of(ShardId shard) const {
@@ -75,10 +75,10 @@ bool Store::step_purge(std::size_t leaf_count) {
 
 bool Store::purge_in_memory(std::size_t& leaf_count) {
     const std::size_t before = leaf_count;
-    for (std::uint16_t shards = options_.shard_count; shards > 0; --shards) {
+    for (std::uint16_t shards = shard_count(); shards > 0; --shards) {
         purge_markers(ShardId{purge_shard_}, leaf_count);
         if (leaf_count == 0 || purge_is_full()) return true;
-        purge_shard_ = static_cast<std::uint16_t>((purge_shard_ + 1) % options_.shard_count);
+        purge_shard_ = static_cast<std::uint16_t>((purge_shard_ + 1) % shard_count());
     }
     purge_due_ = false;  // until the cut moves
     return leaf_count != before;
@@ -262,7 +262,7 @@ void Store::purged_in_image() {
         while (!markers.empty() && markers.front().generation <= completed_) markers.pop_front();
     std::erase_if(speaking_,
                   [&](const auto& pair) { return pair.second.generation <= completed_; });
-    looked_.assign(options_.shard_count, {});  // the index has others now
+    looked_.assign(shard_count(), {});  // the index has others now
     look_for_markers();
 }
 

@@ -22,7 +22,7 @@ void check_payload(Unpacker& in, LeafKind kind, const Entry& entry) {
 }
 
 ShardId read_shard(Unpacker& in) {
-    return ShardId{static_cast<std::uint16_t>(in.number_up_to(kSlotCount - 1))};
+    return ShardId{static_cast<std::uint16_t>(in.number_up_to(kShardCountMax - 1))};
 }
 
 Batch read_batch(Unpacker& in) {
@@ -52,7 +52,7 @@ Batch read_batch(Unpacker& in) {
             operation.key.key = batch.operations.back().key.key;
             read_count += 1;
         } else {
-            operation.key.database = static_cast<std::uint8_t>(in.number_up_to(kDatabaseCount - 1));
+            operation.key.database = static_cast<std::uint8_t>(in.number_up_to(kKeyspaceCount - 1));
             operation.key.key = in.bytes(kKeyBytesMax);
             read_count += 2;
         }
@@ -85,7 +85,7 @@ Stage read_stage(Unpacker& in) {
     return stage;
 }
 
-constexpr std::size_t kGainNumbers = 2 + 2 * kDatabaseCount;
+constexpr std::size_t kGainNumbers = 2 + 2 * kKeyspaceCount;
 
 Flip read_flip(Unpacker& in) {
     Flip flip;

@@ -85,8 +85,8 @@ struct Stage {
 struct ShardGain {
     ShardId shard;
     std::uint64_t digest = 0;
-    std::array<std::uint64_t, kDatabaseCount> keys{};
-    std::array<std::uint64_t, kDatabaseCount> deadlines{};  // keys that have one
+    std::array<std::uint64_t, kKeyspaceCount> keys{};
+    std::array<std::uint64_t, kKeyspaceCount> deadlines{};  // keys that have one
     friend bool operator==(const ShardGain&, const ShardGain&) = default;
 };
 struct Flip {

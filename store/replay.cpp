@@ -51,7 +51,7 @@ Result<std::optional<StateMeta>> Store::load() {
     const auto meta = decode_state_meta(**bytes);
     if (!meta) return std::unexpected(meta.error());
     std::map<ShardId, VersionVector> before;
-    for (std::uint16_t i = 0; i < options_.shard_count; ++i) {
+    for (std::uint16_t i = 0; i < shard_count(); ++i) {
         const auto row = stored->get(Table::meta, shard_meta_key(ShardId{i}));
         if (!row) return std::unexpected(row.error());
         if (!*row) continue;

@@ -98,7 +98,7 @@ Result<RowKey> parse_row_key(std::string_view bytes) {
 
 namespace {
 constexpr std::size_t kKeyRowHead = 3 + kElementKinds;  // the key, counts, sums
-constexpr std::size_t kShardMetaParts = 6 + 2 * kDatabaseCount;
+constexpr std::size_t kShardMetaParts = 6 + 2 * kKeyspaceCount;
 
 void put(Packer& packer, const ElementSums& sums) {
     if (sums == ElementSums{}) return packer.nil();

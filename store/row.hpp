@@ -144,8 +144,8 @@ struct ShardMeta {
     VersionVector ix_floor;     // no dot at or below it has a row in ix, but for purgeable markers
     VersionVector purge_floor;  // P: markers at or below it may be gone
     std::uint64_t digest = 0;   // of the live entries
-    std::array<std::uint64_t, kDatabaseCount> keys{};       // existing keys by database
-    std::array<std::uint64_t, kDatabaseCount> deadlines{};  // of these, those that expire
+    std::array<std::uint64_t, kKeyspaceCount> keys{};       // existing keys by database
+    std::array<std::uint64_t, kKeyspaceCount> deadlines{};  // of these, those that expire
     std::uint64_t tombstones = 0;  // leaves in its rows that hold only REMOVED markers
     VersionVector before;  // V before the flip whose staged leaves are being drained, if any are
 };

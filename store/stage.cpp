@@ -141,7 +141,7 @@ Result<std::vector<StagedRow>> read_staged(KvReader& stored, std::uint64_t sessi
 Result<bool> any_staged(KvReader& stored, std::uint64_t session, ShardId shard) {
     bool found = false;
     const auto scanned = stored.scan(Table::stage, stage_key(session, rows_from(shard, 0, 0)),
-                                     stage_key(session, rows_end(shard, kDatabaseCount - 1)),
+                                     stage_key(session, rows_end(shard, kKeyspaceCount - 1)),
                                      [&](std::string_view, std::string_view) {
                                          found = true;
                                          return false;

@@ -22,12 +22,12 @@ Store::Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now)
       options_(options),
       now_(now),
       hlc_(options.drift_max),
-      shards_(options.shard_count),
-      in_open_(options.shard_count),
-      in_commit_(options.shard_count),
-      cut_(options.shard_count),
-      markers_(options.shard_count),
-      looked_(options.shard_count) {}
+      shards_(options.shard_count + 1u),
+      in_open_(shards_.size()),
+      in_commit_(shards_.size()),
+      cut_(shards_.size()),
+      markers_(shards_.size()),
+      looked_(shards_.size()) {}
 
 void Store::halt(Error error) {
     if (!halted_) halted_ = std::move(error);
@@ -49,7 +49,7 @@ KvReader* Store::reader() {
 
 RowAddress Store::address_of(std::uint8_t database, std::string_view key) const {
     const KeyOrder order = key_order(key, options_.hash_seed);
-    return {shard_of_slot(order.slot(), options_.shard_count), database, order};
+    return {shard_of(database, order.slot(), options_.shard_count), database, order};
 }
 
 ElementOrder Store::order_of(LeafKind kind, std::string_view sub) const {
@@ -258,6 +258,8 @@ bool Store::for_each_key_of(ShardId shard, std::uint8_t database, std::uint64_t 
 }
 
 void Store::for_each_key(std::uint8_t database, std::uint64_t from, VisitKey visit) {
+    if (database == kConfigurationDatabase)
+        return (void)for_each_key_of(configuration_shard(), database, from, visit);
     const ShardId first = shard_of_slot(KeyOrder{from, 0}.slot(), options_.shard_count);
     for (std::uint16_t i = first.value; i < options_.shard_count; ++i)
         if (!for_each_key_of(ShardId{i}, database, from, visit)) return;
@@ -513,14 +515,14 @@ void Store::committed(const Commit& commit) {
 
 ShardClocks Store::clocks() const {
     ShardClocks clocks;
-    for (std::uint16_t i = 0; i < options_.shard_count; ++i)
+    for (std::uint16_t i = 0; i < shard_count(); ++i)
         if (!shards_[i].clock.empty()) clocks.emplace_back(ShardId{i}, shards_[i].clock);
     return clocks;
 }
 
 ShardClocks Store::durable_clocks() const {
     ShardClocks clocks;
-    for (std::uint16_t i = 0; i < options_.shard_count; ++i)
+    for (std::uint16_t i = 0; i < shard_count(); ++i)
         if (!shards_[i].durable_clock.empty())
             clocks.emplace_back(ShardId{i}, shards_[i].durable_clock);
     return clocks;
@@ -528,14 +530,14 @@ ShardClocks Store::durable_clocks() const {
 
 bool Store::covers(const ShardClocks& clocks) const {
     return std::ranges::all_of(clocks, [&](const auto& pair) {
-        return pair.first.value < options_.shard_count &&
+        return pair.first.value < shard_count() &&
                shards_[pair.first.value].clock.covers(pair.second);
     });
 }
 
 bool Store::durably_covers(const ShardClocks& clocks) const {
     return std::ranges::all_of(clocks, [&](const auto& pair) {
-        return pair.first.value < options_.shard_count &&
+        return pair.first.value < shard_count() &&
                shards_[pair.first.value].durable_clock.covers(pair.second);
     });
 }

@@ -33,8 +33,8 @@ namespace skerry {
 
 struct StoreOptions {
     ReplicaId self;
-    std::uint64_t nonce = 0;  // of this process: what it publishes is one stream
-    std::uint16_t shard_count = 256;
+    std::uint64_t nonce = 0;          // of this process: what it publishes is one stream
+    std::uint16_t shard_count = 256;  // of the slots; the configuration domain has one more
     std::uint64_t hash_seed = 0;
     std::size_t memory_bytes = std::size_t{1} << 30;
     // A checkpoint is due after as much log as a quarter of the ordered store, within these and a quarter of memory:
@@ -229,7 +229,14 @@ class Store {
     [[nodiscard]] LogPosition last_published() const { return last_published_; }
 
     // ---- clocks.
-    [[nodiscard]] std::uint16_t shard_count() const { return options_.shard_count; }
+    // All shards, that of the configuration domain, which is the last, among them; and those of the slots.
+    [[nodiscard]] std::uint16_t shard_count() const {
+        return static_cast<std::uint16_t>(shards_.size());
+    }
+    [[nodiscard]] std::uint16_t slot_shard_count() const { return options_.shard_count; }
+    [[nodiscard]] ShardId configuration_shard() const {
+        return skerry::configuration_shard(options_.shard_count);
+    }
     [[nodiscard]] const ShardState& shard(ShardId shard) const { return shards_[shard.value]; }
     [[nodiscard]] ShardClocks clocks() const;
     [[nodiscard]] ShardClocks durable_clocks() const;

@@ -4,6 +4,7 @@
 #include "node/clock_token.hpp"
 #include "node/commands/context.hpp"
 #include "node/commands/handlers.hpp"
+#include "node/member_reply.hpp"
 
 namespace skerry::commands {
 namespace {
@@ -169,6 +170,21 @@ void crdt_info(CommandContext& c) {
 void crdt_peers(CommandContext& c) { reply_rows(c.reply, c.node.peers()); }
 
 void crdt_sync(CommandContext& c) { reply_rows(c.reply, c.node.syncs()); }
+
+void crdt_members(CommandContext& c) { reply_members(c.reply, c.node.members()); }
+
+void crdt_forget(CommandContext& c) {
+    if (const auto done = c.node.forget(c.args[1]); !done)
+        return c.reply.error("ERR " + done.error().where);
+    c.reply.ok();
+}
+
+void crdt_leave(CommandContext& c) {
+    constexpr std::int64_t kLeaveMs = 60'000;
+    if (c.count() > 2) return c.reply.error("ERR CRDT.LEAVE [timeout-ms]");
+    if (const auto timeout_ms = c.count() == 2 ? timeout(c, c.args[1]) : kLeaveMs)
+        c.node.leave(c.connection, *timeout_ms);
+}
 
 void crdt_verify(CommandContext& c) {
     if (c.args.size() > 2) return c.reply.error("ERR CRDT.VERIFY [peer]");

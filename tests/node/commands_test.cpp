@@ -597,6 +597,12 @@ TEST_CASE("commands: what Redis does not have", "[commands]") {
              {"WAIT 1 0", ":0\r\n"},
              {"WAIT 1 -1", "-ERR timeout is negative\r\n"},
              {"WAIT 1 x", "-ERR timeout is not an integer or out of range\r\n"}});
+    play(f, {{"CRDT.FORGET gamma", kOk},
+             {"CRDT.FORGET delta", "-ERR no member is named so\r\n"},
+             {"CRDT.LEAVE", ":60000\r\n"},
+             {"CRDT.LEAVE 5", ":5\r\n"},
+             {"CRDT.LEAVE soon", "-ERR timeout is not an integer or out of range\r\n"},
+             {"CRDT.LEAVE 5 6", "-ERR CRDT.LEAVE [timeout-ms]\r\n"}});
     play(f, {{"CRDT.LINK beta cut", kOk},
              {"CRDT.LINK gamma heal", "-ERR no such peer\r\n"},
              {"CRDT.LINK beta break", "-ERR CRDT.LINK peer cut|heal\r\n"}});

@@ -93,11 +93,19 @@ TEST_CASE("bucket_digests: buckets are equal parts of a shard, in the order of i
     for (const std::uint16_t shards : std::to_array<std::uint16_t>({1, 3, 8, 256, 16384})) {
         const ShardId last{static_cast<std::uint16_t>(shards - 1)};
         const std::uint64_t first = first_order(last, shards);
-        CHECK(bucket_of({first, 0}, shards) == 0);
-        CHECK(bucket_of({~std::uint64_t{0}, 0}, shards) == kBucketCount - 1);
-        CHECK(bucket_of({first + (~std::uint64_t{0} - first) / 2 + 1, 0}, shards) ==
-              kBucketCount / 2);
-        CHECK((first == 0 || bucket_of({first - 1, 0}, shards) == kBucketCount - 1));
+        const std::uint64_t middle = first + (~std::uint64_t{0} - first) / 2 + 1;
+        CHECK(bucket_of({last, 0, {first, 0}}, shards) == 0);
+        CHECK(bucket_of({last, 0, {~std::uint64_t{0}, 0}}, shards) == kBucketCount - 1);
+        CHECK(bucket_of({last, 0, {middle, 0}}, shards) == kBucketCount / 2);
+        const ShardId before{static_cast<std::uint16_t>(shards - 2)};
+        CHECK((first == 0 || bucket_of({before, 0, {first - 1, 0}}, shards) == kBucketCount - 1));
+        // That of the configuration domain has all orders.
+        const ShardId own = configuration_shard(shards);
+        const std::uint64_t half = std::uint64_t{1} << 63;
+        CHECK(first_order(own, shards) == 0);
+        CHECK(bucket_of({own, kConfigurationDatabase, {half, 0}}, shards) == kBucketCount / 2);
+        CHECK(bucket_of({own, kConfigurationDatabase, {~std::uint64_t{0}, 0}}, shards) ==
+              kBucketCount - 1);
     }
 }
 
@@ -128,7 +136,7 @@ TEST_CASE("verification: equal clocks over other values are a difference, with i
     const RowAddress odd = here.store->address_of(2, "odd");
     REQUIRE(verdict.differing.size() == 1);
     CHECK(verdict.differing[0].shard == odd.shard);
-    CHECK(verdict.differing[0].buckets == std::vector{bucket_of(odd.order, kShards)});
+    CHECK(verdict.differing[0].buckets == std::vector{bucket_of(odd, kShards)});
     CHECK(verdict.differing[0].damage == Verdict::Damage::unknown);
     CHECK(verdict.equal == kShards - 1);
     CHECK(asker.differences() == 1);
@@ -204,7 +212,7 @@ TEST_CASE("verification: a silent peer is given up, and said to be silent",
 
 TEST_CASE("verification: a request that cannot be is refused", "[node][verification]") {
     Holder holder;
-    CHECK_FALSE(serve_digests(*holder.store, {1, {{ShardId{kShards}, {}}}, {}}).has_value());
+    CHECK_FALSE(serve_digests(*holder.store, {1, {{ShardId{kShards + 1}, {}}}, {}}).has_value());
     CHECK_FALSE(serve_digests(*holder.store, {1, {{ShardId{0}, {}}}, "nonsense"}).has_value());
 }
 

@@ -40,7 +40,7 @@ class FakeNode final : public NodeFacts {
     std::vector<Connection*> clients() override { return connections; }
     void shutdown() override { ++shutdowns; }
     std::optional<std::string> refused(Writes writes) const override {
-        return writes == Writes::that_grow ? refusal : std::nullopt;
+        return no_member || writes == Writes::all ? no_member : refusal;
     }
     std::optional<std::string> clients_refused() const override { return closed; }
     void wait(Connection& connection, std::int64_t, std::int64_t) override {
@@ -52,6 +52,26 @@ class FakeNode final : public NodeFacts {
     std::vector<TextFields> peers() const override { return {{{"name", "beta"}, {"state", "up"}}}; }
     std::vector<TextFields> syncs() const override { return {{{"peer", "beta"}}}; }
     bool set_link(std::string_view peer, bool) override { return peer == "beta"; }
+    std::vector<MemberStatus> members() override {
+        Member row{.id = MemberId{0x0a},
+                   .name = "alpha",
+                   .region = "eu",
+                   .gossip_address = "g:1",
+                   .publish_address = "p:1",
+                   .client_address = "c:1",
+                   .state = MemberState::active};
+        return {{.row = std::move(row),
+                 .is_self = true,
+                 .heard_ms = 0,
+                 .writers = {{ReplicaId{0x0a00000001}, 3}}}};
+    }
+    Result<void> forget(std::string_view name) override {
+        if (name == "gamma") return {};
+        return fail(Code::refused, "no member is named so");
+    }
+    void leave(Connection& connection, std::int64_t timeout_ms) override {
+        connection.reply().integer(timeout_ms);
+    }
     void verify(Connection& connection, std::optional<std::string_view> peer) override {
         connection.reply().bulk(peer.value_or("all"));
     }
@@ -61,6 +81,7 @@ class FakeNode final : public NodeFacts {
 
     std::optional<std::string> secret;
     std::optional<std::string> refusal;
+    std::optional<std::string> no_member;
     std::optional<std::string> closed;
     std::vector<Connection*> connections;
     int resets = 0;

@@ -20,7 +20,7 @@ class Station final : public Transport {
   public:
     Station(Wire& wire, std::string address) : wire_(wire), address_(std::move(address)) {}
 
-    // Begins a process on this disk. Requires: none is running.
+    // Begins a process on this disk; an empty seed is none. Requires: none is running.
     void start(ReplicaId writer, std::uint64_t nonce, const std::string& name,
                const std::string& seed, MonoTime now);
     void stop() {
@@ -70,6 +70,7 @@ class Station final : public Transport {
 
     MemoryLog log;
     MemoryKv kv;
+    MonoTime member_silent_max = std::chrono::hours(24 * 7);
     std::vector<std::string> replies;  // to a station without a process
     std::unique_ptr<Store> store;
     std::unique_ptr<Database> database;
@@ -143,17 +144,19 @@ inline void Station::start(ReplicaId writer, std::uint64_t nonce, const std::str
     ASSERT(opened.has_value());
     store = std::move(*opened);
     database = std::make_unique<Database>(*store);
-    replication = std::make_unique<Replication>(*store, log, kv, *this,
-                                                ReplicationOptions{.cluster = "test",
-                                                                   .name = name,
-                                                                   .region = "r",
-                                                                   .gossip_address = address_,
-                                                                   .publish_address = address_,
-                                                                   .client_address = "c:1",
-                                                                   .seeds = {seed},
-                                                                   .aside = {},
-                                                                   .found = {},
-                                                                   .random_seed = nonce});
+    replication = std::make_unique<Replication>(
+        *store, log, kv, *this,
+        ReplicationOptions{.cluster = "test",
+                           .name = name,
+                           .region = "r",
+                           .gossip_address = address_,
+                           .publish_address = address_,
+                           .client_address = "c:1",
+                           .seeds = seed.empty() ? std::vector<std::string>{} : std::vector{seed},
+                           .aside = {},
+                           .found = {},
+                           .random_seed = nonce,
+                           .member_silent_max = member_silent_max});
     replication->start(now);
     commit(now);
 }
