@@ -10,7 +10,7 @@ namespace skerry {
 namespace {
 constexpr std::array kReached{LeafKind::member, LeafKind::field};
 constexpr std::size_t kRowBytes =
-    256;  // of memory, until the image is written that a row goes with
+    512;  // of memory, until the image is written that a row goes with
 constexpr std::size_t kRowsPerImageMax = 20'000;  // an image of few rows is soon written
 constexpr WallTime kImageEvery{5000};
 

@@ -174,5 +174,49 @@ TEST_CASE("clear: a mask is kept through crashes until its rows are gone", "[sto
     must_check(place);
 }
 
+TEST_CASE("clear: its leaf may be purged before what it masks is reclaimed, and behind it",
+          "[store][clear][purge]") {
+    Place place(1);
+    for (std::size_t i = 0; i < 200; ++i) place.add_member("set", name_of(i));
+    KeyRecord& set = place->find_or_make(0, "set");
+    for (std::size_t i = 0; i < 20; ++i)
+        place->change(set, LeafKind::member, name_of(i), presence::remove);
+    place.checkpoint();
+    CHECK(place->tombstone_count() == 20);
+    clear(place, "set");
+    place.commit();
+    CHECK(place->tombstone_count() == 22);  // masked ones count while their rows are there
+    const ShardId shard = place->find_or_make(0, "set").address.shard;
+    const VersionVector cleared = place->shard(shard).clock;
+    const auto purge = [&] {
+        place->set_stable_cut(StableCut{.clocks = place->durable_clocks(), .lineages = {0}});
+        for (int i = 0; i < 1000 && place->step_purge(10); ++i) place->end_round();
+        CHECK(place->tombstone_count() == 0);
+        CHECK(place->shard(shard).purge_floor == cleared);
+        place.checkpoint();
+        must_check(place);
+    };
+    SECTION("before") {
+        purge();
+        CHECK(place->masked_keys() == 1);
+        place.open();
+        CHECK(place->masked_keys() == 1);
+        CHECK(place.members("set") == 0);
+        reclaim(place);
+    }
+    SECTION("behind") {
+        reclaim(place);
+        CHECK(place->tombstone_count() == 2);
+        purge();
+    }
+    place.checkpoint();
+    must_check(place);
+    CHECK(rows(place, Table::rows) == 0);
+    (void)place->step_purge(1000);
+    std::size_t records = 0;
+    place->for_each_key(0, 0, [&](const KeyRecord&) { return ++records != 0; });
+    CHECK(records == 0);
+}
+
 }  // namespace
 }  // namespace skerry
