@@ -94,7 +94,8 @@ TEST_CASE("clear: one operation takes a set away, and its rows go behind it", "[
     CHECK(!has(place, "set", name_of(7)));
     CHECK(place->stats().masks_measured == 0);
     CHECK(std::ranges::count(place.digests(), 0U) ==
-          static_cast<std::ptrdiff_t>(place.digests().size()) - 1);  // of 16 shards: one holds what stays
+          static_cast<std::ptrdiff_t>(place.digests().size()) -
+              1);  // of 16 shards: one holds what stays
 
     place.add_member("set", name_of(7));  // after the clear: it is there again
     CHECK(place.members("set") == 1);
