@@ -185,6 +185,7 @@ bool Replication::is_address_of_gone(const std::string& address) {
 }
 
 void Replication::evict_silent(MonoTime now) {
+    note_active(now);  // this node may just have written
     const std::vector<Member> rows = members_.rows();
     const Member* own = members_.find(member_of(store_.self()));
     if (own == nullptr || !own->counts()) return;

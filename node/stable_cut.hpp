@@ -1,11 +1,11 @@
 // node/stable_cut.hpp — which dots are stable: the minimum of what the members have durably, settled.
 //
-// Counts   a member that has been heard within the limit, or is known for no longer than that; this node always. Who is
-//          silent for longer leaves the cut, not the cluster, and is back in it when it is heard again.
+// Counts   a member of the table that has been heard within the limit, or is known for no longer than that; this node always.
+//          Who is silent for longer leaves the cut, not the cluster, and is back in it when it is active again.
 // Unknown  while a member that counts has not said under its present nonce what it has, there is no cut.
 // Settled  a cut is given out when this node has all that the members had as they said it: docs/decisions/0012.
 // Nobody   without any other member everything durable is stable.
-// Pure     told by Replication about its peers; whoever knows the members otherwise asks the same way.
+// Pure     told by Replication (node/replication_cut.cpp) about peers and members.
 #pragma once
 
 #include <absl/functional/function_ref.h>

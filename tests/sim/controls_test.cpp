@@ -94,7 +94,7 @@ TEST_CASE("a flip after a pass in which the clock moved is found") {
     must_be_found({Shortcut::one_pass, kDiverged});
 }
 TEST_CASE("a checkpoint served without what the caller is after is found") {
-    must_be_found({Shortcut::target_ignored, "no convergence"});
+    must_be_found({Shortcut::target_ignored, "no convergence", 3000});
 }
 TEST_CASE("a pull that goes on at a server with less than it was shown is found") {
     must_be_found({Shortcut::seen_ignored, kDiverged, 1000});

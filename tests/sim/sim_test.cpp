@@ -78,16 +78,10 @@ TEST_CASE("what a peer holds only behind its fresh checkpoint is pulled") {
     must_hold(68);
 }
 
-TEST_CASE("a pull that ends while another flip drains hides nothing") {
-    must_hold(736);
-    must_hold(951);
-}
-
 TEST_CASE("what joins behind a flip is not read before the flip is durable") { must_hold(741); }
 
 TEST_CASE("a pull that is given up while an earlier one drains leaves the drain alone") {
-    must_hold(20209);
-    must_hold(602);
+    must_hold(308);
 }
 
 TEST_CASE("CRDT.VERIFY names the shard and the bucket of a row that a disk has lost") {
