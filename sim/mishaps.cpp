@@ -31,8 +31,9 @@ void World::make_plan() {
     plan_.wait_percent = r.one_in(2) ? 0 : r.between(5, 50);
     plan_.may_die = r.one_in(4);
     plan_.knows_all = r.one_in(2);
+    // At least three heartbeats: else whoever runs is left out and taken in all the time.
     plan_.silent_max =
-        r.one_in(2) ? 0 : static_cast<Millis>(r.between(1000, r.one_in(2) ? 3000 : 8000));
+        r.one_in(2) ? 0 : static_cast<Millis>(r.between(3000, r.one_in(2) ? 4000 : 8000));
     if (plan_.silent_max != 0) plan_.duration += static_cast<Millis>(r.below(6000));
     weigh_mishaps();
     NetworkFaults& faults = network_.faults;

@@ -132,7 +132,7 @@ def main():
             cluster.start()
             deletes(cluster, count, told)
             for node in cluster.nodes:
-                node.call("CONFIG", "SET", "member-silent-ms", "2500")
+                node.call("CONFIG", "SET", "member-silent-ms", "3000")
             away(cluster, min(count, 5000), told)
             expires(cluster)
         for node in cluster.nodes:
