@@ -175,7 +175,7 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
         {"clients-max", "COUNT", false, {"10000"}, apply_number<&Config::clients_max, 1, 1'000'000>,
          "client connections at a time"},
         {"member-silent-ms", "MS", false, {"604800000"},
-         apply_duration<&Config::member_silent_max, 3000, 31'536'000'000>,
+         apply_duration<&Config::member_silent_max, kMemberSilentMsMin, 31'536'000'000>,
          "how long a node may be silent before it counts as a member no more (CONFIG SET, too)"},
         {"idle-timeout", "SECONDS", false, {"0"}, apply_duration<&Config::idle_timeout, 0, 31'536'000>,
          "closes clients that are idle as long (default: never)"},

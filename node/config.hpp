@@ -36,6 +36,8 @@ struct HostPort {
 [[nodiscard]] std::string_view name_of(NoteLevel level);
 
 enum class Durability : std::uint8_t { always, interval, none };
+// Three heartbeats: below that a node that runs would be left out all the time.
+inline constexpr std::int64_t kMemberSilentMsMin = 3000;
 
 struct Config {
     std::string name;

@@ -220,8 +220,9 @@ TextFields Node::config_get(std::string_view pattern) const {
 Result<void> Node::config_set(std::string_view key, std::string_view value) {
     if (key == "member-silent-ms") {
         const auto number = value::parse_integer(value);
-        if (!number || *number < 1000)
-            return fail(Code::malformed, "a number of milliseconds, 1000 or more");
+        if (!number || *number < kMemberSilentMsMin)
+            return fail(Code::malformed, "a number of milliseconds, " +
+                                             std::to_string(kMemberSilentMsMin) + " or more");
         replication_->set_member_silent_max(MonoTime(*number));
         config_.text[std::string(key)] = value;
         return {};
