@@ -478,7 +478,6 @@ class Store {
     Commit commit_;
     std::vector<ShardId> commit_shards_;
     std::vector<bool> in_commit_;  // by shard
-    bool replaying_ = false;
     LogPosition last_;  // the last record closed
     LogPosition durable_;
     LogPosition last_published_;
