@@ -478,7 +478,7 @@ class Store {
     Commit commit_;
     std::vector<ShardId> commit_shards_;
     std::vector<bool> in_commit_;  // by shard
-    LogPosition last_;  // the last record closed
+    LogPosition last_;             // the last record closed
     LogPosition durable_;
     LogPosition last_published_;
     std::map<ShardId, VersionVector> foreign_;  // gained since the last published record
