@@ -23,6 +23,10 @@ struct ReplicaId {
         std::snprintf(hex, sizeof hex, "r%016llx", static_cast<unsigned long long>(value));
         return hex;
     }
+    // The upper half: a data directory keeps it over its incarnations (node/identity.hpp).
+    [[nodiscard]] constexpr std::uint32_t lineage() const {
+        return static_cast<std::uint32_t>(value >> 32);
+    }
 };
 
 // Counts from 1; 0 = nothing seen.

@@ -26,9 +26,7 @@ struct MemberId {
     friend constexpr auto operator<=>(MemberId, MemberId) = default;
     [[nodiscard]] std::string text() const;  // 8 hex digits
 };
-[[nodiscard]] constexpr MemberId member_of(ReplicaId writer) {
-    return MemberId{static_cast<std::uint32_t>(writer.value >> 32)};
-}
+[[nodiscard]] constexpr MemberId member_of(ReplicaId writer) { return MemberId{writer.lineage()}; }
 // nullopt: not 8 hex digits.
 [[nodiscard]] std::optional<MemberId> parse_member_id(std::string_view text);
 

@@ -5,10 +5,6 @@
 
 namespace skerry {
 
-namespace {
-constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 32; }
-}  // namespace
-
 // A late heartbeat of an earlier boot, or one from before a snapshot was restored, says more than is there now.
 bool Replication::has_said(const Peer& peer) const {
     return peer.reported && peer.greeted && peer.reported_by == peer.who.nonce;
@@ -48,7 +44,7 @@ bool Replication::replaced(const Peer& peer) const {
     if (peer.who.writer == ReplicaId{}) return false;
     return std::ranges::any_of(peers_, [&](const auto& pair) {
         const Peer& other = pair.second;
-        return lineage(other.who.writer) == lineage(peer.who.writer) && other.greeted &&
+        return other.who.writer.lineage() == peer.who.writer.lineage() && other.greeted &&
                other.heard_at > peer.heard_at + kSilentMax;
     });
 }

@@ -35,7 +35,7 @@ void Replication::join_floors(const ShardClocks& floors) {
 bool Replication::only_own_events() const {
     return std::ranges::all_of(store_.clocks(), [&](const auto& pair) {
         return std::ranges::all_of(pair.second, [&](const auto& entry) {
-            return entry.first.value >> 32 == store_.self().value >> 32;
+            return entry.first.lineage() == store_.self().lineage();
         });
     });
 }

@@ -14,7 +14,6 @@ constexpr MonoTime kHelloAgain{200};  // a Hello may still be under way
 constexpr std::size_t kCallersMax = 4096;
 
 // The half of an id that a data directory keeps over its incarnations (node/identity.hpp).
-constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 32; }
 }  // namespace
 
 // ---- greetings
@@ -48,7 +47,7 @@ const Replication::Peer* Replication::same_name(const Introduction& who, MonoTim
     const auto found = std::ranges::find_if(peers_, [&](const auto& pair) {
         const Peer& peer = pair.second;
         return peer.greeted && peer.up && now <= peer.heard_at + kSilentMax &&
-               peer.who.name == who.name && lineage(peer.who.writer) != lineage(who.writer) &&
+               peer.who.name == who.name && peer.who.writer.lineage() != who.writer.lineage() &&
                peer.address != who.gossip_address && peer.who.gossip_address != who.gossip_address;
     });
     return found == peers_.end() ? nullptr : &found->second;
@@ -126,7 +125,7 @@ void Replication::note_renewed(Peer& peer, const Introduction& now) {
         peer.found = told->second;
     const ReplicaId was = peer.who.writer;
     if (was.value == 0 || was == now.writer) return;
-    const bool same_place = lineage(was) == lineage(now.writer);
+    const bool same_place = was.lineage() == now.writer.lineage();
     peer.found = "it writes as " + now.writer.text() + ", before as " + was.text() + ": " +
                  (same_place ? "its end was not clean, or its data is a copy put back"
                              : "its data directory is another one: emptied, restored or copied");

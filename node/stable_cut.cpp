@@ -6,7 +6,6 @@
 namespace skerry {
 
 namespace {
-constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 32; }
 
 using ByShard = std::map<ShardId, VersionVector>;
 
@@ -25,7 +24,7 @@ std::optional<StableCut> CutMeter::step(ReplicaId self, const ShardClocks& durab
     Reported now;
     ByShard least(durable.begin(), durable.end());
     ByShard most;
-    now.cut.lineages.push_back(lineage(self));
+    now.cut.lineages.push_back(self.lineage());
     for (const CutMember& member : members) {
         if (!member.counts) {
             now.cut.everybody = false;
@@ -36,7 +35,7 @@ std::optional<StableCut> CutMeter::step(ReplicaId self, const ShardClocks& durab
             settled_.reset();
             return std::nullopt;
         }
-        now.cut.lineages.push_back(lineage(member.writer));
+        now.cut.lineages.push_back(member.writer.lineage());
         lower(least, *member.durable);
         for (const auto& [shard, clock] : *member.durable) most[shard].join(clock);
     }

@@ -136,7 +136,7 @@ void World::check_reopened(Node& node) {
         fail("node " + std::to_string(node.index) + " lost what had been durable");
     finished_.try_emplace(node.writer, false);
     for (auto& [writer, finished] : finished_) {
-        if (finished || writer.value >> 32 != node.writer.value >> 32 || writer == node.writer)
+        if (finished || writer.lineage() != node.writer.lineage() || writer == node.writer)
             continue;
         finished = true;
         for (std::uint16_t i = 0; i < plan_.shards(); ++i) {

@@ -42,7 +42,7 @@ std::string hex(std::string_view bytes) {
 std::string number(std::uint64_t value) { return std::to_string(value); }
 
 // Who may carry out each other's deadlines (node/identity.hpp).
-bool same_directory(ReplicaId a, ReplicaId b) { return a.value >> 32 == b.value >> 32; }
+bool same_directory(ReplicaId a, ReplicaId b) { return a.lineage() == b.lineage(); }
 
 class StateCheck {
   public:

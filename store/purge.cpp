@@ -14,8 +14,6 @@ constexpr std::size_t kPurgedBytesMin =
     65'536;  // that an image may take, however little memory there is
 constexpr std::size_t kIndexRowsAtOnce = 1024;
 constexpr std::chrono::minutes kVacatedMax{1};  // rows that are purged leave the disk within it
-
-constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 32; }
 }  // namespace
 
 // ---- what may go
@@ -51,7 +49,7 @@ bool Store::still_speaks(LeafKind kind, const Leaf& leaf) const {
     if (stable_cut_->everybody || (kind != LeafKind::string && kind != LeafKind::field))
         return false;
     return std::ranges::any_of(value::cancelled_writers(leaf), [&](ReplicaId writer) {
-        return !std::ranges::binary_search(stable_cut_->lineages, lineage(writer));
+        return !std::ranges::binary_search(stable_cut_->lineages, writer.lineage());
     });
 }
 

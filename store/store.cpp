@@ -12,7 +12,6 @@ namespace {
 constexpr std::size_t kRecordBytesAimed = std::size_t{1} << 20;
 // The upper half of an id names the replica for good, the lower one its incarnation
 // (node/identity.hpp).
-constexpr std::uint64_t lineage(ReplicaId id) { return id.value >> 32; }
 }  // namespace
 
 Store::Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now)
@@ -286,7 +285,7 @@ std::uint64_t Store::tombstone_count() const {
 // ---- deadlines
 
 bool Store::expires_here(const KeyRecord& record) const {
-    return record.expires() && lineage(record.deadline_writer) == lineage(options_.self);
+    return record.expires() && record.deadline_writer.lineage() == options_.self.lineage();
 }
 
 void Store::track_deadline(const KeyRecord& record, bool present) {
