@@ -165,8 +165,9 @@ std::optional<Stage> Replication::stage_of(PullChunk& chunk, MonoTime now) {
         return std::nullopt;
     }
     if (part == Part::taken && store_.sound(stage.clocks, chunk.floors, stage.leaves)) return stage;
-    end_pull(part == Part::taken ? "a leaf or a floor lies beyond the clock it came with"
-                                 : "a leaf's pieces do not fit");
+    end_pull(part == Part::taken
+                 ? "a leaf or a floor is not sound, or lies beyond the clock it came with"
+                 : "a leaf's pieces do not fit");
     return std::nullopt;
 }
 
@@ -270,7 +271,7 @@ void Replication::finish_flip(MonoTime now) {
     Peer* peer = peer_of(session.link);
     if (peer == nullptr) return;
     note(NoteLevel::info, "pull_flipped",
-         {{"peer", peer->who.name}, {"leaves", std::to_string(counters_.pulled_leaves)}});
+         {{"peer", peer->who.name}, {"leaves", std::to_string(session.progress.leaves)}});
     peer->behind_since.reset();
     // Everything up to its checkpoint is here now: follow its log from there.
     if (!peer->following || peer->nonce != session.nonce ||

@@ -189,6 +189,11 @@ bool Store::sound(const ShardClocks& clocks, const ShardClocks& floors,
         const VersionVector* clock =
             by_shard[address_of(staged.key.database, staged.key.key).shard.value];
         if (clock == nullptr || staged.leaf.outside(*clock)) return false;
+        // What is staged is logged, and no start reads a record with a payload that its type cannot.
+        const LeafKind kind = staged.key.kind;
+        if (!std::ranges::all_of(staged.leaf,
+                                 [kind](const Entry& entry) { return sound_payload(kind, entry); }))
+            return false;
         return staged.key.kind != LeafKind::clear || clock->covers(clear::covered(staged.leaf));
     });
 }

@@ -179,8 +179,8 @@ class Store {
     // ---- remote.
     // Applies what of the batch is new. Requires: every dependency is covered.
     void apply_remote(std::string_view source, std::string_view batch_bytes, const Batch& batch);
-    // Is every entry within the clock of its shard, and every purge floor? What joining relies on; what a peer sends is
-    // checked before stage().
+    // Is every entry within the clock of its shard, and every purge floor, and every payload what its type reads? What joining
+    // and the next start rely on; what a peer sends is checked before stage().
     [[nodiscard]] bool sound(const ShardClocks& clocks, const ShardClocks& floors,
                              const std::vector<StagedLeaf>& leaves) const;
     // One session is open at a time: a stage of another one drops what was staged before.

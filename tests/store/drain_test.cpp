@@ -205,6 +205,23 @@ TEST_CASE("drain: what is staged and not flipped is found again", "[store][drain
     CHECK(place.digests() == source.digests());
 }
 
+TEST_CASE("drain: what a peer sends is sound only if a start can read it again", "[store][drain]") {
+    Place source(1), place(2);
+    source.set("key", "value");
+    source.commit();
+    auto chunks = source.chunks(7);
+    REQUIRE(chunks.size() == 1);
+    Stage& chunk = chunks.front();
+    CHECK(place->sound(chunk.clocks, {}, chunk.leaves));
+    for (StagedLeaf& staged : chunk.leaves) {
+        if (staged.key.kind != LeafKind::string) continue;
+        Entry entry = *staged.leaf.begin();
+        entry.payload = "\xc1 no payload of a value";
+        staged.leaf.put(entry);
+    }
+    CHECK_FALSE(place->sound(chunk.clocks, {}, chunk.leaves));
+}
+
 TEST_CASE("drain: a session that is dropped leaves no rows", "[store][drain]") {
     Place source(1);
     fill(source, 300);
