@@ -20,6 +20,8 @@ enum class Shortcut : std::uint8_t {
     hole_ignored,      // a batch is applied though one before it is missing
     flip_unnamed,      // what is published does not name what a flip brought
     flip_passed_over,  // the same of a served log
+    relay_unchecked,   // an edge applies what its hub hands on before all that the hub had then
+    relay_jumped,      // an answer without records passes over what the hub's log has in between
     // The pull.
     clock_per_chunk,    // V joins the clock of each chunk as it comes
     join_on_arrival,    // a chunk's leaves join as they come, before the flip
@@ -35,6 +37,7 @@ enum class Shortcut : std::uint8_t {
     damage_cut,  // a frame that had been durable and is damaged is cut like a torn one
     // Purge.
     unstable_purged,  // markers go that some member has not seen
+    edges_unheard,    // markers go that some edge has not seen
     // Clears.
     clear_covers_receiver,  // a clear masks all that the receiver has, not what its writer had seen
     clear_over_counters,    // elements that count are left to the clear

@@ -114,7 +114,7 @@ using Of = std::conditional_t<Io::kWrites, const T, T>;
 
 template <class Io>
 void introduction(Io& io, Of<Io, Introduction>& m) {
-    io.record(12);
+    io.record(13);
     io.number(m.protocol_version);
     io.text(m.cluster, kNameBytesMax);
     io.number(m.shard_count);
@@ -128,6 +128,7 @@ void introduction(Io& io, Of<Io, Introduction>& m) {
     io.text(m.client_address, kAddressBytesMax);
     io.list(m.peers, kPeersMax,
             [](Io& each, auto& address) { each.text(address, kAddressBytesMax); });
+    io.choice(m.role, Role::edge);
 }
 
 template <class Io>
@@ -152,7 +153,7 @@ void fields(Io& io, Is<HelloOk> auto& m) {
 template <class Io>
 void fields(Io& io, Is<Refuse> auto& m) {
     io.record(2);
-    io.choice(m.code, RefuseCode::gone);
+    io.choice(m.code, RefuseCode::no_hub);
     io.text(m.reason, kReasonBytesMax);
 }
 template <class Io>
@@ -183,7 +184,7 @@ void fields(Io& io, Is<Announce> auto& m) {
 }
 template <class Io>
 void fields(Io& io, Is<Heartbeat> auto& m) {
-    io.record(7);
+    io.record(10);
     io.replica(m.writer);
     io.number(m.nonce);
     io.text(m.name, kNameBytesMax);
@@ -195,19 +196,23 @@ void fields(Io& io, Is<Heartbeat> auto& m) {
         each.number(digest.second);
     });
     io.number(m.wall_ms);
+    io.flag(m.whole);
+    io.list(m.edges, kEdgesMax, [](Io& each, auto& writer) { each.replica(writer); });
+    io.clocks(m.edges_durable);
 }
 template <class Io>
 void fields(Io& io, Is<FetchRequest> auto& m) {
-    io.record(5);
+    io.record(6);
     io.number(m.request);
     io.number(m.nonce);
     io.position(m.after);
     io.position(m.to);
     io.number(m.credit_bytes);
+    io.choice(m.chain, Chain::relay);
 }
 template <class Io>
 void fields(Io& io, Is<FetchReply> auto& m) {
-    io.record(5);
+    io.record(6);
     io.number(m.request);
     io.number(m.nonce);
     io.choice(m.status, FetchStatus::flip_in_way);
@@ -221,6 +226,7 @@ void fields(Io& io, Is<FetchReply> auto& m) {
         each.text(record.body, kFrameBytesMax);
     });
     io.flag(m.more);
+    io.position(m.through);
 }
 template <class Io>
 void fields(Io& io, Is<BodyRequest> auto& m) {
@@ -319,6 +325,17 @@ void fields(Io& io, Is<DigestReply> auto& m) {
     io.text(m.cursor, kCursorBytesMax);
 }
 
+template <class Io>
+void fields(Io& io, Is<Stable> auto& m) {
+    io.record(6);
+    io.number(m.nonce);
+    io.number(m.members);
+    io.clocks(m.clocks);
+    io.flag(m.whole);
+    io.flag(m.everybody);
+    io.list(m.lineages, kEdgesMax, [](Io& each, auto& lineage) { each.number(lineage); });
+}
+
 void append_checksum(std::string& frame) {
     std::uint64_t checksum = hash64(frame);
     for (std::size_t i = 0; i < kChecksumBytes; ++i, checksum >>= 8)
@@ -396,8 +413,22 @@ std::string_view name_of(MessageKind kind) {
             return "digest_request";
         case MessageKind::digest_reply:
             return "digest_reply";
+        case MessageKind::stable:
+            return "stable";
     }
     return "unknown";
+}
+
+namespace {
+constexpr std::array<std::string_view, 3> kRoleNames{"core", "hub", "edge"};
+}  // namespace
+
+std::string_view name_of(Role role) { return kRoleNames[static_cast<std::size_t>(role)]; }
+
+std::optional<Role> parse_role(std::string_view text) {
+    for (std::size_t i = 0; i < kRoleNames.size(); ++i)
+        if (text == kRoleNames[i]) return static_cast<Role>(i);
+    return std::nullopt;
 }
 
 MessageKind kind_of(const Message& message) {

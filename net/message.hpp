@@ -36,6 +36,7 @@ inline constexpr std::size_t kPeersMax = 1024;
 inline constexpr std::size_t kRecordsMax = 64 * 1024;  // of one fetch reply
 inline constexpr std::size_t kLeavesMax = 64 * 1024;   // of one pull chunk
 inline constexpr std::size_t kBucketsMax = 256;        // of a shard: store/bucket_digests.hpp
+inline constexpr std::size_t kEdgesMax = 64 * 1024;    // of one heartbeat
 
 // The numbers are on the wire: never reuse one.
 enum class MessageKind : std::uint8_t {
@@ -56,6 +57,7 @@ enum class MessageKind : std::uint8_t {
     pong = 15,
     digest_request = 16,
     digest_reply = 17,
+    stable = 24,
 };
 [[nodiscard]] std::string_view name_of(MessageKind kind);
 
@@ -64,6 +66,15 @@ struct StreamPosition {
     std::uint64_t value = 0;
     friend constexpr auto operator<=>(StreamPosition, StreamPosition) = default;
 };
+
+// What a node is to the others (docs/decisions/0016-hubs-and-edges.md).
+enum class Role : std::uint8_t {
+    core = 0,
+    hub = 1,   // a core that takes edges in, and hands them all that it applies
+    edge = 2,  // dials one hub, and nobody dials it
+};
+[[nodiscard]] std::string_view name_of(Role role);
+[[nodiscard]] std::optional<Role> parse_role(std::string_view text);
 
 // Who speaks, and what must be equal or known before anything else is said.
 struct Introduction {
@@ -79,6 +90,7 @@ struct Introduction {
     std::string publish_address;     // the same, to subscribe to
     std::string client_address;      // the same, for Redis clients
     std::vector<std::string> peers;  // gossip addresses that the speaker knows
+    Role role = Role::core;          // of an edge the gossip and publish addresses are empty
     friend bool operator==(const Introduction&, const Introduction&) = default;
 };
 
@@ -104,6 +116,7 @@ enum class RefuseCode : std::uint8_t {
     same_writer = 6,     // one writer id, two live nonces: a copied data directory
     not_introduced = 7,  // something other than Hello came first
     gone = 8,            // the caller has left the cluster, or was forgotten
+    no_hub = 9,          // an edge has called somebody who takes none in
 };
 struct Refuse {
     static constexpr MessageKind kKind = MessageKind::refuse;
@@ -146,7 +159,8 @@ struct Announce {
     friend bool operator==(const Announce&, const Announce&) = default;
 };
 
-// Published once a second: finds a lost last message, a peer that knows more, a divergence.
+// Published once a second: finds a lost last message, a peer that knows more, a divergence. Between an edge and its hub it
+// goes over their connection, and as a rule names the shards alone that have changed since the one before.
 struct Heartbeat {
     static constexpr MessageKind kKind = MessageKind::heartbeat;
     ReplicaId writer;
@@ -157,7 +171,16 @@ struct Heartbeat {
     std::vector<std::pair<ShardId, std::uint64_t>>
         digests;  // by shard; over the live, unmasked entries
     std::uint64_t wall_ms = 0;
+    bool whole = true;             // `durable` names every shard that has a clock
+    std::vector<ReplicaId> edges;  // that the speaker, a hub, hears now, and whose clock it covers
+    ShardClocks edges_durable;     // the least of their durable clocks
     friend bool operator==(const Heartbeat&, const Heartbeat&) = default;
+};
+
+// Which records of a log follow each other.
+enum class Chain : std::uint8_t {
+    own = 0,    // what its owner publishes: its commits, and those that its edges gave it
+    relay = 1,  // all batches, whoever wrote them
 };
 
 // Asks a publisher for the records of its log in (after, to].
@@ -168,6 +191,7 @@ struct FetchRequest {
     StreamPosition after;
     StreamPosition to;
     std::uint64_t credit_bytes = 0;  // at most so many; at least one record comes
+    Chain chain = Chain::own;
     friend bool operator==(const FetchRequest&, const FetchRequest&) = default;
 };
 
@@ -180,7 +204,7 @@ enum class FetchStatus : std::uint8_t {
 enum class RecordOrigin : std::uint8_t {
     own = 0,      // a commit of the publisher's
     remote = 1,   // a commit of another writer that the publisher applied
-    skipped = 2,  // a position without content for others
+    skipped = 2,  // a position without content for the asker: it wrote that itself
 };
 struct FetchedRecord {
     StreamPosition position;
@@ -197,7 +221,8 @@ struct FetchReply {
     std::uint64_t nonce = 0;
     FetchStatus status = FetchStatus::ok;
     std::vector<FetchedRecord> records;
-    bool more = false;  // there are records up to `to` that the credit did not allow
+    bool more = false;       // there are records up to `to` that the credit did not allow
+    StreamPosition through;  // so far there is nothing but these records, no clock entry either
     friend bool operator==(const FetchReply&, const FetchReply&) = default;
 };
 
@@ -325,9 +350,22 @@ struct DigestReply {
     friend bool operator==(const DigestReply&, const DigestReply&) = default;
 };
 
+// From a hub to an edge that has all that was known when this cut was settled (store/stable_cut.hpp).
+struct Stable {
+    static constexpr MessageKind kKind = MessageKind::stable;
+    std::uint64_t nonce = 0;    // of the edge's boot
+    std::uint64_t members = 0;  // a hash of the two below: those that the cut was settled among
+    ShardClocks
+        clocks;  // unless whole: of the shards whose cut has changed, among the same members
+    bool whole = true;
+    bool everybody = true;                // told with the whole alone,
+    std::vector<std::uint64_t> lineages;  // and these
+    friend bool operator==(const Stable&, const Stable&) = default;
+};
+
 using Message = std::variant<Hello, HelloOk, Refuse, BatchMessage, Announce, Heartbeat,
                              FetchRequest, FetchReply, BodyRequest, BodyReply, PullRequest,
-                             PullChunk, Ack, Ping, Pong, DigestRequest, DigestReply>;
+                             PullChunk, Ack, Ping, Pong, DigestRequest, DigestReply, Stable>;
 
 [[nodiscard]] MessageKind kind_of(const Message& message);
 

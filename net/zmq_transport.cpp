@@ -223,6 +223,7 @@ Result<void> ZmqTransport::Worker::bind_all() {
     } catch (const zmq::error_t& error) {
         return fail(Code::io_failed, std::string("cannot make ZeroMQ sockets: ") + error.what());
     }
+    if (options.gossip_bind.empty()) return {};
     auto gossip = listen_on(router, options.gossip_bind);
     if (!gossip) return std::unexpected(std::move(gossip.error()));
     auto publish = listen_on(publisher, options.publish_bind);
@@ -376,7 +377,8 @@ void ZmqTransport::Worker::connect(LinkId id, const std::string& text) {
         zmq::socket_t dealer = make_socket(context, zmq::socket_type::dealer);
         dealer.set(zmq::sockopt::immediate,
                    true);  // old requests do not pile up for a peer that is away
-        dealer.set(zmq::sockopt::reconnect_ivl, reconnect_ms(options, gossip_address, id));
+        dealer.set(zmq::sockopt::reconnect_ivl,
+                   reconnect_ms(options, gossip_address + options.name, id));
         dealer.set(zmq::sockopt::reconnect_ivl_max,
                    static_cast<int>(options.reconnect_max.count()));
         const std::string endpoint = "inproc://monitor-" + std::to_string(++monitors_made);
@@ -402,7 +404,8 @@ void ZmqTransport::Worker::subscribe(LinkId id, const std::string& text) {
         zmq::socket_t feed = make_socket(context, zmq::socket_type::sub);
         feed.set(zmq::sockopt::sndhwm,
                  0);  // subscriptions are messages: at a mark they would be lost
-        feed.set(zmq::sockopt::reconnect_ivl, reconnect_ms(options, publish_address, id));
+        feed.set(zmq::sockopt::reconnect_ivl,
+                 reconnect_ms(options, publish_address + options.name, id));
         feed.set(zmq::sockopt::reconnect_ivl_max, static_cast<int>(options.reconnect_max.count()));
         feed.set(zmq::sockopt::subscribe, "");
         feed.connect(endpoint_for(feed, address));

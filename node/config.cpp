@@ -128,6 +128,17 @@ Result<std::string> apply_durability(Config& config, const Texts& values) {
     return fail(Code::malformed, "\"" + values.front() + "\" is not one of always, interval, none");
 }
 
+Result<std::string> apply_role(Config& config, const Texts& values) {
+    constexpr std::array<std::pair<std::string_view, NodeRole>, 3> kNames{
+        {{"core", NodeRole::core}, {"hub", NodeRole::hub}, {"edge", NodeRole::edge}}};
+    for (const auto& [name, role] : kNames) {
+        if (values.front() != name) continue;
+        config.role = role;
+        return std::string(name);
+    }
+    return fail(Code::malformed, "\"" + values.front() + "\" is not one of core, hub, edge");
+}
+
 template <bool Config::* member>
 Result<std::string> apply_switch(Config& config, const Texts& values) {
     const std::string& text = values.front();
@@ -149,6 +160,8 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
     static const std::vector<Key> kKeys{
         {"name", "NAME", false, {}, apply_name<&Config::name>, "what this node is called (default: the host name)"},
         {"region", "NAME", false, {"local"}, apply_name<&Config::region>, "where it stands"},
+        {"role", "core|hub|edge", false, {"core"}, apply_role,
+         "a hub takes edges in; an edge only dials out, to the hubs given by peer"},
         {"cluster", "NAME", false, {"skerry"}, apply_name<&Config::cluster>, "nodes of other clusters are refused"},
         {"dir", "DIR", false, {"./skerry-data"}, apply_dir, "where data is kept"},
         {"listen", "HOST:PORT", true, {"127.0.0.1:6379", "[::1]:6379"}, apply_addresses<&Config::listen>,
@@ -177,6 +190,9 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
         {"member-silent-ms", "MS", false, {"604800000"},
          apply_duration<&Config::member_silent_max, kMemberSilentMsMin, 31'536'000'000>,
          "how long a node may be silent before it counts as a member no more (CONFIG SET, too)"},
+        {"edge-silent-ms", "MS", false, {"2592000000"},
+         apply_duration<&Config::edge_silent_max, kMemberSilentMsMin, 31'536'000'000>,
+         "the same of an edge (CONFIG SET, too)"},
         {"idle-timeout", "SECONDS", false, {"0"}, apply_duration<&Config::idle_timeout, 0, 31'536'000>,
          "closes clients that are idle as long (default: never)"},
         {"refuse-until-synced", "yes|no", false, {"no"}, apply_switch<&Config::refuse_until_synced>,
@@ -282,7 +298,19 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
 [[nodiscard]] Result<void> complete(Config& config) {
     if (config.listen.empty())
         return fail(Code::malformed, "listen: at least one address is wanted");
-    if (!config.gossip && (config.publish || !config.peers.empty())) {
+    if (config.role == NodeRole::edge && (config.gossip || config.publish))
+        return fail(
+            Code::malformed,
+            "an edge only dials out, and nobody connects to it: role edge goes without gossip "
+            "and publish");
+    if (config.role == NodeRole::edge && config.peers.empty())
+        return fail(Code::malformed,
+                    "role edge: at least one peer is wanted, the gossip address of a hub");
+    if (config.role == NodeRole::hub && !config.gossip)
+        return fail(Code::malformed,
+                    "role hub: gossip is wanted, where edges and other nodes connect");
+    if (config.role != NodeRole::edge && !config.gossip &&
+        (config.publish || !config.peers.empty())) {
         return fail(Code::malformed, "publish and peer are of no use without gossip");
     }
     if (config.gossip && config.gossip->port == 65535 && !config.publish) {

@@ -35,6 +35,8 @@ struct HostPort {
 [[nodiscard]] Result<NoteLevel> parse_note_level(std::string_view text);
 [[nodiscard]] std::string_view name_of(NoteLevel level);
 
+// As net/message.hpp has it.
+enum class NodeRole : std::uint8_t { core, hub, edge };
 enum class Durability : std::uint8_t { always, interval, none };
 // Three heartbeats: below that a node that runs would be left out all the time.
 inline constexpr std::int64_t kMemberSilentMsMin = 3000;
@@ -42,6 +44,7 @@ inline constexpr std::int64_t kMemberSilentMsMin = 3000;
 struct Config {
     std::string name;
     std::string region;
+    NodeRole role = NodeRole::core;
     std::string cluster;
     std::string dir;
     std::vector<HostPort> listen;
@@ -58,6 +61,7 @@ struct Config {
     std::string password;  // empty = none
     std::chrono::milliseconds drift_max{0};
     std::chrono::milliseconds member_silent_max{0};
+    std::chrono::milliseconds edge_silent_max{0};
     std::size_t clients_max = 0;
     std::chrono::seconds idle_timeout{0};
     bool refuse_until_synced = false;  // clients, after a start

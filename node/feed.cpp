@@ -14,13 +14,29 @@ namespace skerry {
 
 // ---- fetch
 
+namespace {
+// The bytes of a record that the chain has; nullopt: it has none of it.
+std::optional<std::string_view> link_of(Chain chain, const Record& record, std::string_view body) {
+    if (std::holds_alternative<Batch>(record)) return body;
+    const Remote* remote = std::get_if<Remote>(&record);
+    if (remote == nullptr || (chain == Chain::own && !remote->passed_on)) return std::nullopt;
+    return remote->batch_bytes;
+}
+
+ReplicaId writer_of(const Record& record) {
+    const Remote* remote = std::get_if<Remote>(&record);
+    return remote != nullptr ? remote->batch.writer : std::get<Batch>(record).writer;
+}
+}  // namespace
+
 FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_t nonce,
-                       LogPosition durable) {
+                       LogPosition durable, ReplicaId asker) {
     FetchReply reply{.request = request.request,
                      .nonce = nonce,
                      .status = FetchStatus::ok,
                      .records = {},
-                     .more = false};
+                     .more = false,
+                     .through = request.after};
     if (request.nonce != nonce) {
         reply.status = FetchStatus::wrong_nonce;
         return reply;
@@ -35,13 +51,17 @@ FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_
             if (position > to) return false;
             const Result<Record> record = decode_record(body);
             if (!record) return false;
-            if (const Remote* remote = std::get_if<Remote>(&*record))
+            const auto link = link_of(request.chain, *record, body);
+            if (const Remote* remote = std::get_if<Remote>(&*record); remote != nullptr && !link)
                 for (const ShardRange& range : remote->batch.ranges)
                     foreign[range.shard].advance({remote->batch.writer, range.last});
             const Flip* flip = std::get_if<Flip>(&*record);
             if (flip != nullptr && !taken(Shortcut::flip_passed_over))
                 for (const auto& [shard, clock] : flip->clocks) foreign[shard].join(clock);
-            if (!std::holds_alternative<Batch>(*record)) return true;
+            if (!link) {
+                if (foreign.empty()) reply.through = StreamPosition{position.value};
+                return true;
+            }
             if (bytes >= credit || reply.records.size() >= kRecordsMax) {
                 reply.more = true;
                 return false;
@@ -50,10 +70,16 @@ FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_
             fetched.position = StreamPosition{position.value};
             fetched.previous = previous;
             fetched.foreign.assign(foreign.begin(), foreign.end());
-            fetched.body_bytes = body.size();
-            if (body.size() <= kPartBytesMax) fetched.body = body;
+            const ReplicaId writer = writer_of(*record);
+            fetched.origin = writer == asker                          ? RecordOrigin::skipped
+                             : std::holds_alternative<Batch>(*record) ? RecordOrigin::own
+                                                                      : RecordOrigin::remote;
+            if (writer != asker) {
+                fetched.body_bytes = link->size();
+                if (link->size() <= kPartBytesMax) fetched.body = *link;
+            }
             bytes += fetched.body.size() + 64;
-            previous = fetched.position;
+            previous = reply.through = fetched.position;
             foreign.clear();
             return true;
         });
@@ -64,7 +90,10 @@ FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_
 std::optional<std::string> read_body(const Log& log, LogPosition position) {
     std::optional<std::string> found;
     const auto read = log.read(position, [&](LogPosition at, std::string_view body) {
-        if (at == position) found = std::string(body);
+        if (at != position) return false;
+        const Result<Record> record = decode_record(body);
+        const auto link = record ? link_of(Chain::relay, *record, body) : std::nullopt;
+        if (link) found = std::string(*link);
         return false;
     });
     return read ? found : std::nullopt;

@@ -1,6 +1,7 @@
 // node/feed.hpp — what a node serves to those that missed something: its log as a feed, and its checkpoint as leaves.
 //
-// Fetch    own commits in a range of positions, each with the clock entries of others that came between.
+// Fetch    the records of one chain (net/message.hpp) in a range of positions, each with the clock entries that came between
+//          and are not those of such a record. What the asker has written itself comes as a position alone.
 // Pull     leaves with a dot outside the base, from one read transaction a chunk, in row order. A shard whose index reaches
 //          below the base is read through the index, else wholly. The server keeps nothing between two requests.
 // Floor    a base that does not cover what was purged here is answered need_full, at every chunk: leaves are missing here
@@ -17,9 +18,9 @@
 namespace skerry {
 
 [[nodiscard]] FetchReply serve_fetch(const Log& log, const FetchRequest& request,
-                                     std::uint64_t nonce, LogPosition durable);
+                                     std::uint64_t nonce, LogPosition durable, ReplicaId asker);
 
-// The body of one record; nullopt: no longer kept.
+// The batch of one record; nullopt: no longer kept, or none.
 [[nodiscard]] std::optional<std::string> read_body(const Log& log, LogPosition position);
 
 // Errors: io_failed, corrupt. Requires: the base names shards of this cluster only.

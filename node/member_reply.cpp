@@ -10,10 +10,11 @@ void field(ReplyWriter& reply, std::string_view name, std::string_view text) {
 
 void reply_member(ReplyWriter& reply, const MemberStatus& status) {
     const Member& row = status.row;
-    reply.map(12);
+    reply.map(13);
     field(reply, "name", row.name);
     field(reply, "identity", row.id.text());
     field(reply, "region", row.region);
+    field(reply, "role", name_of(row.role));
     field(reply, "state", name_of(row.state));
     field(reply, "counts", row.counts() ? "yes" : "no");
     field(reply, "self", status.is_self ? "yes" : "no");

@@ -24,6 +24,7 @@ constexpr auto kTextFields = std::to_array<TextField>({
     {"publish", &Member::publish_address},
     {"client", &Member::client_address},
 });
+constexpr std::string_view kRoleField = "role";
 constexpr std::string_view kStateField = "state";
 constexpr std::string_view kGoneField = "gone";
 
@@ -71,6 +72,7 @@ const std::vector<Member>& MemberTable::rows() {
             return data_.hash_get(kConfigurationDatabase, key, field).value_or("");
         };
         for (const TextField& field : kTextFields) row.*field.text = text(field.name);
+        row.role = parse_role(text(kRoleField)).value_or(Role::core);
         row.state = parse_state(text(kStateField)).value_or(MemberState::active);
         if (const auto gone = parse_state(text(kGoneField))) row.state = *gone;
     }
@@ -93,6 +95,7 @@ void MemberTable::set(MemberId id, std::string_view field, std::string_view text
 void MemberTable::write(const Member& member) {
     ASSERT(member.state != MemberState::joining);
     for (const TextField& field : kTextFields) set(member.id, field.name, member.*field.text);
+    set(member.id, kRoleField, name_of(member.role));
     set(member.id, member.gone() ? kGoneField : kStateField, name_of(member.state));
     store_.end_command();
 }

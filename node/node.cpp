@@ -117,8 +117,10 @@ Result<void> Node::open_replication() {
     replication.cluster = config_.cluster;
     replication.name = config_.name;
     replication.region = config_.region;
+    replication.role = static_cast<Role>(config_.role);
     replication.random_seed = random_bits();
     replication.member_silent_max = config_.member_silent_max;
+    replication.edge_silent_max = config_.edge_silent_max;
     replication.aside = [this](Worker::Task work, Worker::Task then) {
         pull_worker_->post([this, work = std::move(work), then = std::move(then)] {
             work();
@@ -131,11 +133,12 @@ Result<void> Node::open_replication() {
             "): this node goes on as " + identity_.writer.text();
     replication.client_address =
         config_.announce ? config_.announce->text() : config_.listen.front().text();
-    if (config_.gossip) {
-        HostPort publish = config_.publish.value_or(
-            HostPort{config_.gossip->host, static_cast<std::uint16_t>(config_.gossip->port + 1)});
+    if (config_.gossip || config_.role == NodeRole::edge) {
         auto transport = ZmqTransport::open(
-            {.gossip_bind = config_.gossip->text(), .publish_bind = publish.text()}, [this] {
+            {.gossip_bind = config_.gossip ? config_.gossip->text() : std::string(),
+             .publish_bind = config_.publish ? config_.publish->text() : std::string(),
+             .name = config_.name},
+            [this] {
                 server_->post([this] {
                     for (Incoming& incoming : transport_->poll())
                         replication_->receive(std::move(incoming), mono());

@@ -175,6 +175,7 @@ std::uint64_t Node::stable_lag() const {
 std::string Node::crdt_info() const {
     Lines out;
     const NodeReadings now = readings();
+    out.add("role", std::string(name_of(static_cast<Role>(config_.role))));
     out.add("writer", identity_.writer.text());
     out.add("new_incarnation", identity_.fresh_incarnation ? 1 : 0);
     out.add("identity_why", identity_.why);
@@ -184,11 +185,11 @@ std::string Node::crdt_info() const {
     for (const auto& figure : NodeMetrics::gauges(now)) out.add(figure.name, figure.value);
     for (std::size_t i = 0; i < now.peers.size(); ++i) {
         const PeerStatus& peer = now.peers[i];
-        out.add("peer" + std::to_string(i), "name=" + peer.name + ",address=" + peer.address +
-                                                ",link=" + peer.link + ",phase=" + peer.phase +
-                                                ",lag_events=" + std::to_string(peer.lag_events) +
-                                                ",lag_bytes=" + std::to_string(peer.lag.bytes) +
-                                                ",lag_ms=" + std::to_string(peer.lag.ms));
+        out.add("peer" + std::to_string(i),
+                "name=" + peer.name + ",role=" + std::string(name_of(peer.role)) +
+                    ",address=" + peer.address + ",link=" + peer.link + ",phase=" + peer.phase +
+                    ",lag_events=" + std::to_string(peer.lag_events) + ",lag_bytes=" +
+                    std::to_string(peer.lag.bytes) + ",lag_ms=" + std::to_string(peer.lag.ms));
     }
     return out.take();
 }
@@ -218,12 +219,13 @@ TextFields Node::config_get(std::string_view pattern) const {
 }
 
 Result<void> Node::config_set(std::string_view key, std::string_view value) {
-    if (key == "member-silent-ms") {
+    if (key == "member-silent-ms" || key == "edge-silent-ms") {
         const auto number = value::parse_integer(value);
         if (!number || *number < kMemberSilentMsMin)
             return fail(Code::malformed, "a number of milliseconds, " +
                                              std::to_string(kMemberSilentMsMin) + " or more");
-        replication_->set_member_silent_max(MonoTime(*number));
+        key == "edge-silent-ms" ? replication_->set_edge_silent_max(MonoTime(*number))
+                                : replication_->set_member_silent_max(MonoTime(*number));
         config_.text[std::string(key)] = value;
         return {};
     }
@@ -247,6 +249,7 @@ std::vector<TextFields> Node::peers() const {
     for (const PeerStatus& peer : replication_->peers(mono()))
         rows.push_back({{"name", peer.name},
                         {"region", peer.region},
+                        {"role", std::string(name_of(peer.role))},
                         {"address", peer.address},
                         {"writer", peer.writer.text()},
                         {"link", peer.link},
@@ -290,7 +293,10 @@ std::vector<NodeAddress> Node::nodes(const Connection& connection) const {
         self.host = local->host, self.port = local->port;
     std::vector<NodeAddress> nodes{self};
     for (const PeerStatus& peer : replication_->peers(mono())) {
-        if (peer.region != config_.region || peer.link != "up") continue;
+        // An edge knows none but its hub, and the others do not know it: it is for clients of its own place.
+        if (peer.region != config_.region || peer.link != "up" || peer.role == Role::edge ||
+            config_.role == NodeRole::edge)
+            continue;
         if (const auto address = parse_host_port(peer.client_address))
             nodes.push_back(
                 {hex40(peer.writer.value, peer.writer.value), address->host, address->port});

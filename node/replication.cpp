@@ -31,6 +31,19 @@ bool sound(const Batch& batch, const Store& store) {
     });
 }
 
+constexpr StreamPosition kEndless{~std::uint64_t{0}};
+
+// What whoever hears it answers, rather than takes for an answer.
+bool is_question(const Message& message) {
+    return std::holds_alternative<Hello>(message) ||
+           std::holds_alternative<FetchRequest>(message) ||
+           std::holds_alternative<BodyRequest>(message) ||
+           std::holds_alternative<PullRequest>(message) || std::holds_alternative<Ping>(message) ||
+           std::holds_alternative<DigestRequest>(message);
+}
+
+bool is_published(const Message& message) { return std::holds_alternative<Heartbeat>(message); }
+
 std::string source_text(ReplicaId writer, StreamPosition position) {
     return writer.text() + "@" + std::to_string(position.value);
 }
@@ -95,19 +108,22 @@ bool Replication::is_cut(std::string_view name) const {
 
 void Replication::send(LinkId link, const Message& message) {
     const Peer* peer = peer_of(link);
-    if (peer != nullptr && !peer->cut)
-        transport_.send(link, encode(message, Compression::where_it_helps));
+    if (peer == nullptr || peer->cut) return;
+    std::string frame = encode(message, Compression::where_it_helps);
+    if (peer->tie == Tie::edge) return transport_.reply(peer->token, std::move(frame));
+    transport_.send(link, std::move(frame));
 }
 
 void Replication::start(MonoTime now) {
-    for (const std::string& seed : options_.seeds)
-        if (seed != options_.gossip_address) peer_at(seed, now);
+    if (options_.role != Role::edge)
+        for (const std::string& seed : options_.seeds)
+            if (seed != options_.gossip_address) peer_at(seed, now);
     started_at_ = now;
     update_stable_cut(now);
     lag_.committed(own_event_count_, 0, now.count());
     resume_until_ = now + kResumeWithin;
     catch_up_.begin(now);
-    if (options_.gossip_address.empty()) catch_up_.skip();
+    if (alone()) catch_up_.skip();
     tick(now);
 }
 
@@ -125,11 +141,15 @@ void Replication::receive(Incoming incoming, MonoTime now) {
         peer->hello_at = MonoTime{-1'000'000};
         peer->hello_since.reset();
         peer->fetch_request = peer->body_request = 0;
+        peer->standing.reset();
         if (!up && pull_ && pull_->link == peer->link) interrupt_pull("the link is down", now);
         return;
     }
     const auto caller = callers_.find(incoming.connection);
-    if (peer != nullptr ? peer->cut : caller != callers_.end() && is_cut(caller->second)) return;
+    const bool asks = incoming.kind == IncomingKind::request;
+    if (asks) peer = tied_caller(incoming.connection);
+    if (peer != nullptr ? peer->cut : caller != callers_.end() && is_cut(caller->second.name))
+        return;
     auto message = decode(incoming.bytes);
     if (!message) {
         ++counters_.malformed;
@@ -137,39 +157,45 @@ void Replication::receive(Incoming incoming, MonoTime now) {
              {{"peer", peer ? peer->address : "?"}, {"why", message.error().text()}});
         return;
     }
-    if (incoming.kind == IncomingKind::request)
+    if (asks && (peer == nullptr || is_question(*message)))
         return on_request(incoming.connection, *message, now);
-    if (peer == nullptr) return;
-    peer->heard_at = now;
-    if (incoming.kind == IncomingKind::reply) {
-        peer->hello_since.reset();
-        on_reply(*peer, std::move(*message), incoming.bytes.size(), now);
-    } else {
-        peer->feed_since = now;
-        on_published(*peer, std::move(*message), now);
-    }
+    if (peer != nullptr) on_peer(*peer, std::move(*message), incoming, now);
+}
+
+// Over the one connection of an edge all ways go: the kind of a message says which.
+void Replication::on_peer(Peer& peer, Message message, const Incoming& incoming, MonoTime now) {
+    peer.heard_at = now;
+    const bool tied = peer.tie != Tie::mesh;
+    if (incoming.kind == IncomingKind::reply) peer.hello_since.reset();
+    if (incoming.kind == IncomingKind::published) peer.feed_since = now;
+    if (tied && is_question(message)) return on_request({}, message, now);
+    if (incoming.kind == IncomingKind::published || (tied && is_published(message)))
+        return on_published(peer, std::move(message), now);
+    on_reply(peer, std::move(message), incoming.bytes.size(), now);
 }
 
 void Replication::on_request(const ConnectionToken& from, const Message& message, MonoTime now) {
-    if (const auto* hello = std::get_if<Hello>(&message)) return on_hello(from, *hello, now);
-    if (!callers_.contains(from)) return turn_away(from, now);
+    if (const auto* hello = std::get_if<Hello>(&message))
+        return from.bytes.empty() ? void() : on_hello(from, *hello, now);
+    if (Peer* edge = tied_caller(from)) {
+        edge->heard_at = now;
+        edge->up = true;
+    }
+    if (!callers_.contains(from))
+        return from.bytes.empty() ? void() : turn_away(from, now);  // a hub, before it is greeted
     if (fenced_) return;
     if (const auto* pull = std::get_if<PullRequest>(&message))
         return on_pull_request(from, *pull, now);
     if (const auto* body = std::get_if<BodyRequest>(&message)) return on_body_request(from, *body);
     if (const auto* digest = std::get_if<DigestRequest>(&message))
         return on_digest_request(from, *digest);
-    if (const auto* fetch = std::get_if<FetchRequest>(&message)) {
-        const FetchReply reply =
-            serve_fetch(log_, *fetch, store_.options().nonce, store_.durable());
-        transport_.reply(from, encode(reply, Compression::where_it_helps));
-        return;
-    }
+    if (const auto* fetch = std::get_if<FetchRequest>(&message))
+        return on_fetch_request(from, *fetch, now);
     if (std::holds_alternative<Ping>(message)) {
         const bool early = taken(Shortcut::volatile_clock_shown);
         const Ack ack{store_.self(), store_.options().nonce,
                       early ? store_.clocks() : store_.durable_clocks()};
-        transport_.reply(from, encode(ack));
+        answer(from, encode(ack));
     }
 }
 
@@ -195,7 +221,7 @@ bool Replication::serves_target(const PullRequest& request, const ShardClocks& c
 
 void Replication::on_pull_request(const ConnectionToken& from, const PullRequest& request,
                                   MonoTime now) {
-    check_own_dots(request.base, callers_.at(from));
+    check_own_dots(request.base, callers_.at(from).name);
     PullChunk chunk;
     chunk.request = request.request;
     chunk.session = request.session;
@@ -214,7 +240,7 @@ void Replication::on_pull_request(const ConnectionToken& from, const PullRequest
     } else {
         return serve(from, request, now);
     }
-    transport_.reply(from, encode(chunk));
+    answer(from, encode(chunk));
 }
 
 // Reading and compressing a MiB takes milliseconds: not between the commands of clients, if there is somewhere else.
@@ -260,9 +286,9 @@ void Replication::reply_served(const ConnectionToken& from, const PullRequest& r
         frame = encode(later);
     }
     if (const auto caller = callers_.find(from); caller != callers_.end())
-        served_pulls_.served(caller->second, request.session,
+        served_pulls_.served(caller->second.name, request.session,
                              {chunk.leaves.size(), frame.size(), chunk.estimate_leaves}, now);
-    transport_.reply(from, std::move(frame));
+    answer(from, std::move(frame));
 }
 
 void Replication::on_body_request(const ConnectionToken& from, const BodyRequest& request) {
@@ -289,7 +315,7 @@ void Replication::on_body_request(const ConnectionToken& from, const BodyRequest
             if (reply.offset + reply.part.size() == reply.total_bytes) served_body_ = {};
         }
     }
-    transport_.reply(from, encode(reply, Compression::where_it_helps));
+    answer(from, encode(reply, Compression::where_it_helps));
 }
 
 void Replication::on_reply(Peer& peer, Message message, std::uint64_t bytes, MonoTime now) {
@@ -306,6 +332,8 @@ void Replication::on_reply(Peer& peer, Message message, std::uint64_t bytes, Mon
     }
     if (auto* ack = std::get_if<Ack>(&message))
         return report(peer, ack->nonce, std::move(ack->durable), now);
+    if (const auto* stable = std::get_if<Stable>(&message); stable && peer.tie == Tie::hub)
+        return on_stable(*stable);
     if (const auto* refuse = std::get_if<Refuse>(&message)) on_refuse(peer, *refuse, now);
 }
 
@@ -316,11 +344,13 @@ void Replication::on_published(Peer& peer, Message message, MonoTime now) {
             return;  // a heartbeat or a pull says where to begin
         const std::uint64_t bytes = batch->body.size();
         park(peer, batch->position,
-             {batch->previous, std::move(batch->foreign), std::move(batch->body), bytes}, now);
+             {batch->previous, std::move(batch->foreign), std::move(batch->body), bytes, false},
+             now);
     } else if (auto* announce = std::get_if<Announce>(&message)) {
         if (!peer.following || announce->nonce != peer.nonce) return;
         park(peer, announce->position,
-             {announce->previous, std::move(announce->foreign), {}, announce->body_bytes}, now);
+             {announce->previous, std::move(announce->foreign), {}, announce->body_bytes, false},
+             now);
     } else if (const auto* heartbeat = std::get_if<Heartbeat>(&message)) {
         on_heartbeat(peer, *heartbeat, now);
         return;
@@ -329,28 +359,35 @@ void Replication::on_published(Peer& peer, Message message, MonoTime now) {
 }
 
 void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime now) {
-    report(peer, heartbeat.nonce, heartbeat.durable, now);
+    if (heartbeat.whole)
+        report(peer, heartbeat.nonce, heartbeat.durable, now);
+    else
+        report_changed(peer, heartbeat);
     note_clock(peer, heartbeat, now);
-    aim_to_join(heartbeat, now);
+    if (heartbeat.whole) aim_to_join(heartbeat, now);
+    note_edges(peer, heartbeat, now);
+    peer.vouch_due = peer.tie == Tie::edge;
     const bool covered = store_.covers(heartbeat.durable);
     if (peer.nonce != heartbeat.nonce) stop_following(peer);
-    if (!peer.following && covered) {
-        // What it has published up to here is in its durable clock.
+    const auto was_at = followed_.find(heartbeat.nonce);
+    if (!peer.following && ((heartbeat.whole && covered) || was_at != followed_.end())) {
+        // What it has published up to here is in its durable clock; or this edge has followed that log before.
         peer.nonce = heartbeat.nonce;
         peer.following = true;
-        peer.applied = heartbeat.last;
+        peer.applied = heartbeat.whole && covered ? heartbeat.last : was_at->second;
+        followed_.erase(heartbeat.nonce);
         note(NoteLevel::info, "stream_followed",
              {{"name", heartbeat.name}, {"from", std::to_string(heartbeat.last.value)}});
     }
-    if (covered)
+    if (covered && heartbeat.whole)
         peer.behind_since.reset();
-    else if (!peer.behind_since)
+    else if (!covered && !peer.behind_since)
         peer.behind_since = now;
     peer.announced = std::max(peer.announced, heartbeat.last);
     compare_digests(peer, heartbeat, now);
     update_stable_cut(now);
     drain(peer, now);
-    if (!peer.following && !covered)
+    if (!peer.following && !covered && heartbeat.whole)
         start_pull(peer, "its stream cannot be followed from here", now);
 }
 
@@ -435,7 +472,9 @@ void Replication::drain(Peer& peer, MonoTime now) {
             fetch(peer, item.previous, now);
             break;
         }
-        if (!store_.covers(item.foreign) && !taken(Shortcut::no_causal_check)) {
+        const bool unchecked = taken(Shortcut::no_causal_check) ||
+                               (peer.tie == Tie::hub && taken(Shortcut::relay_unchecked));
+        if (!store_.covers(item.foreign) && !unchecked) {
             if (!peer.stuck_since) {
                 peer.stuck_since = now;
                 ++counters_.batches_parked;
@@ -451,13 +490,15 @@ void Replication::drain(Peer& peer, MonoTime now) {
             break;
         }
         peer.stuck_since.reset();
-        if (!apply(peer, next->first, item)) return;
+        if (!item.is_own && !apply(peer, next->first, item)) return;
         peer.applied = next->first;
         peer.parked_bytes -= item.body.size();
         peer.parked.erase(next);
         applied = true;
     }
-    if (peer.following && peer.parked.empty() && peer.announced > peer.applied)
+    if (peer.following && peer.parked.empty() && peer.tie != Tie::mesh)
+        fetch(peer, kEndless, now);
+    else if (peer.following && peer.parked.empty() && peer.announced > peer.applied)
         fetch(peer, peer.announced, now);
     if (peer.parked.empty() && peer.announced <= peer.applied) peer.fetching.reset();
     if (applied) drain_all(now);
@@ -485,14 +526,15 @@ bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item)
         stop_following(peer);
         return false;
     }
-    if (batch->writer == store_.self()) {
+    const bool covered = std::ranges::all_of(batch->ranges, [&](const ShardRange& range) {
+        return store_.shard(range.shard).clock.contains({batch->writer, range.last});
+    });
+    // From a hub a node's own come back, which it has written as an edge.
+    if (batch->writer == store_.self() && !(covered && peer.who.role == Role::hub)) {
         fence("peer " + peer.who.name + " publishes as " + batch->writer.text() + ", too",
               peer.who.name);
         return false;
     }
-    const bool covered = std::ranges::all_of(batch->ranges, [&](const ShardRange& range) {
-        return store_.shard(range.shard).clock.contains({batch->writer, range.last});
-    });
     const bool causal = std::ranges::all_of(batch->ranges, [&](const ShardRange& range) {
         return store_.shard(range.shard).clock.contains({batch->writer, range.after}) ||
                range.after.value == 0;
@@ -507,8 +549,11 @@ bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item)
         ++counters_.batches_dropped;
         return true;
     }
-    store_.apply_remote(source_text(peer.who.writer, position), item.body, *batch);
+    const bool of_edge = peer.tie == Tie::edge;
+    store_.apply_remote(source_text(peer.who.writer, position), item.body, *batch,
+                        of_edge ? Onward::passed_on : Onward::stays);
     ++counters_.batches_applied;
+    counters_.passed_on += of_edge ? 1 : 0;
     return true;
 }
 
@@ -542,8 +587,12 @@ void Replication::fetch(Peer& peer, StreamPosition to, MonoTime now) {
     const bool first = peer.fetch_request == 0;
     if (!may_ask(peer, peer.fetch_request, now)) return;
     counters_.fetches += first ? 1 : 0;
-    send(peer.link,
-         FetchRequest{peer.fetch_request, peer.nonce, peer.applied, to, peer.pacing.credit()});
+    send(peer.link, FetchRequest{.request = peer.fetch_request,
+                                 .nonce = peer.nonce,
+                                 .after = peer.applied,
+                                 .to = to,
+                                 .credit_bytes = peer.pacing.credit(),
+                                 .chain = peer.tie == Tie::hub ? Chain::relay : Chain::own});
 }
 
 // Of the first that is parked.
@@ -557,6 +606,7 @@ void Replication::fetch_body(Peer& peer, MonoTime now) {
 void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, std::uint64_t bytes, MonoTime now) {
     if (reply.request != peer.fetch_request || peer.fetch_request == 0) return;
     peer.fetch_request = 0;
+    peer.idle = reply.records.empty();
     answered(peer, reply.records.size(), bytes, now);
     if (reply.status != FetchStatus::ok) {
         stop_following(peer);
@@ -568,8 +618,11 @@ void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, std::uint64_t by
         if (record.position <= peer.applied) continue;
         if (too_large(peer, record.position, record.body_bytes, now)) return;
         const auto [place, fresh] = peer.parked.try_emplace(
-            record.position,
-            Parked{record.previous, std::move(record.foreign), {}, record.body_bytes});
+            record.position, Parked{record.previous,
+                                    std::move(record.foreign),
+                                    {},
+                                    record.body_bytes,
+                                    record.origin == RecordOrigin::skipped});
         // What was announced has its body now.
         if (!fresh && !place->second.body.empty()) continue;
         peer.parked_bytes += record.body.size();
@@ -582,6 +635,9 @@ void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, std::uint64_t by
         stop_following(peer);
         return;
     }
+    if (reply.records.empty())
+        peer.applied =
+            std::max(peer.applied, taken(Shortcut::relay_jumped) ? peer.announced : reply.through);
     if (reply.records.empty())
         peer.announced = peer.applied;  // positions beyond hold nothing for others
     drain(peer, now);

@@ -14,6 +14,8 @@
 //          left out, until it is heard again (node/stable_cut.hpp).
 // Full     who has missed what a server purged gets need_full, and takes over all: node/replication_full.cpp.
 // Alarm    equal clocks with unequal digests: counted and noted, always; then the shard's buckets are compared, too.
+// Edges    a node that only dials: it and its hub follow each other's logs over its one connection, by questions that stand
+//          until there is something to say (node/replication_relay.cpp, docs/decisions/0016-hubs-and-edges.md).
 // Members  the table of who belongs to the cluster is data of the configuration domain (node/members.hpp); the node joins
 //          it, finds addresses in it, and turns away who is gone for good (node/replication_members.cpp).
 // Fence    whoever shows that this writer id is used elsewhere too (it knows own dots that are not here, or writes under
@@ -48,7 +50,8 @@ struct ReplicationOptions {
     std::string cluster;
     std::string name;
     std::string region;
-    std::string gossip_address;  // as others reach it; empty: this node stands alone
+    Role role = Role::core;
+    std::string gossip_address;  // as others reach it; empty: an edge, or this node stands alone
     std::string publish_address;
     std::string client_address;
     std::vector<std::string> seeds;  // gossip addresses to connect to
@@ -60,6 +63,7 @@ struct ReplicationOptions {
     std::uint64_t pull_credit_bytes = std::uint64_t{1}
                                       << 20;  // of leaves asked for at once, at most
     MonoTime member_silent_max = std::chrono::hours(24 * 7);  // then a member does not count
+    MonoTime edge_silent_max = std::chrono::hours(24 * 30);   // the same of an edge
 };
 
 struct ReplicationCounters {
@@ -85,10 +89,14 @@ struct ReplicationCounters {
     std::uint64_t refused = 0;    // greetings, by either side; a caller repeats them
     std::uint64_t strangers = 0;  // requests of callers that had not said Hello
     std::uint64_t fences = 0;
+    std::uint64_t passed_on = 0;  // batches of edges, published from here
+    std::uint64_t hubs_left = 0;  // by this edge, for another one
+    std::uint64_t cuts_told = 0;  // to edges
 };
 
 struct PeerStatus {
     std::string name, region, address, client_address, link, phase;
+    Role role = Role::core;
     ReplicaId writer;
     std::uint64_t lag_events = 0;  // written here or known here, and not durable there
     Lag lag;                       // the part of it that was written here
@@ -110,8 +118,10 @@ class Replication {
     static constexpr std::uint64_t kAskedBytesMax = std::uint64_t{1} << 20;  // of a log, at once
     static constexpr std::uint64_t kBodyBytesMax = kLogBodyBytesMax;
     static constexpr MonoTime kHeartbeat{1000};
-    static constexpr MonoTime kSilentMax{5000};           // then a peer counts as down
-    static constexpr WallTime kClockApart{5000};          // further apart is told
+    static constexpr MonoTime kSilentMax{5000};   // then a peer counts as down
+    static constexpr WallTime kClockApart{5000};  // further apart is told
+    static constexpr MonoTime kStandsMax{
+        2000};  // a question of an edge's or its hub's that has no answer yet
     static constexpr MonoTime kResumeWithin{5000};        // at least; and as long as it has taken,
     static constexpr MonoTime kResumeWithinMax{600'000};  // at most
 
@@ -132,6 +142,7 @@ class Replication {
     void pause(bool paused, MonoTime now);
     // How long a member may be silent before it leaves the stable cut, and is evicted.
     void set_member_silent_max(MonoTime limit) { options_.member_silent_max = limit; }
+    void set_edge_silent_max(MonoTime limit) { options_.edge_silent_max = limit; }
     // Asks the peers to report their durable clocks now (WAIT).
     void ask_clocks();
 
@@ -179,6 +190,24 @@ class Replication {
         ShardClocks foreign;
         std::string body;
         std::uint64_t body_bytes = 0;  // more than in `body`: the rest is still to be fetched
+        bool is_own = false;           // written here: its position alone counts
+    };
+    // How a peer is tied to this node: as one of the mesh, as the hub of this edge, or as an edge of this hub.
+    enum class Tie : std::uint8_t { mesh, hub, edge };
+    // What is known of an edge, here or through a hub that hears it.
+    struct Claim {
+        ShardClocks least;  // it has at least this durably,
+        ShardClocks known;  // and had no more than this when it said so
+    };
+    struct EdgeReport {
+        ReplicaId writer;
+        std::shared_ptr<const Claim> claim;
+        MonoTime heard_at{};
+    };
+    // One that has said Hello on a connection of its own.
+    struct Caller {
+        std::string name;
+        LinkId edge;  // 0: not an edge
     };
     struct Peer {
         LinkId link;
@@ -218,6 +247,17 @@ class Replication {
         std::string refuses;            // why, if its last word was a refusal
         std::string found;              // as PeerStatus
         MonoTime refuses_noted_at{-1'000'000};
+        // Unless it is of the mesh.
+        Tie tie = Tie::mesh;
+        ConnectionToken token;                 // of an edge
+        std::optional<FetchRequest> standing;  // its question, to which there is no answer yet,
+        MonoTime standing_since{};
+        MonoTime answered_at{-1'000'000};       // the one before it
+        bool idle = false;                      // the last answer from there had nothing
+        std::uint64_t beats = 0;                // heartbeats sent to it since it was greeted
+        bool vouch_due = false;                 // its last report may not be covered here
+        std::shared_ptr<const Claim> vouched;   // of an edge: the last that is covered here
+        std::shared_ptr<const StableCut> told;  // to an edge
     };
     // A caller that was not let in.
     struct Refused {
@@ -282,6 +322,7 @@ class Replication {
     [[nodiscard]] bool serves_target(const PullRequest& request,
                                      const ShardClocks& checkpoint) const;
     void on_body_request(const ConnectionToken& from, const BodyRequest& request);
+    void on_peer(Peer& peer, Message message, const Incoming& incoming, MonoTime now);
     void on_reply(Peer& peer, Message message, std::uint64_t bytes, MonoTime now);
     void note_renewed(Peer& peer, const Introduction& now);
     void on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now);
@@ -294,6 +335,8 @@ class Replication {
     void report(Peer& peer, std::uint64_t nonce, ShardClocks durable, MonoTime now);
     // Does it know dots of this writer that are not here?
     void check_own_dots(const ShardClocks& theirs, const std::string& peer);
+    // Over the shards that a heartbeat names.
+    void report_changed(Peer& peer, const Heartbeat& heartbeat);
     void fence(std::string why, const std::string& shown_by);
     [[nodiscard]] std::uint64_t own_events(const ShardClocks& clocks) const;
     [[nodiscard]] PeerStatus status_of(const Peer& peer, const ShardClocks& durable, MonoTime now);
@@ -356,6 +399,7 @@ class Replication {
     [[nodiscard]] bool is_address_of_gone(const std::string& address);
     void evict_silent(MonoTime now);
 
+    [[nodiscard]] Heartbeat heartbeat() const;
     void publish_heartbeat(MonoTime now);
     void compare_digests(const Peer& peer, const Heartbeat& heartbeat, MonoTime now);
     void on_digest_request(const ConnectionToken& from, const DigestRequest& request);
@@ -369,7 +413,39 @@ class Replication {
     // What the server lacks is staged, too. False: there is more.
     [[nodiscard]] bool stage_absent();
 
+    // ---- replication_relay.cpp: both ends of an edge's connection
+    [[nodiscard]] bool alone() const {
+        return options_.gossip_address.empty() && options_.role != Role::edge;
+    }
+    void answer(const ConnectionToken& to, std::string frame);
+    [[nodiscard]] Peer* tied_caller(const ConnectionToken& from);
+    void on_edge_hello(const ConnectionToken& from, const Hello& hello, MonoTime now);
+    Peer& edge_peer(const Introduction& who, MonoTime now);
+    void on_fetch_request(const ConnectionToken& from, const FetchRequest& request, MonoTime now);
+    [[nodiscard]] FetchReply fetched(const FetchRequest& request, ReplicaId asker) const;
+    void serve_standing(Peer& peer, MonoTime now);
+    void serve_all_standing(MonoTime now);
+    void step_tied(MonoTime now);
+    void beat(Peer& peer, const Heartbeat& all, const Heartbeat& changed);
+    [[nodiscard]] Heartbeat changed_since_last(const Heartbeat& all);
+    void vouch(Peer& peer, MonoTime now);
+    void list_edges(Heartbeat& heartbeat, MonoTime now) const;
+    void note_edges(const Peer& hub, const Heartbeat& heartbeat, MonoTime now);
+    void tell_cut(Peer& edge);
+
+    // ---- replication_edge.cpp: what an edge alone does
+    [[nodiscard]] Peer* hub();
+    [[nodiscard]] std::vector<std::string> hub_addresses();
+    void step_hub(MonoTime now);
+    void on_stable(const Stable& stable);
+
     // ---- replication_cut.cpp
+    void add_edges(std::vector<CutMember>& members, MonoTime now);
+    [[nodiscard]] MonoTime silent_max(Role role) const {
+        return role == Role::edge ? options_.edge_silent_max : options_.member_silent_max;
+    }
+    // When the member was last heard, be it through a hub; before the start of time: never.
+    [[nodiscard]] MonoTime heard_at(const Member& row) const;
     [[nodiscard]] bool has_said(const Peer& peer) const;
     [[nodiscard]] const Member* row_of(const Peer& peer);
     [[nodiscard]] bool counts(const Peer& peer, MonoTime now);
@@ -385,7 +461,7 @@ class Replication {
     ReplicationOptions options_;
     std::mt19937_64 random_;
     std::map<LinkId, Peer> peers_;
-    std::map<ConnectionToken, std::string> callers_;  // names, by the connection that said Hello
+    std::map<ConnectionToken, Caller> callers_;  // by the connection that said Hello
     std::uint64_t links_ = 0;
     std::uint64_t requests_ = 0;
     std::optional<PullSession> pull_;
@@ -402,13 +478,22 @@ class Replication {
     MonoTime heartbeat_at_{-1'000'000};
     CutMeter cut_;
     MonoTime cut_at_{-1'000'000};
-    std::map<std::string, Refused> refused_;  // by gossip address
+    std::map<std::string, Refused> refused_;  // by gossip address, or place_of() an edge
     std::optional<MonoTime> strangers_noted_at_;
     std::optional<std::string> fenced_;
     MemberTable members_;
     std::optional<std::string> gone_;
     std::optional<ShardClocks> join_target_;  // what a peer had at
     MonoTime join_target_at_{};
+    std::map<MemberId, EdgeReport> edges_;       // that were heard since the start
+    std::shared_ptr<const StableCut> cut_told_;  // of a hub: the store's, for its edges
+    ShardClocks beaten_;                         // durable at the last heartbeats to tied peers
+    MonoTime beaten_at_{-1'000'000};
+    std::map<std::uint64_t, StreamPosition>
+        followed_;             // of an edge: how far in the log of a hub's boot
+    std::string hub_address_;  // of an edge: the last one chosen
+    MonoTime hub_patience_{};
+    std::optional<StableCut> stable_told_;       // to an edge
     std::map<MemberId, MonoTime> active_since_;  // of the others: when the row was first seen so
     MonoTime members_looked_at_{-1'000'000};
     MonoTime started_at_{};

@@ -1,6 +1,7 @@
 // The part of node/replication.hpp that tells the store what is stable.
 #include <algorithm>
 
+#include "crdt/shortcut.hpp"
 #include "node/replication.hpp"
 
 namespace skerry {
@@ -27,7 +28,7 @@ bool Replication::counts(const Peer& peer, MonoTime now) {
         if (const auto active = active_since_.find(row->id); active != active_since_.end())
             since = std::max(since, active->second);
     }
-    return now <= since + options_.member_silent_max;
+    return now <= since + silent_max(peer.who.role);
 }
 
 // Nobody whom its absence leaves open: gone, or its name is that of another directory, as after a lost disk.
@@ -60,24 +61,52 @@ void Replication::note_active(MonoTime now) {
     active_since_ = std::move(active);
 }
 
+// What a hub has said of an edge stands until something newer is said: it has that durably, or is another one by then.
+void Replication::add_edges(std::vector<CutMember>& members, MonoTime now) {
+    for (const auto& [id, report] : edges_) {
+        const Member* row = members_.find(id);
+        if (row != nullptr && (row->role != Role::edge || superseded(*row, now))) continue;
+        MonoTime since = report.heard_at;
+        if (const auto active = active_since_.find(id); active != active_since_.end())
+            since = std::max(since, active->second);
+        const bool counts =
+            (row == nullptr || row->counts()) && now <= since + options_.edge_silent_max;
+        members.push_back({counts, report.writer, &report.claim->least, &report.claim->known});
+    }
+    // Those who have come and are no members yet, but write already. One that is gone before it was one is left out; of it,
+    // too, nothing is left to wait for when its name is another's.
+    for (const auto& [link, peer] : peers_) {
+        const MemberId id = member_of(peer.who.writer);
+        if (peer.tie != Tie::edge || edges_.contains(id) || members_.find(id) != nullptr) continue;
+        const bool replaced = std::ranges::any_of(members_.rows(), [&](const Member& other) {
+            return other.counts() && other.name == peer.who.name;
+        });
+        if (peer.up || !replaced) members.push_back({.counts = peer.up, .writer = peer.who.writer});
+    }
+}
+
 void Replication::update_stable_cut(MonoTime now) {
     cut_at_ = now;
     note_active(now);
+    if (options_.role == Role::edge) return;  // its hub tells it
     std::vector<CutMember> members;
     for (const auto& [link, peer] : peers_) {
+        if (peer.tie == Tie::edge) continue;
         const Member* row = row_of(peer);
+        if (row != nullptr && row->role == Role::edge) continue;  // it was a core before
         if (replaced(peer) || (row != nullptr && superseded(*row, now))) continue;
-        members.push_back(
-            {counts(peer, now), peer.who.writer, has_said(peer) ? &peer.durable : nullptr});
+        members.push_back({counts(peer, now), peer.who.writer,
+                           has_said(peer) ? &peer.durable : nullptr, nullptr});
     }
+    if (!taken(Shortcut::edges_unheard)) add_edges(members, now);
     // Those of the table that this process has not met.
     for (const Member& row : members_.rows()) {
         if (row.id == member_of(store_.self()) || superseded(row, now) ||
-            peer_of_member(row) != nullptr)
+            (row.role == Role::edge ? edges_.contains(row.id) : peer_of_member(row) != nullptr))
             continue;
         const bool waited_for =
-            row.counts() && now <= active_since_.at(row.id) + options_.member_silent_max;
-        members.push_back({.counts = waited_for, .writer = {}, .durable = nullptr});
+            row.counts() && now <= active_since_.at(row.id) + silent_max(row.role);
+        members.push_back({.counts = waited_for, .writer = {}});
     }
     store_.set_stable_cut(
         cut_.step(store_.self(), store_.durable_clocks(), members,

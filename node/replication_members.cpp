@@ -33,7 +33,18 @@ const Replication::Peer* Replication::peer_of_member(const Member& row) const {
     return by_address;
 }
 
+MonoTime Replication::heard_at(const Member& row) const {
+    MonoTime heard{-1};
+    if (const Peer* peer = peer_of_member(row)) heard = peer->heard_at;
+    if (const auto edge = edges_.find(row.id); edge != edges_.end())
+        heard = std::max(heard, edge->second.heard_at);
+    return heard;
+}
+
 bool Replication::hears(const Member& row, MonoTime now) const {
+    if (const auto edge = edges_.find(row.id);
+        edge != edges_.end() && now <= edge->second.heard_at + kSilentMax)
+        return true;
     const Peer* peer = peer_of_member(row);
     return peer != nullptr && peer->greeted && peer->up && !peer->cut &&
            now <= peer->heard_at + kSilentMax;
@@ -61,6 +72,7 @@ Member Replication::own_row() const {
             .gossip_address = options_.gossip_address,
             .publish_address = options_.publish_address,
             .client_address = options_.client_address,
+            .role = options_.role,
             .state = MemberState::active};
 }
 
@@ -128,12 +140,12 @@ void Replication::step_own_row(MonoTime now) {
 // ---- the others
 
 void Replication::step_members(MonoTime now) {
-    if (options_.gossip_address.empty() || now < members_looked_at_ + kLookEvery) return;
+    if (alone() || now < members_looked_at_ + kLookEvery) return;
     members_looked_at_ = now;
     follow_table(now);
     if (gone_ || fenced_ || paused_ || store_.halted()) return;
     step_own_row(now);
-    evict_silent(now);
+    if (options_.role != Role::edge) evict_silent(now);  // an edge hears nobody but its hub
 }
 
 void Replication::follow_table(MonoTime now) {
@@ -160,8 +172,9 @@ void Replication::drop_strangers(const std::vector<std::string>& addresses, Mono
             peer.who.writer.value == 0 ? nullptr : members_.find(member_of(peer.who.writer));
         const bool gone = row != nullptr && row->gone();
         const bool wanted = named(addresses, peer.address) || named(options_.seeds, peer.address);
-        const bool stale =
-            row != nullptr ? peer.address != row->gossip_address : is_address_of_gone(peer.address);
+        const bool stale = peer.tie == Tie::edge ? row != nullptr && row->role != Role::edge
+                           : row != nullptr      ? peer.address != row->gossip_address
+                                                 : is_address_of_gone(peer.address);
         const bool live = peer.up && now <= peer.heard_at + kSilentMax;
         if (!gone && (wanted || live || !stale)) {
             ++next;
@@ -190,14 +203,12 @@ void Replication::evict_silent(MonoTime now) {
     const Member* own = members_.find(member_of(store_.self()));
     if (own == nullptr || !own->counts()) return;
     const MemberId self = own->id;
-    MonoTime limit = options_.member_silent_max;
+    MonoTime apart{};
     for (Member row : rows) {
         if (!row.counts() || row.id == self) continue;
-        if (row.id < self) limit += kEvictApart;
-        const Peer* peer = peer_of_member(row);
-        const MonoTime heard =
-            std::max(active_since_.at(row.id), peer == nullptr ? MonoTime{} : peer->heard_at);
-        if (now < heard + limit) continue;
+        if (row.id < self) apart += kEvictApart;
+        const MonoTime heard = std::max(active_since_.at(row.id), heard_at(row));
+        if (now < heard + silent_max(row.role) + apart) continue;
         row.state = MemberState::evicted;
         members_.write(row);
         note(NoteLevel::warn, "member_evicted",
@@ -210,8 +221,10 @@ void Replication::evict_silent(MonoTime now) {
 // ---- what operators ask for
 
 Result<void> Replication::forget(std::string_view name, MonoTime now) {
-    if (options_.gossip_address.empty())
-        return fail(Code::refused, "this node stands alone: it has no members to forget");
+    if (alone()) return fail(Code::refused, "this node stands alone: it has no members to forget");
+    if (options_.role == Role::edge)
+        return fail(Code::refused,
+                    "an edge cannot know who is connected: say it to a hub or a core");
     if (gone_) return fail(Code::refused, *gone_);
     const Member* found = nullptr;
     // A name is that of the one that has it now; an identity is of one alone.
@@ -231,10 +244,9 @@ Result<void> Replication::forget(std::string_view name, MonoTime now) {
     if (found->id == member_of(store_.self()))
         return fail(Code::refused, quoted + " is this node: CRDT.LEAVE takes it out");
     if (hears(*found, now))
-        return fail(Code::refused,
-                    quoted + " is connected (heard " +
-                        std::to_string((now - peer_of_member(*found)->heard_at).count()) +
-                        " ms ago): stop it first, or say CRDT.LEAVE to it");
+        return fail(Code::refused, quoted + " is connected (heard " +
+                                       std::to_string((now - heard_at(*found)).count()) +
+                                       " ms ago): stop it first, or say CRDT.LEAVE to it");
     Member row = *found;
     row.state = MemberState::forgotten;
     members_.write(row);
@@ -245,8 +257,11 @@ Result<void> Replication::forget(std::string_view name, MonoTime now) {
 std::vector<std::string> Replication::lacking(const ShardClocks& clocks, MonoTime now) {
     std::vector<std::string> names;
     for (const Member& row : members_.rows()) {
-        if (row.id == member_of(store_.self()) || !row.counts() || !hears(row, now)) continue;
-        if (!covers(*peer_of_member(row), clocks)) names.push_back(row.name);
+        const Peer* peer = peer_of_member(row);  // nullptr: an edge of another hub's
+        if (peer == nullptr || row.id == member_of(store_.self()) || !row.counts() ||
+            !hears(row, now))
+            continue;
+        if (!covers(*peer, clocks)) names.push_back(row.name);
     }
     return names;
 }
@@ -274,7 +289,7 @@ std::vector<MemberStatus> Replication::members(MonoTime now) {
     const auto add_joining = [&](const Member& row) {
         if (std::ranges::find(rows, row.id, &Member::id) == rows.end()) rows.push_back(row);
     };
-    if (!options_.gossip_address.empty()) {
+    if (!alone()) {
         Member own = own_row();
         own.state = MemberState::joining;
         add_joining(own);
@@ -287,6 +302,7 @@ std::vector<MemberStatus> Replication::members(MonoTime now) {
                          .gossip_address = peer.who.gossip_address,
                          .publish_address = peer.who.publish_address,
                          .client_address = peer.who.client_address,
+                         .role = peer.who.role,
                          .state = MemberState::joining});
     std::ranges::sort(rows, {}, [](const Member& row) { return std::tie(row.name, row.id); });
     std::vector<MemberStatus> shown;
@@ -296,11 +312,8 @@ std::vector<MemberStatus> Replication::members(MonoTime now) {
         status.is_self = row.id == member_of(store_.self());
         for (const auto& [writer, events] : writers[row.id])
             status.writers.emplace_back(writer, events);
-        const Peer* peer = status.is_self ? nullptr : peer_of_member(row);
-        status.heard_ms = status.is_self ? 0
-                          : peer == nullptr || peer->heard_at < MonoTime{}
-                              ? -1
-                              : (now - peer->heard_at).count();
+        const MonoTime heard = status.is_self ? now : heard_at(row);
+        status.heard_ms = heard < MonoTime{} ? -1 : (now - heard).count();
     }
     return shown;
 }

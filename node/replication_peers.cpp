@@ -13,12 +13,16 @@ constexpr std::size_t kRefusedMax = 64;
 constexpr MonoTime kHelloAgain{200};  // a Hello may still be under way
 constexpr std::size_t kCallersMax = 4096;
 
-// The half of an id that a data directory keeps over its incarnations (node/identity.hpp).
+// Nobody can call an edge.
+std::string place_of(const Introduction& who) {
+    return who.role == Role::edge ? "edge:" + who.name : who.gossip_address;
+}
 }  // namespace
 
 // ---- greetings
 
 void Replication::learn(const std::vector<std::string>& addresses, MonoTime now) {
+    if (options_.role == Role::edge) return;  // it finds hubs by itself
     for (const std::string& address : addresses)
         if (!address.empty() && address != options_.gossip_address && peers_.size() < kPeersMax)
             peer_at(address, now);
@@ -36,8 +40,10 @@ Introduction Replication::introduction() const {
     who.gossip_address = options_.gossip_address;
     who.publish_address = options_.publish_address;
     who.client_address = options_.client_address;
+    who.role = options_.role;
     for (const auto& [link, peer] : peers_)
-        if (peer.greeted && who.peers.size() < kPeersMax) who.peers.push_back(peer.address);
+        if (peer.greeted && peer.tie == Tie::mesh && who.peers.size() < kPeersMax)
+            who.peers.push_back(peer.address);
     return who;
 }
 
@@ -48,7 +54,8 @@ const Replication::Peer* Replication::same_name(const Introduction& who, MonoTim
         const Peer& peer = pair.second;
         return peer.greeted && peer.up && now <= peer.heard_at + kSilentMax &&
                peer.who.name == who.name && peer.who.writer.lineage() != who.writer.lineage() &&
-               peer.address != who.gossip_address && peer.who.gossip_address != who.gossip_address;
+               (who.role == Role::edge || (peer.address != who.gossip_address &&
+                                           peer.who.gossip_address != who.gossip_address));
     });
     return found == peers_.end() ? nullptr : &found->second;
 }
@@ -68,22 +75,26 @@ std::optional<Refuse> Replication::refusal(const Introduction& who, MonoTime now
     if (who.writer == store_.self())
         return Refuse{RefuseCode::same_writer,
                       "a copied data directory: two live nodes write as " + who.writer.text()};
+    if (who.role == Role::edge && options_.role != Role::hub)
+        return Refuse{RefuseCode::no_hub, "'" + options_.name + "' is no hub: give the edge '" +
+                                              who.name + "' the --peer of a node with --role hub"};
     if (auto gone = refusal_of_gone(who)) return gone;
     const Peer* other = same_name(who, now);
     if (who.name == options_.name || other != nullptr)
         return Refuse{RefuseCode::same_name,
                       "two nodes are named '" + who.name + "', at " +
                           (other == nullptr ? options_.gossip_address : other->address) + " and " +
-                          who.gossip_address + ": give each its own --name"};
+                          place_of(who) + ": give each its own --name"};
     return std::nullopt;
 }
 
 void Replication::on_hello(const ConnectionToken& from, const Hello& hello, MonoTime now) {
     if (const auto why = refusal(hello.from, now)) return refuse(from, hello.from, *why, now);
     if (is_cut(hello.from.name)) return;
-    refused_.erase(hello.from.gossip_address);
+    refused_.erase(place_of(hello.from));
     if (callers_.size() >= kCallersMax) callers_.clear();  // those who still call say Hello again
-    callers_[from] = hello.from.name;
+    if (hello.from.role == Role::edge) return on_edge_hello(from, hello, now);
+    callers_[from] = {hello.from.name, {}};
     transport_.reply(from, encode(HelloOk{introduction()}));
     learn({hello.from.gossip_address}, now);
     for (auto& [link, peer] : peers_) {
@@ -107,10 +118,14 @@ void Replication::on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now) {
               {"region", hello.from.region},
               {"peer", peer.address},
               {"writer", hello.from.writer.text()}});
-        transport_.subscribe(peer.link, hello.from.publish_address);
-        peer.feed_since = now;
+        if (peer.tie == Tie::mesh) {
+            transport_.subscribe(peer.link, hello.from.publish_address);
+            peer.feed_since = now;
+        }
+        peer.beats = 0;
         stop_following(peer);
     }
+    if (peer.tie == Tie::hub) callers_[{}] = {hello.from.name, {}};
     peer.who = std::move(hello.from);
     peer.greeted = true;
     peer.refuses.clear();
@@ -144,13 +159,14 @@ void Replication::refuse(const ConnectionToken& from, const Introduction& who, c
     callers_.erase(from);
     if (refuse.code == RefuseCode::self) return;
     ++counters_.refused;
-    if (refused_.size() >= kRefusedMax && !refused_.contains(who.gossip_address)) refused_.clear();
-    const auto [place, fresh] = refused_.try_emplace(who.gossip_address);
+    const std::string address = place_of(who);
+    if (refused_.size() >= kRefusedMax && !refused_.contains(address)) refused_.clear();
+    const auto [place, fresh] = refused_.try_emplace(address);
     Refused& refused = place->second;
     if (fresh || refused.why != refuse.reason || now >= refused.noted_at + kRefusalNotedEvery) {
         refused.noted_at = now;
         note(NoteLevel::warn, "peer_refused",
-             {{"name", who.name}, {"peer", who.gossip_address}, {"why", refuse.reason}});
+             {{"name", who.name}, {"peer", address}, {"why", refuse.reason}});
     }
     refused.who = who;
     refused.why = refuse.reason;
@@ -221,10 +237,19 @@ void Replication::report(Peer& peer, std::uint64_t nonce, ShardClocks durable, M
     peer.own_events = own_events(peer.durable);
     peer.reported = true;
     peer.reported_by = nonce;
-    catch_up_.reported(peer.link.value, peer.durable);
+    if (peer.tie != Tie::edge) catch_up_.reported(peer.link.value, peer.durable);
     std::uint64_t least = peer.own_events;
     for (const auto& [link, other] : peers_) least = std::min(least, other.own_events);
     lag_.forget(least);
+}
+
+void Replication::report_changed(Peer& peer, const Heartbeat& heartbeat) {
+    check_own_dots(heartbeat.durable, peer.who.name);
+    if (!peer.reported || peer.reported_by != heartbeat.nonce) return;  // what of the others?
+    std::map<ShardId, VersionVector> known(peer.durable.begin(), peer.durable.end());
+    for (const auto& [shard, clock] : heartbeat.durable) known[shard] = clock;
+    peer.durable.assign(known.begin(), known.end());
+    peer.own_events = own_events(peer.durable);
 }
 
 void Replication::count_own_events(const Commit& commit, MonoTime now) {
@@ -243,6 +268,7 @@ PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable, 
     row.region = peer.who.region;
     row.address = peer.address;
     row.client_address = peer.who.client_address;
+    row.role = peer.who.role;
     row.writer = peer.who.writer;
     row.link = !peer.up || now > peer.heard_at + kSilentMax ? "down" : "up";
     row.phase = pull_ && pull_->link == peer.link ? pull_->flipping ? "flipping"

@@ -307,7 +307,7 @@ void Replication::committed(const Commit& commit, MonoTime now) {
         const std::string_view body =
             std::string_view(commit.frames).substr(published.body_at, published.body_bytes);
         ++counters_.published;
-        if (options_.gossip_address.empty()) continue;
+        if (options_.gossip_address.empty()) continue;  // an edge is asked by its hub
         const StreamPosition position{published.position.value};
         const StreamPosition previous{published.previous.value};
         const bool spared = announces && body.size() >= kAnnouncedBytesMin;
@@ -324,12 +324,11 @@ void Replication::committed(const Commit& commit, MonoTime now) {
             transport_.publish(encode(message));
         }
     }
+    serve_all_standing(now);
     continue_pull(now);
 }
 
-void Replication::publish_heartbeat(MonoTime now) {
-    heartbeat_at_ = now;
-    if (options_.gossip_address.empty()) return;
+Heartbeat Replication::heartbeat() const {
     Heartbeat heartbeat;
     heartbeat.writer = store_.self();
     heartbeat.nonce = store_.options().nonce;
@@ -341,7 +340,15 @@ void Replication::publish_heartbeat(MonoTime now) {
         if (store_.shard(shard).clock == clock)
             heartbeat.digests.emplace_back(shard, store_.shard(shard).digest);
     heartbeat.wall_ms = static_cast<std::uint64_t>(store_.now().count());
-    transport_.publish(encode(heartbeat, Compression::where_it_helps));
+    return heartbeat;
+}
+
+void Replication::publish_heartbeat(MonoTime now) {
+    heartbeat_at_ = now;
+    if (options_.gossip_address.empty()) return;
+    Heartbeat all = heartbeat();
+    list_edges(all, now);
+    transport_.publish(encode(all, Compression::where_it_helps));
 }
 
 void Replication::ask_clocks() {
@@ -354,7 +361,7 @@ void Replication::ask_clocks() {
 void Replication::greet(Peer& peer, MonoTime now) {
     const MonoTime every =
         peer.greeted && now < peer.heard_at + kSilentMax ? kGreetEvery : kHelloEvery;
-    if (!peer.up || gone_ || now < peer.hello_at + every) return;
+    if (!peer.up || gone_ || now < peer.hello_at + every || peer.tie == Tie::edge) return;
     peer.hello_at = now;
     if (!peer.hello_since) peer.hello_since = now;
     send(peer.link, Hello{introduction()});
@@ -372,6 +379,7 @@ void Replication::watch_silence(Peer& peer, MonoTime now) {
     if (std::exchange(peer.silent, silent) != silent)
         note(silent ? NoteLevel::warn : NoteLevel::info, silent ? "peer_silent" : "peer_heard",
              {{"peer", peer.who.name}, {"address", peer.address}});
+    if (peer.tie == Tie::edge) return;  // it calls again
     if (peer.up && peer.hello_since && now >= *peer.hello_since + kSilentMax) {
         ++counters_.reconnects;
         if (pull_ && pull_->link == peer.link) interrupt_pull("the peer does not answer", now);
@@ -399,6 +407,8 @@ void Replication::note_clock(Peer& peer, const Heartbeat& heartbeat, MonoTime no
 void Replication::tick(MonoTime now) {
     if (now >= heartbeat_at_ + kHeartbeat && !fenced_ && !gone_) publish_heartbeat(now);
     step_members(now);
+    step_hub(now);
+    if (!fenced_ && !gone_) step_tied(now);
     for (auto& [link, peer] : peers_) {
         greet(peer, now);
         watch_silence(peer, now);
@@ -412,7 +422,8 @@ void Replication::tick(MonoTime now) {
         }
         if (peer.behind_since && store_.covers(peer.durable)) peer.behind_since.reset();
         if (peer.behind_since && now >= *peer.behind_since + kBehindMax && !pull_ &&
-            now < peer.heard_at + kSilentMax && !in_flight(peer, now)) {
+            now < peer.heard_at + kSilentMax &&
+            (!in_flight(peer, now) || (peer.tie != Tie::mesh && peer.idle))) {
             peer.behind_since = now;
             start_pull(peer, "it knows what does not come otherwise", now);
         }
@@ -448,7 +459,9 @@ void Replication::ask_pull_again(MonoTime now) {
 Replication::VerifyStart Replication::verify(std::optional<std::string_view> name, MonoTime now) {
     std::vector<Verification::Subject> subjects;
     for (const auto& [link, peer] : peers_)
-        if (name ? peer.who.name == *name : peer.greeted) subjects.push_back({link, peer.who.name});
+        if (name ? peer.who.name == *name
+                 : peer.greeted && (peer.tie != Tie::edge || peer.up))  // else it has another hub
+            subjects.push_back({link, peer.who.name});
     if (name && subjects.empty()) return VerifyStart::no_such_peer;
     if (verification_.under_way()) return VerifyStart::under_way;
     std::vector<ShardId> shards;
@@ -472,7 +485,7 @@ void Replication::on_digest_request(const ConnectionToken& from, const DigestReq
         note(NoteLevel::warn, "frame_refused", {{"peer", "?"}, {"why", reply.error().text()}});
         return;
     }
-    transport_.reply(from, encode(*reply));
+    answer(from, encode(*reply));
 }
 
 void Replication::send_verification() {

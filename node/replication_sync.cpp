@@ -60,6 +60,7 @@ void Replication::step_catch_up(MonoTime now) {
                        .target_covered = false,
                        .any_ahead = false};
     for (const auto& [link, peer] : peers_) {
+        if (peer.tie == Tie::edge) continue;
         view.all_reported = view.all_reported && peer.reported;
         const bool heard = peer.heard_at >= MonoTime(0) && now < peer.heard_at + kSilentMax;
         if (heard && peer.reported && !store_.durably_covers(peer.durable)) view.any_ahead = true;

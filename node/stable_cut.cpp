@@ -37,22 +37,32 @@ std::optional<StableCut> CutMeter::step(ReplicaId self, const ShardClocks& durab
         }
         now.cut.lineages.push_back(member.writer.lineage());
         lower(least, *member.durable);
-        for (const auto& [shard, clock] : *member.durable) most[shard].join(clock);
+        for (const auto& [shard, clock] : member.known != nullptr ? *member.known : *member.durable)
+            most[shard].join(clock);
     }
     std::ranges::sort(now.cut.lineages);
     now.cut.clocks.assign(least.begin(), least.end());
     now.known.assign(most.begin(), most.end());
+    now.durable = durable;
     // Another set of members: what was settled among the earlier ones says nothing of these.
     const auto same_members = [&](const StableCut& cut) {
         return cut.everybody == now.cut.everybody && cut.lineages == now.cut.lineages;
     };
-    if (settled_ && !same_members(*settled_)) settled_.reset();
+    if (settled_ && !same_members(settled_->cut)) settled_.reset();
     if (!waiting_ || !same_members(waiting_->cut)) waiting_ = now;
-    if (!covers(waiting_->known)) return settled_;
-    settled_ = std::move(waiting_->cut);
-    waiting_ = std::move(now);
-    if (covers(waiting_->known)) settled_ = waiting_->cut;
-    return settled_;
+    if (covers(waiting_->known)) {
+        settled_ = std::move(waiting_);
+        waiting_ = std::move(now);
+        if (covers(waiting_->known)) settled_ = waiting_;
+    }
+    if (!settled_) return std::nullopt;
+    return settled_->cut;
+}
+
+ShardClocks CutMeter::known() const {
+    ByShard most(settled_->known.begin(), settled_->known.end());
+    for (const auto& [shard, clock] : settled_->durable) most[shard].join(clock);
+    return {most.begin(), most.end()};
 }
 
 }  // namespace skerry

@@ -21,6 +21,7 @@ struct CutMember {
     bool counts = true;
     ReplicaId writer;                      // nobody: never greeted
     const ShardClocks* durable = nullptr;  // nullptr: not said yet
+    const ShardClocks* known = nullptr;    // no less than what it had then; nullptr: `durable`
 };
 
 class CutMeter {
@@ -29,14 +30,18 @@ class CutMeter {
     [[nodiscard]] std::optional<StableCut> step(ReplicaId self, const ShardClocks& durable,
                                                 const std::vector<CutMember>& members,
                                                 absl::FunctionRef<bool(const ShardClocks&)> covers);
+    // Is there a cut, and who may purge with it, too: whoever has all that was known, here as well. Requires: there is one.
+    [[nodiscard]] bool settled() const { return settled_.has_value(); }
+    [[nodiscard]] ShardClocks known() const;
 
   private:
     struct Reported {
         StableCut cut;
-        ShardClocks known;  // the join of what the members have
+        ShardClocks known;    // the join of what the members have
+        ShardClocks durable;  // what this node has
     };
     std::optional<Reported> waiting_;  // until this node has all that is known
-    std::optional<StableCut> settled_;
+    std::optional<Reported> settled_;
 };
 
 }  // namespace skerry

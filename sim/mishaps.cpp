@@ -41,6 +41,7 @@ void World::make_plan() {
     faults.duplicate_percent = r.one_in(2) ? 0 : r.between(1, 20);
     faults.bit_error_percent = r.one_in(8) ? 2 : 0;
     faults.delay_max = r.one_in(3) ? 300 : 20;
+    plan_fleet();
 }
 
 // A world with every kind of mishap sees too little of each: most have some kinds only, in a mixture of their own.
@@ -87,6 +88,7 @@ void World::schedule_all() {
             if (!node.joined && !node.dead) start(node);
         });
     }
+    schedule_fleet();
     if (!plan_.may_die || plan_.node_count < 3) return;
     schedule(some_time(), [this] {
         Node& node = *nodes_[random_.between(1, nodes_.size() - 1)];

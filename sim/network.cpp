@@ -99,7 +99,8 @@ void Network::try_link(NodeIndex from, LinkId link, std::uint64_t boot) {
         if (found == links.end() || found->second.peer_boot != 0) return;
         const NodeIndex to = found->second.peer;
         const Host& peer = hosts_[to];
-        if (peer.transport == nullptr || cuts.contains({from, to}) || cuts.contains({to, from})) {
+        if (peer.transport == nullptr || unreachable.contains(to) || cuts.contains({from, to}) ||
+            cuts.contains({to, from})) {
             schedule_(kRetry, [this, from, link, boot] { try_link(from, link, boot); });
             return;
         }

@@ -72,6 +72,7 @@ class Network {
 
     NetworkFaults faults;
     std::set<std::pair<NodeIndex, NodeIndex>> cuts;  // from, to
+    std::set<NodeIndex> unreachable;  // nobody can connect to them: they stand behind NAT
 
     [[nodiscard]] std::unique_ptr<SimTransport> boot(NodeIndex node);
     void stopped(NodeIndex node);

@@ -14,11 +14,13 @@ constexpr Millis kDeadlinesMax =
     3600;  // then what was to expire soon has, however fast its writer's clock
 }  // namespace
 
-World::World(std::uint64_t seed, Sabotage sabotage, std::string* story)
+World::World(std::uint64_t seed, Sabotage sabotage, std::string* story, Shape shape)
     : seed_(seed),
       sabotage_(sabotage),
+      shape_(shape),
       story_(story),
       random_(seed),
+      fleet_random_(~seed),
       network_(
           random_,
           [this](Millis delay, std::function<void()> action) {
@@ -164,6 +166,7 @@ void World::open(Node& node) {
     for (NodeIndex i = 0; plan_.knows_all && i < plan_.node_count; ++i)
         replication.seeds.push_back(gossip_address(i));
     if (plan_.silent_max != 0) replication.member_silent_max = MonoTime(plan_.silent_max);
+    add_roles(node, replication);
     node.replication = std::make_unique<Replication>(*node.store, node.disk.log, node.disk.kv,
                                                      *node.transport, replication);
     node.seen_clocks.assign(plan_.shards(), {});
@@ -195,7 +198,11 @@ void World::stop_process(Node& node) {
     coverage.parked += counters.batches_parked;
     coverage.malformed += counters.malformed;
     coverage.applied += counters.batches_applied;
+    coverage.passed_on += counters.passed_on;
+    coverage.hubs_left += counters.hubs_left;
+    coverage.cuts_told += counters.cuts_told;
     const StoreStats& stats = node.store->stats();
+    coverage.edges_purged += role_of(node.index) == Role::edge ? stats.purged : 0;
     coverage.evicted += stats.evicted;
     coverage.clocks_ahead += stats.clocks_ahead;
     coverage.checkpoints += stats.checkpoints;
@@ -225,6 +232,7 @@ void World::stop_process(Node& node) {
     node.waits.clear();
     node.full = false;
     node.told_gone = false;
+    node.known_edges.clear();
     node.leaving.reset();
     node.writing_checkpoint = false;
     node.checkpoint_retry_at = 0;
@@ -301,6 +309,7 @@ void World::tick(Node& node) {
     outcome_.coverage.left_out += cut && !cut->everybody ? 1 : 0;
     if (now_ >= node.disk_checked_at + kDiskCheckEvery) check_disk(node);
     if (plan_.interval && now_ >= node.synced_at + kSyncEvery) (void)sync(node);
+    note_known_edges(node);
     serve_waits(node);
     serve_leave(node);
     serve_gone(node);

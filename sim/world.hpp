@@ -62,6 +62,7 @@ struct Coverage {
                   images_while_draining = 0, asked_while_draining = 0;
     std::uint64_t purged = 0, pulls_full = 0, absences = 0, left_out = 0, floors_checked = 0,
                   purged_at_end = 0;
+    std::uint64_t edges = 0, passed_on = 0, hubs_left = 0, cuts_told = 0, edges_purged = 0;
     std::uint64_t clears = 0, masks_measured = 0, masks_dropped = 0, reclaimed = 0,
                   ends_while_masked = 0, asked_while_masked = 0;
 };
@@ -134,6 +135,18 @@ inline constexpr Counted kCounted[] = {
     {"worlds that ended without a tombstone", &Coverage::purged_at_end},
 };
 
+// Of worlds with edges, beside.
+inline constexpr Counted kCountedOfFleets[] = {
+    {"edges", &Coverage::edges},
+    {"batches of edges that hubs passed on", &Coverage::passed_on},
+    {"hubs that an edge left for another", &Coverage::hubs_left},
+    {"stable cuts told to edges", &Coverage::cuts_told},
+    {"leaves purged by edges", &Coverage::edges_purged},
+};
+
+// Which nodes there are: cores alone; hubs and edges among them; three hubs and two hundred edges.
+enum class Shape : std::uint8_t { mesh, fleet, large_fleet };
+
 struct Outcome {
     std::optional<std::string> failure;  // with the virtual time at which it was found
     std::uint64_t trace = 0;             // of everything that happened: equal for equal seeds
@@ -143,7 +156,8 @@ struct Outcome {
 class World {
   public:
     // `story`, if given, gets a line for everything worth telling.
-    World(std::uint64_t seed, Sabotage sabotage, std::string* story = nullptr);
+    World(std::uint64_t seed, Sabotage sabotage, std::string* story = nullptr,
+          Shape shape = Shape::mesh);
     ~World();
     [[nodiscard]] Outcome run();
 
@@ -191,6 +205,7 @@ class World {
         bool may_die;                                 // one node may never come back
         bool knows_all;     // every node is told of every other one, also of those that come later
         Millis silent_max;  // then a member counts no more; 0: never
+        std::vector<Role> roles;  // by node; none: all are cores
         [[nodiscard]] std::uint16_t shards() const {
             return static_cast<std::uint16_t>(shard_count + 1);
         }
@@ -243,6 +258,8 @@ class World {
         std::vector<VersionVector> seen_floors;
         ShardClocks durable_at_crash;
         std::vector<VersionVector> reached;  // what was ever durable here, on disks now lost, too
+        std::vector<VersionVector> excused;  // of an edge: purged by those who did not know it
+        std::map<std::string, Millis> known_edges;
         [[nodiscard]] bool running() const { return store != nullptr; }
     };
     struct Event {
@@ -313,6 +330,18 @@ class World {
     void excuse(Node& node);
     void heal();
 
+    // ---- fleet.cpp
+    [[nodiscard]] Role role_of(NodeIndex index) const {
+        return plan_.roles.empty() ? Role::core : plan_.roles[index];
+    }
+    void plan_fleet();
+    void schedule_fleet();
+    void cut_off_hub();
+    void add_roles(const Node& node, ReplicationOptions& options);
+    void note_known_edges(Node& node);
+    [[nodiscard]] bool may_lack(Node& other, const Node& by, ShardId shard,
+                                const VersionVector& purged);
+
     // ---- members.cpp
     void forget_some(Node& at);
     void forget(Node& at, Node& of);
@@ -374,8 +403,10 @@ class World {
 
     std::uint64_t seed_;
     Sabotage sabotage_;
+    Shape shape_;
     std::string* story_;
     Random random_;
+    Random fleet_random_;
     Plan plan_{};
     Outcome outcome_;
     Millis now_ = 0;

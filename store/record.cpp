@@ -9,7 +9,14 @@ namespace skerry {
 
 namespace {
 
-enum class RecordKind : std::uint8_t { batch = 1, remote = 2, stage = 3, flip = 4, boot = 5 };
+enum class RecordKind : std::uint8_t {
+    batch = 1,
+    remote = 2,
+    stage = 3,
+    flip = 4,
+    boot = 5,
+    passed = 6
+};
 
 void begin(Packer& packer, RecordKind kind, std::size_t count) {
     packer.array(1 + count);
@@ -108,8 +115,10 @@ Record read_record(Unpacker& in, RecordKind kind) {
     switch (kind) {
         case RecordKind::batch:
             return read_batch(in);
-        case RecordKind::remote: {
+        case RecordKind::remote:
+        case RecordKind::passed: {
             Remote remote;
+            remote.passed_on = kind == RecordKind::passed;
             remote.source = in.bytes();
             remote.batch_bytes = in.bytes(kLogBodyBytesMax);
             return remote;
@@ -203,7 +212,7 @@ Result<Record> decode_record(std::string_view bytes) {
     Unpacker in(bytes);
     (void)in.array();
     const std::uint64_t kind = in.number();
-    if (!in.failed() && (kind < 1 || kind > 5))
+    if (!in.failed() && (kind < 1 || kind > 6))
         return fail(Code::unsupported, "a log record of kind " + std::to_string(kind) +
                                            ": start the version that wrote it");
     Record record = read_record(in, static_cast<RecordKind>(kind));
@@ -216,9 +225,10 @@ Result<Record> decode_record(std::string_view bytes) {
     return record;
 }
 
-void append_remote(std::string& out, std::string_view source, std::string_view batch_bytes) {
+void append_remote(std::string& out, std::string_view source, std::string_view batch_bytes,
+                   Onward onward) {
     Packer packer(out);
-    begin(packer, RecordKind::remote, 2);
+    begin(packer, onward == Onward::passed_on ? RecordKind::passed : RecordKind::remote, 2);
     packer.bytes(source);
     packer.bytes(batch_bytes);
 }

@@ -4,6 +4,7 @@
 //         the order applied. These very bytes are published. An operation: leaf key, delta; nil for the database and key
 //         of the operation before it.
 // remote  [2, source, batch]: a peer's batch, as received.
+// passed  [6, source, batch]: the same of an edge's, which is published from here to the others (docs/decisions/0016).
 // stage   [3, session, clocks, leaves, cursor]: leaf states of a pull's chunk, each at the clock of its shard then.
 // flip    [4, session, clocks, gains, floors]: what is staged under the session joins; the shards' clocks join `clocks`, their
 //         purge floors `floors`. Without gains the leaves join here; with them they join later, as they are touched
@@ -106,6 +107,7 @@ struct Remote {
     std::string source;  // opaque here: which peer, which position
     std::string_view batch_bytes;
     Batch batch;
+    bool passed_on = false;
 };
 using Record = std::variant<Batch, Remote, Stage, Flip, Boot>;
 
@@ -116,7 +118,10 @@ using Record = std::variant<Batch, Remote, Stage, Flip, Boot>;
 // later version).
 [[nodiscard]] Result<Record> decode_record(std::string_view bytes);
 
-void append_remote(std::string& out, std::string_view source, std::string_view batch_bytes);
+// Where a batch of a peer goes from here.
+enum class Onward : std::uint8_t { stays, passed_on };
+void append_remote(std::string& out, std::string_view source, std::string_view batch_bytes,
+                   Onward onward);
 void append_stage(std::string& out, const Stage& stage);
 void append_flip(std::string& out, const Flip& flip);
 void append_boot(std::string& out, const Boot& boot);

@@ -163,13 +163,16 @@ void Store::apply_operations(const Batch& batch) {
     for (const ShardRange& range : batch.ranges) advance(range.shard, {batch.writer, range.last});
 }
 
-void Store::apply_remote(std::string_view source, std::string_view batch_bytes,
-                         const Batch& batch) {
+void Store::apply_remote(std::string_view source, std::string_view batch_bytes, const Batch& batch,
+                         Onward onward) {
     close_batch();
+    ShardClocks before(foreign_.begin(), foreign_.end());  // without what this batch brings
     apply_operations(batch);
     const std::size_t header_at = begin_record();
-    append_remote(commit_.frames, source, batch_bytes);
+    append_remote(commit_.frames, source, batch_bytes, onward);
+    const std::size_t body_at = commit_.frames.size() - batch_bytes.size();
     end_record(header_at);
+    if (onward == Onward::passed_on) publish(body_at, std::move(before));
 }
 
 bool Store::sound(const ShardClocks& clocks, const ShardClocks& floors,

@@ -480,10 +480,15 @@ void Store::close_batch() {
     open_ranges_.clear();
     const std::size_t body_at = header_at + kLogFrameHeaderBytes;
     end_record(header_at);
+    publish(body_at, {foreign_.begin(), foreign_.end()});
+}
+
+// The last record of the open commit, from `body_at` on.
+void Store::publish(std::size_t body_at, ShardClocks foreign) {
     Published& published = commit_.published.emplace_back();
     published.position = last_;
     published.previous = last_published_;
-    published.foreign.assign(foreign_.begin(), foreign_.end());
+    published.foreign = std::move(foreign);
     published.body_at = body_at;
     published.body_bytes = commit_.frames.size() - body_at;
     foreign_.clear();

@@ -46,9 +46,8 @@ struct StoreOptions {
     WallTime drift_max = HlcClock::kDriftMax;
 };
 
-// A batch of ours as it stands in the stream: after `previous`, under `foreign`, the entries of
-// other writers that the clocks gained since `previous`. The first of a process carries the whole
-// clock.
+// A batch of ours, or one that is passed on, as it stands in the stream: after `previous`, under `foreign`, the entries of
+// other writers that the clocks gained between the two. The first of a process carries the whole clock.
 struct Published {
     LogPosition position;
     LogPosition previous;
@@ -177,8 +176,10 @@ class Store {
     void end_command();
 
     // ---- remote.
-    // Applies what of the batch is new. Requires: every dependency is covered.
-    void apply_remote(std::string_view source, std::string_view batch_bytes, const Batch& batch);
+    // Applies what of the batch is new; passed on, it is published as a batch of ours is. Requires: every dependency is
+    // covered.
+    void apply_remote(std::string_view source, std::string_view batch_bytes, const Batch& batch,
+                      Onward onward = Onward::stays);
     // Is every entry within the clock of its shard, and every purge floor, and every payload what its type reads? What joining
     // and the next start rely on; what a peer sends is checked before stage().
     [[nodiscard]] bool sound(const ShardClocks& clocks, const ShardClocks& floors,
@@ -364,6 +365,7 @@ class Store {
     [[nodiscard]] Dot next_dot(ShardId shard);
 
     void close_batch();
+    void publish(std::size_t body_at, ShardClocks foreign);
     // Room for a frame's header at the end of the commit; the body follows; end_record() numbers
     // and seals it.
     [[nodiscard]] std::size_t begin_record();

@@ -102,6 +102,7 @@ class Node:
         self.cluster, self.name, self.host, self.port, self.gossip = cluster, name, host, port, gossip
         self.namespace, self.gossip_host = namespace, gossip_host or host
         self.environment = {}
+        self.role, self.peers = "core", None
         self.extra = []
         self.directory = os.path.join(cluster.directory, name)
         self.log_path = os.path.join(cluster.directory, name + ".log")
@@ -109,8 +110,10 @@ class Node:
 
     def start(self, *extra, wait=True):
         command = [SKERRYD, "--name", self.name, "--region", self.name, "--cluster", self.cluster.name, "--dir", self.directory,
-                   "--listen", "%s:%d" % (self.host, self.port), "--gossip", "%s:%d" % (self.gossip_host, self.gossip)]
-        for other in self.cluster.nodes:
+                   "--listen", "%s:%d" % (self.host, self.port), "--role", self.role]
+        if self.role != "edge":
+            command += ["--gossip", "%s:%d" % (self.gossip_host, self.gossip)]
+        for other in self.peers if self.peers is not None else self.cluster.nodes:
             if other is not self:
                 command += ["--peer", "%s:%d" % (other.gossip_host, other.gossip)]
         command += list(self.cluster.extra) + self.extra + list(extra)

@@ -6,7 +6,7 @@ and its losses follow from a seed. Each namespace has one end of a veth pair; th
 every IPv4 packet between them. Nobody but TCP can tell.
 
 Run as a program with the names of interfaces: commands on stdin, one line each, answered by one line on stdout.
-  set FROM TO KEY=VALUE...  the direction FROM -> TO (numbers from 0, or * for all): loss, late (percent), delay, by (ms), cut (0 or 1)
+  set FROM TO KEY=VALUE...  the direction FROM -> TO (numbers from 0, or * for all): loss, late (percent), delay, by (ms), cut (0 or 1), rate (kB/s, 0: any)
                             `late` percent of the packets come `by` ms after the others; what is not given is as it should be
   forget                    as a firewall that was restarted: packets of connections that are there now vanish, new ones pass
   count                     packets passed, lost, late, cut off, forgotten
@@ -31,8 +31,17 @@ def mac(index):
 
 
 class Direction:
-    def __init__(self, loss=0.0, late=0.0, delay=0.0, by=0.0, cut=0.0):
+    def __init__(self, loss=0.0, late=0.0, delay=0.0, by=0.0, cut=0.0, rate=0.0):
         self.loss, self.late, self.delay, self.by, self.cut = loss / 100, late / 100, delay / 1000, by / 1000, bool(cut)
+        self.bytes_per_s, self.free_at = rate * 1000, 0.0
+
+    def sent_at(self, count):
+        """When a packet of so many bytes has left, behind those before it."""
+        now = time.monotonic()
+        if not self.bytes_per_s:
+            return now
+        self.free_at = max(self.free_at, now) + count / self.bytes_per_s
+        return self.free_at
 
 
 class Switch:
@@ -77,7 +86,7 @@ class Switch:
         elif self.chance.random() < direction.loss:
             self.counts["lost"] += 1
         else:
-            due = time.monotonic() + direction.delay
+            due = direction.sent_at(len(frame) - VNET_BYTES) + direction.delay
             if self.chance.random() < direction.late:
                 self.counts["late"] += 1
                 due += direction.by

@@ -23,7 +23,8 @@ inline Introduction sample_introduction() {
             .gossip_address = "[2001:db8::1]:7401",
             .publish_address = "[2001:db8::1]:7402",
             .client_address = "a.example:6379",
-            .peers = {"b.example:7401", "c.example:7401"}};
+            .peers = {"b.example:7401", "c.example:7401"},
+            .role = Role::hub};
 }
 
 inline ShardClocks sample_clocks() {
@@ -65,7 +66,8 @@ inline std::vector<Message> sample_replies() {
                                 .origin = RecordOrigin::own,
                                 .body_bytes = 9000000,
                                 .body = ""}},
-                   .more = true},
+                   .more = true,
+                   .through = {13}},
         BodyReply{.request = 6,
                   .nonce = 99,
                   .position = {13},
@@ -132,8 +134,16 @@ inline std::vector<Message> sample_messages() {
                   .last = {3},
                   .durable = sample_clocks(),
                   .digests = {{ShardId{0}, 5}, {ShardId{3}, ~0ull}},
-                  .wall_ms = 1700000000000},
-        FetchRequest{.request = 5, .nonce = 99, .after = {11}, .to = {13}, .credit_bytes = 1048576},
+                  .wall_ms = 1700000000000,
+                  .whole = false,
+                  .edges = {kSampleA, kSampleB},
+                  .edges_durable = sample_clocks()},
+        FetchRequest{.request = 5,
+                     .nonce = 99,
+                     .after = {11},
+                     .to = {13},
+                     .credit_bytes = 1048576,
+                     .chain = Chain::relay},
         replies[0],
         BodyRequest{
             .request = 6, .nonce = 99, .position = {13}, .offset = 1048576, .bytes_max = 1048576},
@@ -152,6 +162,12 @@ inline std::vector<Message> sample_messages() {
         replies[3],
         DigestRequest{.request = 10, .clocks = sample_clocks(), .cursor = "here"},
         replies[4],
+        Stable{.nonce = 1,
+               .members = 7,
+               .clocks = sample_clocks(),
+               .whole = true,
+               .everybody = false,
+               .lineages = {1, 1ull << 31}},
     };
 }
 

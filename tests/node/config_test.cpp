@@ -60,7 +60,9 @@ TEST_CASE("config: without arguments the defaults hold", "[node][config]") {
     CHECK(config.text.at("gossip").empty());
     CHECK(config.text.at("refuse-until-synced") == "no");
     CHECK(config.member_silent_max == std::chrono::hours(24 * 7));
-    CHECK(config.text.size() == 21);
+    CHECK(config.role == NodeRole::core);
+    CHECK(config.edge_silent_max == std::chrono::hours(24 * 30));
+    CHECK(config.text.size() == 23);
 }
 
 TEST_CASE("config: a file and flags set the same keys, flags last", "[node][config]") {
@@ -131,6 +133,17 @@ TEST_CASE("config: what is wrong is named with its place", "[node][config]") {
         const TomlFile file("listen = []\n");
         CHECK(has(refusal({"--config", file.path}), "listen: at least one address is wanted"));
     }
+}
+
+TEST_CASE("config: an edge only dials out, and a hub can be dialled", "[node][config]") {
+    const Config edge = good({"--role", "edge", "--peer", "hub.example:7379"});
+    CHECK(edge.role == NodeRole::edge);
+    CHECK_FALSE(edge.publish.has_value());
+    CHECK(has(refusal({"--role", "edge", "--peer", "a:1", "--gossip", ":7379"}), "only dials out"));
+    CHECK(has(refusal({"--role", "edge", "--peer", "a:1", "--publish", ":7379"}), "only dials out"));
+    CHECK(has(refusal({"--role", "edge"}), "at least one peer is wanted"));
+    CHECK(has(refusal({"--role", "hub"}), "gossip is wanted"));
+    CHECK(has(refusal({"--role", "relay"}), "is not one of core, hub, edge"));
 }
 
 TEST_CASE("config: help and version are answers, not errors", "[node][config]") {

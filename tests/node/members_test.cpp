@@ -91,11 +91,11 @@ TEST_CASE("members: concurrent edits meet field by field, and gone wins", "[node
 TEST_CASE("members: CRDT.MEMBERS is an array of maps", "[node][members]") {
     CommandFixture f;
     const std::string shown = f.run("CRDT.MEMBERS");
-    CHECK(shown.starts_with("*1\r\n*24\r\n$4\r\nname\r\n$5\r\nalpha\r\n$8\r\nidentity\r\n"));
+    CHECK(shown.starts_with("*1\r\n*26\r\n$4\r\nname\r\n$5\r\nalpha\r\n$8\r\nidentity\r\n"));
     CHECK(shown.find("$5\r\nstate\r\n$6\r\nactive\r\n") != std::string::npos);
     CHECK(shown.find("$12\r\nincarnations\r\n:1\r\n$7\r\nwriters\r\n*2\r\n") != std::string::npos);
     f.run("HELLO 3");
-    CHECK(f.run("CRDT.MEMBERS").starts_with("*1\r\n%12\r\n"));
+    CHECK(f.run("CRDT.MEMBERS").starts_with("*1\r\n%13\r\n"));
 }
 
 TEST_CASE("members: a node that is none refuses every write, removals too", "[node][members]") {

@@ -60,6 +60,38 @@ TEST_CASE("worlds of many seeds converge and lose nothing") {
     }
 }
 
+TEST_CASE("worlds with hubs and edges converge and lose nothing") {
+    if (const std::uint64_t alone = number_from("SKERRY_SIM_SEED", 0); alone != 0) {
+        std::string story;
+        const Outcome outcome = World(alone, {}, &story, Shape::fleet).run();
+        std::cout << story;
+        INFO(outcome.failure.value_or("no failure"));
+        CHECK(!outcome.failure);
+        return;
+    }
+    const std::uint64_t first = number_from("SKERRY_SIM_FIRST", 1);
+    const std::uint64_t count =
+        number_from("SKERRY_SIM_FLEETS",
+                    std::max<std::uint64_t>(number_from("SKERRY_SIM_SEEDS", 300) / 20, 30));
+    Coverage total;
+    for (std::uint64_t seed = first; seed < first + count; ++seed) {
+        INFO(replay(seed));
+        const Outcome outcome = World(seed, {}, nullptr, Shape::fleet).run();
+        INFO(outcome.failure.value_or("no failure"));
+        CHECK(!outcome.failure);
+        for (const Counted& counted : kCountedOfFleets)
+            total.*counted.count += outcome.coverage.*counted.count;
+    }
+    std::cout << count << " worlds with edges:";
+    for (const Counted& counted : kCountedOfFleets)
+        std::cout << "\n  " << total.*counted.count << " " << counted.name;
+    std::cout << "\n";
+    for (const Counted& counted : kCountedOfFleets) {
+        INFO(counted.name);
+        CHECK(total.*counted.count > 0);
+    }
+}
+
 TEST_CASE("a seed gives the same world twice") {
     for (const std::uint64_t seed : {3U, 14U, 15U, 92U, 65U}) {
         INFO(replay(seed));

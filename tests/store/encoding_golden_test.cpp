@@ -54,7 +54,7 @@ constexpr ElementOrder kElement{LeafKind::member, {0x0102030405060708, 0x090a0b0
 
 TEST_CASE("golden: log records of every kind", "[store][golden]") {
     std::string remote, stage, flip, boot;
-    append_remote(remote, "r1122334455667788@12", some_batch());
+    append_remote(remote, "r1122334455667788@12", some_batch(), Onward::stays);
     append_stage(stage, {.session = 5,
                          .clocks = some_clocks(),
                          .leaves = {{{0, LeafKind::set_birth, "set", ""}, two_entries()},
@@ -105,9 +105,20 @@ TEST_CASE("golden: log records of every kind", "[store][golden]") {
     CHECK(std::get<Boot>(*booted).shard_count == 256);
 }
 
+TEST_CASE("golden: a batch that is passed on says so", "[store][golden]") {
+    std::string passed;
+    append_remote(passed, "r1122334455667788@12", some_batch(), Onward::passed_on);
+    golden::check(kDisk / "record_6_passed.bin", passed);
+    const std::string bytes = golden::read(kDisk / "record_6_passed.bin");
+    const auto back = decode_record(bytes);
+    REQUIRE(back.has_value());
+    CHECK(std::get<Remote>(*back).passed_on);
+    CHECK(std::get<Remote>(*back).batch_bytes == some_batch());
+}
+
 TEST_CASE("golden: a record of a kind that is not known says so", "[store][golden]") {
     std::string bytes = golden::read(kDisk / "record_5_boot.bin");
-    bytes[1] = 6;  // behind the array's head
+    bytes[1] = 7;  // behind the array's head
     const auto record = decode_record(bytes);
     REQUIRE_FALSE(record.has_value());
     CHECK(record.error().code == Code::unsupported);

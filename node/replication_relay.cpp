@@ -1,0 +1,281 @@
+// The part of node/replication.hpp that goes both ways over an edge's one connection: what hub and edge do alike, and the hub.
+//
+// Question each of the two asks for what follows in the other's log: the edge for all batches, the hub for the edge's own. Such a
+//          question stands until there is something to say, so that nothing is sent that has not been asked for.
+// Beats    heartbeats name the shards that have changed since the last ones; all of them at first, and now and then.
+// Vouched  a hub reports an edge's durable clock to the others once its own covers it: then its heartbeat's clock is no less
+//          than what the edge had as it said so, which a cut must have settled (node/stable_cut.hpp).
+// Told     an edge hears one hub, and cannot know what is stable: the hub tells it, when it has all that was known then.
+#include <algorithm>
+
+#include "crdt/hash.hpp"
+#include "node/feed.hpp"
+#include "node/replication.hpp"
+
+namespace skerry {
+
+namespace {
+constexpr MonoTime kAnswerApart{20};       // to one edge: what is committed meanwhile goes together
+constexpr std::uint64_t kWholeEvery = 60;  // beats, to one who follows;
+constexpr std::uint64_t kWholeOften = 5;   // who does not, needs one to begin
+constexpr std::size_t kCallersMax = 4096;
+
+std::uint64_t hash_of_members(const StableCut& cut) {
+    std::string text(1, cut.everybody ? '1' : '0');
+    for (const std::uint64_t lineage : cut.lineages) text += " " + std::to_string(lineage);
+    return hash64(text);
+}
+
+// Of both lists, which are by shard, what the first has more or otherwise.
+ShardClocks differing(const ShardClocks& now, const ShardClocks& before) {
+    const std::map<ShardId, const VersionVector*> known = [&] {
+        std::map<ShardId, const VersionVector*> out;
+        for (const auto& [shard, clock] : before) out[shard] = &clock;
+        return out;
+    }();
+    ShardClocks changed;
+    for (const auto& [shard, clock] : now) {
+        const auto found = known.find(shard);
+        if (found == known.end() || *found->second != clock) changed.emplace_back(shard, clock);
+    }
+    return changed;
+}
+}  // namespace
+
+// A hub asks over the edge's own link: it is the caller without a token.
+void Replication::answer(const ConnectionToken& to, std::string frame) {
+    if (!to.bytes.empty()) return transport_.reply(to, std::move(frame));
+    if (const Peer* asker = hub(); asker != nullptr && !asker->cut)
+        transport_.send(asker->link, std::move(frame));
+}
+
+Replication::Peer* Replication::tied_caller(const ConnectionToken& from) {
+    if (from.bytes.empty()) return hub();
+    const auto caller = callers_.find(from);
+    return caller == callers_.end() ? nullptr : peer_of(caller->second.edge);
+}
+
+// ---- a hub takes edges in
+
+Replication::Peer& Replication::edge_peer(const Introduction& who, MonoTime now) {
+    for (auto& [link, peer] : peers_)
+        if (peer.tie == Tie::edge && peer.who.writer.lineage() == who.writer.lineage()) return peer;
+    const LinkId link{++links_};
+    Peer& peer = peers_[link];
+    peer.link = link;
+    peer.tie = Tie::edge;
+    peer.address = "edge:" + who.name;
+    peer.known_since = now;
+    return peer;
+}
+
+void Replication::on_edge_hello(const ConnectionToken& from, const Hello& hello, MonoTime now) {
+    Peer& peer = edge_peer(hello.from, now);
+    const bool known = peer.greeted && peer.who.nonce == hello.from.nonce;
+    if (peer.token != from || !known) {
+        callers_.erase(peer.token);
+        peer.token = from;
+        peer.fetch_request = peer.body_request = 0;
+        peer.standing.reset();
+        peer.told.reset();
+        peer.beats = 0;
+    }
+    if (!known) {
+        note_renewed(peer, hello.from);
+        note(NoteLevel::info, "edge_greeted",
+             {{"name", hello.from.name},
+              {"region", hello.from.region},
+              {"writer", hello.from.writer.text()}});
+        stop_following(peer);
+        peer.vouched.reset();
+        peer.reported = false;
+    }
+    peer.who = hello.from;
+    peer.greeted = peer.up = true;
+    peer.heard_at = peer.known_since = now;
+    if (callers_.size() >= kCallersMax) callers_.clear();
+    callers_[from] = {hello.from.name, peer.link};
+    Introduction self = introduction();
+    self.peers.clear();  // it finds hubs in the table
+    transport_.reply(from, encode(HelloOk{std::move(self)}));
+    update_stable_cut(now);
+}
+
+// ---- questions that stand
+
+FetchReply Replication::fetched(const FetchRequest& request, ReplicaId asker) const {
+    return serve_fetch(log_, request, store_.options().nonce, store_.durable(), asker);
+}
+
+void Replication::on_fetch_request(const ConnectionToken& from, const FetchRequest& request,
+                                   MonoTime now) {
+    Peer* peer = tied_caller(from);
+    if (peer == nullptr)
+        return answer(from, encode(fetched(request, {}), Compression::where_it_helps));
+    peer->standing = request;
+    peer->standing_since = now;
+    serve_standing(*peer, now);
+}
+
+void Replication::serve_standing(Peer& peer, MonoTime now) {
+    if (!peer.standing || peer.cut) return;
+    const FetchRequest& request = *peer.standing;
+    const bool waited = now >= peer.standing_since + kStandsMax;
+    if (now < peer.answered_at + kAnswerApart && !waited) return;
+    const LogPosition last = request.chain == Chain::own
+                                 ? std::min(store_.last_published(), store_.durable())
+                                 : store_.durable();
+    const bool nothing =
+        request.nonce == store_.options().nonce && last.value <= request.after.value;
+    if (nothing && !waited) return;
+    FetchReply reply{.request = request.request,
+                     .nonce = request.nonce,
+                     .status = FetchStatus::ok,
+                     .records = {},
+                     .more = false,
+                     .through = request.after};
+    if (!nothing) reply = fetched(request, peer.who.writer);
+    if (reply.status == FetchStatus::ok && reply.records.empty() &&
+        reply.through <= request.after && !waited)
+        return;
+    peer.standing.reset();
+    peer.answered_at = now;
+    send(peer.link, reply);
+}
+
+void Replication::serve_all_standing(MonoTime now) {
+    for (auto& [link, peer] : peers_) serve_standing(peer, now);
+}
+
+// ---- heartbeats
+
+Heartbeat Replication::changed_since_last(const Heartbeat& all) {
+    Heartbeat changed = all;
+    changed.whole = false;
+    changed.durable = differing(all.durable, beaten_);
+    std::erase_if(changed.digests, [&](const auto& digest) {
+        return !std::ranges::binary_search(changed.durable, digest.first, {},
+                                           [](const auto& pair) { return pair.first; });
+    });
+    return changed;
+}
+
+void Replication::beat(Peer& peer, const Heartbeat& all, const Heartbeat& changed) {
+    const bool whole = peer.beats % (peer.standing ? kWholeEvery : kWholeOften) == 0;
+    Heartbeat told = whole ? all : changed;
+    // Whoever has what is durable here may follow all batches from there.
+    if (peer.tie == Tie::edge) told.last = StreamPosition{store_.durable().value};
+    send(peer.link, told);
+    if (peer.tie == Tie::edge) tell_cut(peer);
+    ++peer.beats;
+}
+
+void Replication::step_tied(MonoTime now) {
+    std::vector<Peer*> due;
+    const bool all_due = now >= beaten_at_ + kHeartbeat;
+    for (auto& [link, peer] : peers_) {
+        if (peer.tie == Tie::mesh) continue;
+        serve_standing(peer, now);
+        if (peer.tie == Tie::edge) {
+            if (peer.up && now > peer.heard_at + kSilentMax) {
+                peer.up = false;
+                peer.fetch_request = peer.body_request = 0;
+                peer.standing.reset();
+                if (pull_ && pull_->link == link) interrupt_pull("the edge is silent", now);
+            }
+            vouch(peer, now);
+        }
+        if (peer.up && peer.greeted && !peer.cut && (all_due || peer.beats == 0))
+            due.push_back(&peer);
+    }
+    if (due.empty()) return;
+    const Heartbeat all = heartbeat();
+    const Heartbeat changed = changed_since_last(all);
+    for (Peer* peer : due) beat(*peer, all, changed);
+    if (!all_due) return;
+    beaten_at_ = now;
+    beaten_ = all.durable;
+}
+
+// ---- what is stable
+
+void Replication::vouch(Peer& peer, MonoTime now) {
+    const MemberId id = member_of(peer.who.writer);
+    if (peer.vouch_due && has_said(peer) && store_.durably_covers(peer.durable)) {
+        peer.vouch_due = false;
+        peer.vouched = std::make_shared<Claim>(Claim{peer.durable, peer.durable});
+        edges_[id] = {peer.who.writer, peer.vouched, now};
+    }
+    if (const auto known = edges_.find(id); known != edges_.end() && peer.up)
+        known->second.heard_at = std::max(known->second.heard_at, peer.heard_at);
+}
+
+void Replication::list_edges(Heartbeat& heartbeat, MonoTime now) const {
+    std::map<ShardId, VersionVector> least;
+    for (const auto& [link, peer] : peers_) {
+        if (peer.tie != Tie::edge || !peer.vouched || now > peer.heard_at + kSilentMax ||
+            heartbeat.edges.size() >= kEdgesMax)
+            continue;
+        const std::map<ShardId, VersionVector> theirs(peer.vouched->least.begin(),
+                                                      peer.vouched->least.end());
+        if (heartbeat.edges.empty())
+            least = theirs;
+        else
+            for (auto& [shard, clock] : least) {
+                const auto found = theirs.find(shard);
+                clock = found == theirs.end() ? VersionVector{} : clock.meet(found->second);
+            }
+        heartbeat.edges.push_back(peer.who.writer);
+    }
+    heartbeat.edges_durable.assign(least.begin(), least.end());
+}
+
+void Replication::note_edges(const Peer& hub, const Heartbeat& heartbeat, MonoTime now) {
+    if (hub.tie != Tie::mesh || heartbeat.edges.empty()) return;
+    const auto claim =
+        std::make_shared<const Claim>(Claim{heartbeat.edges_durable, heartbeat.durable});
+    for (const ReplicaId writer : heartbeat.edges) edges_[member_of(writer)] = {writer, claim, now};
+}
+
+void Replication::tell_cut(Peer& edge) {
+    const auto& cut = store_.stable_cut();
+    if (!cut || !cut_.settled()) return;
+    if (!cut_told_ || *cut_told_ != *cut) cut_told_ = std::make_shared<StableCut>(*cut);
+    const bool again = edge.beats % kWholeEvery == 0;
+    if ((edge.told == cut_told_ && !again) || !covers(edge, cut_.known())) return;
+    const bool whole = again || !edge.told || edge.told->everybody != cut->everybody ||
+                       edge.told->lineages != cut->lineages;
+    Stable stable{.nonce = edge.who.nonce,
+                  .members = hash_of_members(*cut),
+                  .clocks = whole ? cut->clocks : differing(cut->clocks, edge.told->clocks),
+                  .whole = whole,
+                  .everybody = cut->everybody,
+                  .lineages = {}};
+    if (whole) stable.lineages = cut->lineages;
+    edge.told = cut_told_;
+    ++counters_.cuts_told;
+    send(edge.link, stable);
+}
+
+// At the edge.
+void Replication::on_stable(const Stable& stable) {
+    if (stable.nonce != store_.options().nonce) return;
+    const auto unknown = [&](const auto& pair) { return pair.first.value >= store_.shard_count(); };
+    if (std::ranges::any_of(stable.clocks, unknown)) {
+        ++counters_.malformed;
+        return;
+    }
+    if (stable.whole) {
+        stable_told_ = {stable.clocks, stable.everybody, stable.lineages};
+        std::ranges::sort(stable_told_->lineages);
+    } else {
+        if (!stable_told_ || hash_of_members(*stable_told_) != stable.members) return;
+        std::map<ShardId, VersionVector> clocks(stable_told_->clocks.begin(),
+                                                stable_told_->clocks.end());
+        for (const auto& [shard, clock] : stable.clocks) clocks[shard] = clock;
+        stable_told_->clocks.assign(clocks.begin(), clocks.end());
+    }
+    store_.set_stable_cut(stable_told_);
+}
+
+}  // namespace skerry

@@ -1,0 +1,94 @@
+// The part of sim/world.hpp that knows hubs and edges: some worlds have them, and in these edges lose their hub and find another.
+#include <algorithm>
+
+#include "sim/world.hpp"
+
+namespace skerry::sim {
+
+namespace {
+constexpr Millis kCountedBy = 1000;  // a node that knows an edge as a member counts it by then
+}  // namespace
+
+void World::plan_fleet() {
+    if (shape_ == Shape::mesh) return;
+    Random& r = fleet_random_;
+    plan_.node_count = std::max<std::size_t>(plan_.node_count, 3) + r.below(3);
+    plan_.duration += static_cast<Millis>(r.between(2000, 9000));
+    plan_.roles.assign(plan_.node_count, Role::core);
+    plan_.roles[0] = Role::hub;
+    if (!r.one_in(3)) plan_.roles[1] = Role::hub;
+    for (NodeIndex i = 2; i < plan_.node_count; ++i)
+        if (i + 1 == plan_.node_count || r.percent(65)) plan_.roles[i] = Role::edge;
+    for (NodeIndex i = 0; i < plan_.node_count; ++i)
+        if (plan_.roles[i] == Role::edge) {
+            network_.unreachable.insert(i);
+            ++outcome_.coverage.edges;
+        }
+}
+
+void World::schedule_fleet() {
+    if (plan_.roles.empty()) return;
+    for (Millis at = 1000; at < plan_.duration;
+         at += static_cast<Millis>(fleet_random_.between(1000, 6000)))
+        schedule(at, [this] { cut_off_hub(); });
+}
+
+// For longer than it takes an edge to look for another hub.
+void World::cut_off_hub() {
+    if (healing_) return;
+    const NodeIndex edge = fleet_random_.below(nodes_.size());
+    const NodeIndex hub = fleet_random_.below(2);
+    if (role_of(edge) != Role::edge || role_of(hub) != Role::hub) return;
+    network_.cuts.insert({edge, hub});
+    if (fleet_random_.one_in(2)) network_.cuts.insert({hub, edge});
+    schedule(static_cast<Millis>(fleet_random_.between(3000, 9000)), [this, edge, hub] {
+        network_.cuts.erase({edge, hub});
+        network_.cuts.erase({hub, edge});
+    });
+}
+
+void World::add_roles(const Node& node, ReplicationOptions& options) {
+    if (plan_.roles.empty()) return;
+    options.role = role_of(node.index);
+    options.edge_silent_max = options.member_silent_max;
+    std::erase_if(options.seeds, [&](const std::string& seed) {
+        for (const NodeIndex other : network_.unreachable)
+            if (seed == gossip_address(other)) return true;
+        return false;
+    });
+    if (options.role != Role::edge) return;
+    options.gossip_address.clear();
+    options.publish_address.clear();
+    options.seeds.clear();
+    for (NodeIndex i = 0; i < plan_.node_count; ++i)
+        if (role_of(i) == Role::hub) options.seeds.push_back(gossip_address(i));
+    std::ranges::rotate(
+        options.seeds,
+        options.seeds.begin() + static_cast<std::ptrdiff_t>(node.index % options.seeds.size()));
+}
+
+// Which edges the node knows as members, and since when.
+void World::note_known_edges(Node& node) {
+    if (plan_.roles.empty()) return;
+    std::map<std::string, Millis> known;
+    for (const MemberStatus& member : node.replication->members(mono(node))) {
+        if (member.row.role != Role::edge || !member.row.counts()) continue;
+        const auto before = node.known_edges.find(member.row.name);
+        known[member.row.name] = before == node.known_edges.end() ? now_ : before->second;
+    }
+    node.known_edges = std::move(known);
+}
+
+// An edge may lack what a node purges that does not know it yet; and what others take over from there.
+bool World::may_lack(Node& other, const Node& by, ShardId shard, const VersionVector& purged) {
+    if (role_of(other.index) != Role::edge) return false;
+    other.excused.resize(plan_.shards());
+    VersionVector& excused = other.excused[shard.value];
+    const auto known = by.known_edges.find("node" + std::to_string(other.index));
+    if (known == by.known_edges.end() || now_ < known->second + kCountedBy) excused.join(purged);
+    VersionVector had = other.reached[shard.value];
+    had.join(excused);
+    return had.covers(purged);
+}
+
+}  // namespace skerry::sim
