@@ -197,7 +197,12 @@ void fields(Io& io, Is<Heartbeat> auto& m) {
     });
     io.number(m.wall_ms);
     io.flag(m.whole);
-    io.list(m.edges, kEdgesMax, [](Io& each, auto& writer) { each.replica(writer); });
+    io.list(m.edges, kEdgesMax, [](Io& each, auto& edge) {
+        each.record(3);
+        each.replica(edge.writer);
+        each.text(edge.name, kNameBytesMax);
+        each.flag(edge.vouched);
+    });
     io.clocks(m.edges_durable);
 }
 template <class Io>

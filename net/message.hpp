@@ -159,6 +159,14 @@ struct Announce {
     friend bool operator==(const Announce&, const Announce&) = default;
 };
 
+// An edge that a hub hears.
+struct HeardEdge {
+    ReplicaId writer;
+    std::string name;
+    bool vouched = false;  // the speaker's clock covers what it has
+    friend bool operator==(const HeardEdge&, const HeardEdge&) = default;
+};
+
 // Published once a second: finds a lost last message, a peer that knows more, a divergence. Between an edge and its hub it
 // goes over their connection, and as a rule names the shards alone that have changed since the one before.
 struct Heartbeat {
@@ -172,8 +180,8 @@ struct Heartbeat {
         digests;  // by shard; over the live, unmasked entries
     std::uint64_t wall_ms = 0;
     bool whole = true;             // `durable` names every shard that has a clock
-    std::vector<ReplicaId> edges;  // that the speaker, a hub, hears now, and whose clock it covers
-    ShardClocks edges_durable;     // the least of their durable clocks
+    std::vector<HeardEdge> edges;  // that the speaker, a hub, hears now
+    ShardClocks edges_durable;     // the least of the durable clocks of those that are vouched for
     friend bool operator==(const Heartbeat&, const Heartbeat&) = default;
 };
 

@@ -49,6 +49,10 @@ FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_
     const auto read = log.read(
         LogPosition{request.after.value + 1}, [&](LogPosition position, std::string_view body) {
             if (position > to) return false;
+            if (is_stage(body)) {  // large, and of no clock
+                if (foreign.empty()) reply.through = StreamPosition{position.value};
+                return true;
+            }
             const Result<Record> record = decode_record(body);
             if (!record) return false;
             const auto link = link_of(request.chain, *record, body);

@@ -385,7 +385,7 @@ void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime 
         peer.behind_since = now;
     peer.announced = std::max(peer.announced, heartbeat.last);
     compare_digests(peer, heartbeat, now);
-    update_stable_cut(now);
+    if (peer.tie != Tie::edge) update_stable_cut(now);  // of many edges not at every beat
     drain(peer, now);
     if (!peer.following && !covered && heartbeat.whole)
         start_pull(peer, "its stream cannot be followed from here", now);

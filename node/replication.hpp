@@ -201,6 +201,7 @@ class Replication {
     };
     struct EdgeReport {
         ReplicaId writer;
+        std::string name;
         std::shared_ptr<const Claim> claim;
         MonoTime heard_at{};
     };
@@ -253,6 +254,7 @@ class Replication {
         std::optional<FetchRequest> standing;  // its question, to which there is no answer yet,
         MonoTime standing_since{};
         MonoTime answered_at{-1'000'000};       // the one before it
+        LogPosition looked_to;                  // nothing for it up to here
         bool idle = false;                      // the last answer from there had nothing
         std::uint64_t beats = 0;                // heartbeats sent to it since it was greeted
         bool vouch_due = false;                 // its last report may not be covered here
@@ -441,6 +443,7 @@ class Replication {
 
     // ---- replication_cut.cpp
     void add_edges(std::vector<CutMember>& members, MonoTime now);
+    [[nodiscard]] bool is_name_of_another(const std::string& name, MemberId id);
     [[nodiscard]] MonoTime silent_max(Role role) const {
         return role == Role::edge ? options_.edge_silent_max : options_.member_silent_max;
     }

@@ -61,27 +61,35 @@ void Replication::note_active(MonoTime now) {
     active_since_ = std::move(active);
 }
 
-// What a hub has said of an edge stands until something newer is said: it has that durably, or is another one by then.
+bool Replication::is_name_of_another(const std::string& name, MemberId id) {
+    return std::ranges::any_of(members_.rows(), [&](const Member& row) {
+        return row.id != id && row.counts() && row.name == name;
+    });
+}
+
+// What a hub has said of an edge stands until something newer is said: it has that durably, or is another one by then. One
+// that is not yet a member writes already; when it is gone and its name is another's, nobody waits for it.
 void Replication::add_edges(std::vector<CutMember>& members, MonoTime now) {
     for (const auto& [id, report] : edges_) {
         const Member* row = members_.find(id);
         if (row != nullptr && (row->role != Role::edge || superseded(*row, now))) continue;
+        if (row == nullptr && now > report.heard_at + kSilentMax &&
+            is_name_of_another(report.name, id))
+            continue;
         MonoTime since = report.heard_at;
         if (const auto active = active_since_.find(id); active != active_since_.end())
             since = std::max(since, active->second);
         const bool counts =
             (row == nullptr || row->counts()) && now <= since + options_.edge_silent_max;
-        members.push_back({counts, report.writer, &report.claim->least, &report.claim->known});
+        const Claim* claim = report.claim.get();
+        members.push_back({counts, report.writer, claim != nullptr ? &claim->least : nullptr,
+                           claim != nullptr ? &claim->known : nullptr});
     }
-    // Those who have come and are no members yet, but write already. One that is gone before it was one is left out; of it,
-    // too, nothing is left to wait for when its name is another's.
     for (const auto& [link, peer] : peers_) {
         const MemberId id = member_of(peer.who.writer);
         if (peer.tie != Tie::edge || edges_.contains(id) || members_.find(id) != nullptr) continue;
-        const bool replaced = std::ranges::any_of(members_.rows(), [&](const Member& other) {
-            return other.counts() && other.name == peer.who.name;
-        });
-        if (peer.up || !replaced) members.push_back({.counts = peer.up, .writer = peer.who.writer});
+        if (peer.up || !is_name_of_another(peer.who.name, id))
+            members.push_back({.counts = peer.up, .writer = peer.who.writer});
     }
 }
 

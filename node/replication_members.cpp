@@ -187,7 +187,8 @@ void Replication::drop_strangers(const std::vector<std::string>& addresses, Mono
         const std::string address = peer.address;
         transport_.disconnect(peer.link);
         next = peers_.erase(next);
-        if (wanted) peer_at(address, now);  // another node may answer there
+        if (wanted && options_.role != Role::edge)
+            peer_at(address, now);  // another node may answer there; an edge looks for a hub
     }
 }
 

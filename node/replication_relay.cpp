@@ -114,6 +114,7 @@ void Replication::on_fetch_request(const ConnectionToken& from, const FetchReque
         return answer(from, encode(fetched(request, {}), Compression::where_it_helps));
     peer->standing = request;
     peer->standing_since = now;
+    peer->looked_to = {};
     serve_standing(*peer, now);
 }
 
@@ -127,14 +128,15 @@ void Replication::serve_standing(Peer& peer, MonoTime now) {
                                  : store_.durable();
     const bool nothing =
         request.nonce == store_.options().nonce && last.value <= request.after.value;
-    if (nothing && !waited) return;
+    if ((nothing || last == peer.looked_to) && !waited) return;
     FetchReply reply{.request = request.request,
                      .nonce = request.nonce,
                      .status = FetchStatus::ok,
                      .records = {},
                      .more = false,
                      .through = request.after};
-    if (!nothing) reply = fetched(request, peer.who.writer);
+    if (!nothing && last != peer.looked_to) reply = fetched(request, peer.who.writer);
+    peer.looked_to = last;
     if (reply.status == FetchStatus::ok && reply.records.empty() &&
         reply.through <= request.after && !waited)
         return;
@@ -204,37 +206,47 @@ void Replication::vouch(Peer& peer, MonoTime now) {
     if (peer.vouch_due && has_said(peer) && store_.durably_covers(peer.durable)) {
         peer.vouch_due = false;
         peer.vouched = std::make_shared<Claim>(Claim{peer.durable, peer.durable});
-        edges_[id] = {peer.who.writer, peer.vouched, now};
+        edges_[id] = {peer.who.writer, peer.who.name, peer.vouched, now};
     }
     if (const auto known = edges_.find(id); known != edges_.end() && peer.up)
         known->second.heard_at = std::max(known->second.heard_at, peer.heard_at);
 }
 
 void Replication::list_edges(Heartbeat& heartbeat, MonoTime now) const {
-    std::map<ShardId, VersionVector> least;
+    std::optional<std::map<ShardId, VersionVector>> least;
     for (const auto& [link, peer] : peers_) {
-        if (peer.tie != Tie::edge || !peer.vouched || now > peer.heard_at + kSilentMax ||
+        if (peer.tie != Tie::edge || !peer.greeted || now > peer.heard_at + kSilentMax ||
             heartbeat.edges.size() >= kEdgesMax)
             continue;
+        heartbeat.edges.push_back({peer.who.writer, peer.who.name, peer.vouched != nullptr});
+        if (!peer.vouched) continue;
         const std::map<ShardId, VersionVector> theirs(peer.vouched->least.begin(),
                                                       peer.vouched->least.end());
-        if (heartbeat.edges.empty())
+        if (!least) {
             least = theirs;
-        else
-            for (auto& [shard, clock] : least) {
-                const auto found = theirs.find(shard);
-                clock = found == theirs.end() ? VersionVector{} : clock.meet(found->second);
-            }
-        heartbeat.edges.push_back(peer.who.writer);
+            continue;
+        }
+        for (auto& [shard, clock] : *least) {
+            const auto found = theirs.find(shard);
+            clock = found == theirs.end() ? VersionVector{} : clock.meet(found->second);
+        }
     }
-    heartbeat.edges_durable.assign(least.begin(), least.end());
+    if (least) heartbeat.edges_durable.assign(least->begin(), least->end());
 }
 
+// Of one that is not vouched for yet, what was said before stands.
 void Replication::note_edges(const Peer& hub, const Heartbeat& heartbeat, MonoTime now) {
     if (hub.tie != Tie::mesh || heartbeat.edges.empty()) return;
     const auto claim =
         std::make_shared<const Claim>(Claim{heartbeat.edges_durable, heartbeat.durable});
-    for (const ReplicaId writer : heartbeat.edges) edges_[member_of(writer)] = {writer, claim, now};
+    for (const HeardEdge& edge : heartbeat.edges) {
+        EdgeReport& report = edges_[member_of(edge.writer)];
+        if (report.writer != edge.writer) report.claim.reset();
+        report.writer = edge.writer;
+        report.name = edge.name;
+        report.heard_at = now;
+        if (edge.vouched) report.claim = claim;
+    }
 }
 
 void Replication::tell_cut(Peer& edge) {

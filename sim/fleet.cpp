@@ -6,11 +6,13 @@
 namespace skerry::sim {
 
 namespace {
+constexpr Millis kDay = 1000;
 constexpr Millis kCountedBy = 1000;  // a node that knows an edge as a member counts it by then
 }  // namespace
 
 void World::plan_fleet() {
     if (shape_ == Shape::mesh) return;
+    if (shape_ != Shape::fleet) return plan_large_fleet();
     Random& r = fleet_random_;
     plan_.node_count = std::max<std::size_t>(plan_.node_count, 3) + r.below(3);
     plan_.duration += static_cast<Millis>(r.between(2000, 9000));
@@ -19,6 +21,10 @@ void World::plan_fleet() {
     if (!r.one_in(3)) plan_.roles[1] = Role::hub;
     for (NodeIndex i = 2; i < plan_.node_count; ++i)
         if (i + 1 == plan_.node_count || r.percent(65)) plan_.roles[i] = Role::edge;
+    hide_edges();
+}
+
+void World::hide_edges() {
     for (NodeIndex i = 0; i < plan_.node_count; ++i)
         if (plan_.roles[i] == Role::edge) {
             network_.unreachable.insert(i);
@@ -26,8 +32,67 @@ void World::plan_fleet() {
         }
 }
 
+// A day is a second: edges are online for a part of it, and away for some days now and then; hubs crash.
+void World::plan_large_fleet() {
+    constexpr std::size_t kHubs = 3;
+    plan_.node_count = kHubs + (shape_ == Shape::fleet_of_200 ? 200 : 40);
+    plan_.late_count = 0;
+    plan_.shard_count = 1;
+    plan_.duration = 30 * kDay;
+    plan_.command_every = 60;
+    plan_.sync_max = 10;
+    plan_.interval = false;
+    plan_.memory_bytes = std::size_t{1} << 24;
+    plan_.flip_bytes_max = std::size_t{1} << 20;
+    plan_.step_leaves = 1000;
+    plan_.bulk_percent = plan_.big_percent = plan_.wait_percent = 0;
+    plan_.pull_credit_bytes = std::uint64_t{1} << 20;
+    plan_.checkpoint_percent = 0;
+    plan_.may_die = plan_.knows_all = false;
+    plan_.silent_max = 0;
+    plan_.mishap_every = 3 * kDay;
+    plan_.weights.fill(0);
+    network_.faults = {.loss_percent = 1, .delay_max = 100};
+    plan_.roles.assign(plan_.node_count, Role::edge);
+    std::fill_n(plan_.roles.begin(), kHubs, Role::hub);
+    hide_edges();
+}
+
+// Which days an edge is away: the cable is out, and its clients write on.
+void World::schedule_absences(NodeIndex edge) {
+    for (Millis at = static_cast<Millis>(fleet_random_.below(20 * kDay)); at < plan_.duration;) {
+        const auto days = static_cast<Millis>(fleet_random_.between(3, 12));
+        schedule(at, [this, edge] { be_cut_off(edge, true); });
+        schedule(at + days * kDay, [this, edge] { be_cut_off(edge, false); });
+        at += (days + static_cast<Millis>(fleet_random_.between(8, 20))) * kDay;
+    }
+}
+
+void World::be_cut_off(NodeIndex edge, bool away) {
+    for (NodeIndex hub = 0; hub < plan_.node_count; ++hub) {
+        if (role_of(hub) != Role::hub) continue;
+        for (const auto& cut : {std::pair{edge, hub}, std::pair{hub, edge}})
+            away && !healing_ ? (void)network_.cuts.insert(cut) : (void)network_.cuts.erase(cut);
+    }
+    outcome_.coverage.absences += away ? 1 : 0;
+}
+
+void World::crash_hub() {
+    Node& hub = *nodes_[fleet_random_.below(3)];
+    if (healing_ || !hub.running()) return;
+    crash(hub);
+    start_later(hub);
+}
+
 void World::schedule_fleet() {
     if (plan_.roles.empty()) return;
+    if (shape_ != Shape::fleet) {
+        for (NodeIndex i = 0; i < plan_.node_count; ++i)
+            if (role_of(i) == Role::edge) schedule_absences(i);
+        for (Millis at = 5 * kDay; at < plan_.duration; at += 5 * kDay)
+            schedule(at, [this] { crash_hub(); });
+        return;
+    }
     for (Millis at = 1000; at < plan_.duration;
          at += static_cast<Millis>(fleet_random_.between(1000, 6000)))
         schedule(at, [this] { cut_off_hub(); });
@@ -69,7 +134,7 @@ void World::add_roles(const Node& node, ReplicationOptions& options) {
 
 // Which edges the node knows as members, and since when.
 void World::note_known_edges(Node& node) {
-    if (plan_.roles.empty()) return;
+    if (plan_.roles.empty() || !plan_.knows_all || plan_.silent_max != 0) return;
     std::map<std::string, Millis> known;
     for (const MemberStatus& member : node.replication->members(mono(node))) {
         if (member.row.role != Role::edge || !member.row.counts()) continue;

@@ -144,8 +144,8 @@ inline constexpr Counted kCountedOfFleets[] = {
     {"leaves purged by edges", &Coverage::edges_purged},
 };
 
-// Which nodes there are: cores alone; hubs and edges among them; three hubs and two hundred edges.
-enum class Shape : std::uint8_t { mesh, fleet, large_fleet };
+// Which nodes there are: cores alone; hubs and edges among them; three hubs and forty or two hundred edges.
+enum class Shape : std::uint8_t { mesh, fleet, fleet_of_40, fleet_of_200 };
 
 struct Outcome {
     std::optional<std::string> failure;  // with the virtual time at which it was found
@@ -335,6 +335,11 @@ class World {
         return plan_.roles.empty() ? Role::core : plan_.roles[index];
     }
     void plan_fleet();
+    void plan_large_fleet();
+    void hide_edges();
+    void schedule_absences(NodeIndex edge);
+    void be_cut_off(NodeIndex edge, bool away);
+    void crash_hub();
     void schedule_fleet();
     void cut_off_hub();
     void add_roles(const Node& node, ReplicationOptions& options);

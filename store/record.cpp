@@ -225,6 +225,12 @@ Result<Record> decode_record(std::string_view bytes) {
     return record;
 }
 
+bool is_stage(std::string_view bytes) {
+    Unpacker in(bytes);
+    (void)in.array();
+    return in.number() == static_cast<std::uint64_t>(RecordKind::stage) && !in.failed();
+}
+
 void append_remote(std::string& out, std::string_view source, std::string_view batch_bytes,
                    Onward onward) {
     Packer packer(out);

@@ -113,6 +113,8 @@ using Record = std::variant<Batch, Remote, Stage, Flip, Boot>;
 
 // Can the type read the payload? Decoding asks this of every entry; rows are decoded without.
 [[nodiscard]] bool sound_payload(LeafKind kind, const Entry& entry);
+// A step of a pull, told without reading it.
+[[nodiscard]] bool is_stage(std::string_view bytes);
 [[nodiscard]] Result<Batch> decode_batch(std::string_view bytes);
 // Lifetime: Remote::batch_bytes points into `bytes`.   Errors: malformed, unsupported (a kind of a
 // later version).

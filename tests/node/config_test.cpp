@@ -140,7 +140,8 @@ TEST_CASE("config: an edge only dials out, and a hub can be dialled", "[node][co
     CHECK(edge.role == NodeRole::edge);
     CHECK_FALSE(edge.publish.has_value());
     CHECK(has(refusal({"--role", "edge", "--peer", "a:1", "--gossip", ":7379"}), "only dials out"));
-    CHECK(has(refusal({"--role", "edge", "--peer", "a:1", "--publish", ":7379"}), "only dials out"));
+    CHECK(
+        has(refusal({"--role", "edge", "--peer", "a:1", "--publish", ":7379"}), "only dials out"));
     CHECK(has(refusal({"--role", "edge"}), "at least one peer is wanted"));
     CHECK(has(refusal({"--role", "hub"}), "gossip is wanted"));
     CHECK(has(refusal({"--role", "relay"}), "is not one of core, hub, edge"));

@@ -92,6 +92,24 @@ TEST_CASE("worlds with hubs and edges converge and lose nothing") {
     }
 }
 
+// A month of edges that are away for days: two hundred of them in ./test --long.
+TEST_CASE("a fleet of three hubs and many edges, often away, converges") {
+    const bool large = number_from("SKERRY_SIM_LARGE", 0) != 0;
+    const Outcome outcome =
+        World(1, {}, nullptr, large ? Shape::fleet_of_200 : Shape::fleet_of_40).run();
+    INFO(outcome.failure.value_or("no failure"));
+    CHECK(!outcome.failure);
+    const Coverage& coverage = outcome.coverage;
+    std::cout << coverage.edges << " edges, " << coverage.absences << " absences, "
+              << coverage.commands << " commands, " << coverage.passed_on << " batches passed on, "
+              << coverage.hubs_left << " hubs left, " << coverage.pulls << " pulls, "
+              << coverage.pulls_full << " of all leaves\n";
+    CHECK(coverage.edges == (large ? 200 : 40));
+    CHECK(coverage.passed_on > 0);
+    CHECK(coverage.hubs_left > 0);
+    CHECK(coverage.pulls_full == 0);
+}
+
 TEST_CASE("a seed gives the same world twice") {
     for (const std::uint64_t seed : {3U, 14U, 15U, 92U, 65U}) {
         INFO(replay(seed));
@@ -114,6 +132,19 @@ TEST_CASE("what joins behind a flip is not read before the flip is durable") { m
 
 TEST_CASE("a pull that is given up while an earlier one drains leaves the drain alone") {
     must_hold(308);
+}
+
+TEST_CASE(
+    "an edge holds what is stable before it is a member, and with a name of another's no more") {
+    for (const std::uint64_t seed : {1449U, 1278U}) {
+        INFO(replay(seed));
+        CHECK(World(seed, {}, nullptr, Shape::fleet).run().failure.value_or("passes") == "passes");
+    }
+}
+
+TEST_CASE("an edge whose hub has lost its disk finds it again as a hub") {
+    INFO(replay(2346));
+    CHECK(World(2346, {}, nullptr, Shape::fleet).run().failure.value_or("passes") == "passes");
 }
 
 TEST_CASE("CRDT.VERIFY names the shard and the bucket of a row that a disk has lost") {
