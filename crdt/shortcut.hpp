@@ -28,6 +28,16 @@ enum class Shortcut : std::uint8_t {
     target_ignored,     // a checkpoint is served that lacks what the caller is after
     index_below_floor,  // the index is used where it has no rows any more
     volatile_base,      // what is only applied, not durable, is not asked for
+    // The full reconcile.
+    full_live_only,  // only leaves that look different are compared: markers outside the base do not come
+    full_applies_live,   // what others write is applied meanwhile
+    full_no_bottom,      // what the peer has no more stays
+    full_stale_compare,  // compared with what this node held when the pull began
+    full_not_closed,     // the flip does not wait for a pass after the comparison
+    // The repair.
+    repair_by_clocks,    // leaves join at their clocks: what one side has lost, both lose
+    repair_stale,        // a leaf is united though the clocks have moved since it was read
+    repair_not_counted,  // digest and counts stay as they were
     // The log.
     damage_cut,  // a frame that had been durable and is damaged is cut like a torn one
     // Replies.

@@ -63,6 +63,7 @@ class DifferenceDecoder {
     // Errors: malformed (no two sets have these symbols).
     [[nodiscard]] Result<bool> take(std::span<const CodedSymbol> theirs);
 
+    [[nodiscard]] std::size_t own_count() const { return own_.size(); }
     [[nodiscard]] std::size_t symbol_count() const { return symbols_.size(); }
     // Once all is decoded.
     [[nodiscard]] const std::vector<std::uint64_t>& mine_only() const { return mine_only_; }

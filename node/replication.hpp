@@ -9,12 +9,15 @@
 // Backlog  while what is published waits for a slow subscriber, larger bodies are only announced: memory stays within
 //          kPublishQueuedMax, the others fetch, and one that has stopped reading delays nobody.
 // Third    a heartbeat that covers what is lacking here and does not come otherwise starts a pull from that peer.
-// Alarm    equal clocks with unequal digests: counted and noted, always; then the shard's buckets are compared, too.
+// Alarm    equal clocks with unequal digests: counted and noted, always; then the shard's buckets are compared, too, and the
+//          shard is repaired from that peer (node/reconciliation.hpp), a few times at most.
+// Behind   a base behind the peer's purge floor cannot be pulled from: the pull begins with a full reconcile.
 // Fence    whoever shows that this writer id is used elsewhere too (it knows own dots that are not here, or writes under
 //          the id) ends it: nothing is published under it any more, and the driver must begin anew under another one.
 // Pure     frames in, frames out through Transport; time comes in.   Thread: core thread.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <random>
@@ -26,6 +29,7 @@
 #include "node/lag.hpp"
 #include "node/note.hpp"
 #include "node/pull_cursor.hpp"
+#include "node/reconciliation.hpp"
 #include "node/verification.hpp"
 #include "store/store.hpp"
 
@@ -41,6 +45,9 @@ struct ReplicationOptions {
     std::vector<std::string> seeds;  // gossip addresses to connect to
     std::uint64_t random_seed = 0;
     std::uint64_t pull_credit_bytes = std::uint64_t{1} << 20;  // of leaves asked for at once
+    bool repairs = true;                                       // after an alarm, by itself
+    std::uint64_t full_percent =
+        0;  // of pulls that begin with a full reconcile though none is needed: for simulations
 };
 
 struct ReplicationCounters {
@@ -57,6 +64,11 @@ struct ReplicationCounters {
     std::uint64_t malformed = 0;
     std::uint64_t divergence_alarms = 0;
     std::uint64_t verify_differences = 0;  // shards
+    std::uint64_t repairs = 0;             // shards compared leaf by leaf, and made equal
+    std::uint64_t repaired_leaves = 0;     // changed by these
+    std::uint64_t repairs_failed = 0;      // tried, and not done
+    std::uint64_t repairs_given_up = 0;    // shards left to an operator
+    std::uint64_t reconciles = 0;          // full ones
     std::uint64_t reconnects = 0;          // to peers that had fallen silent
     std::uint64_t announced_for_backlog = 0;
     std::uint64_t published = 0;
@@ -106,7 +118,9 @@ class Replication {
 
     // Compares all shards with the peer of that name, or with every peer; take_verdicts() has the end of it.
     enum class VerifyStart : std::uint8_t { begun, under_way, no_such_peer };
-    [[nodiscard]] VerifyStart verify(std::optional<std::string_view> name, MonoTime now);
+    // `repairs`: what differs is repaired, here and there.
+    [[nodiscard]] VerifyStart verify(std::optional<std::string_view> name, bool repairs,
+                                     MonoTime now);
     [[nodiscard]] std::optional<std::vector<Verdict>> take_verdicts();
 
     // Does the durable clock of at least `count` peers cover this? How many do.
@@ -169,7 +183,12 @@ class Replication {
         MonoTime at{};
         MonoTime noted_at{};
     };
+    // Of a pull that begins with a full reconcile: what lies outside the base; then what else differs; then as any pull.
+    enum class FullPhase : std::uint8_t { none, pulling, comparing, closing };
     struct PullSession {
+        FullPhase full = FullPhase::none;
+        ShardClocks compared;  // the base that leaves are compared under
+        bool begins = true;    // the server looks whether its checkpoint has the target
         LinkId link;
         std::uint64_t session = 0;
         std::uint64_t nonce = 0;
@@ -246,6 +265,33 @@ class Replication {
     void continue_pull(MonoTime now);
     void finish_flip(MonoTime now);
 
+    // ---- replication_reconcile.cpp
+    // Tells how repairs between this node and one peer have gone, in one shard.
+    struct Repairs {
+        std::uint64_t count = 0;
+        MonoTime next_at{};
+        bool told = false;
+    };
+    struct WantedRepair {
+        LinkId link;
+        ShardId shard;
+        bool back = false;
+    };
+    void pull_in_full(MonoTime now);
+    void compare_in_full(MonoTime now);
+    void full_compared(Reconciliation::Outcome& outcome, MonoTime now);
+    [[nodiscard]] bool reconciles() const { return pull_ && pull_->full != FullPhase::none; }
+    void alarmed(const Peer& peer, ShardId shard, MonoTime now);
+    void agrees(const Peer& peer, ShardId shard);
+    void want_repair(LinkId link, ShardId shard, bool back);
+    void step_reconciliation(MonoTime now);
+    void repair_ended(const Reconciliation::Outcome& outcome, MonoTime now);
+    [[nodiscard]] bool on_reconcile_request(const ConnectionToken& from, const Message& message,
+                                            MonoTime now);
+    [[nodiscard]] bool on_reconcile_reply(Peer& peer, Message& message, MonoTime now);
+    template <class Reply>
+    void reply_to(const ConnectionToken& from, const Result<Reply>& reply);
+
     void publish_heartbeat(MonoTime now);
     void compare_digests(const Peer& peer, const Heartbeat& heartbeat, MonoTime now);
     void on_digest_request(const ConnectionToken& from, const DigestRequest& request);
@@ -265,7 +311,12 @@ class Replication {
     std::optional<PullSession> pull_;
     MonoTime resume_until_{};  // an interrupted pull's peer is waited for
     Verification verification_;
-    bool verify_asked_ = false;  // by a client, who wants the verdicts
+    bool verify_asked_ = false;    // by a client, who wants the verdicts
+    bool verify_repairs_ = false;  // and that what differs is repaired
+    Reconciliation reconciliation_;
+    std::optional<WantedRepair> repairing_;
+    std::deque<WantedRepair> wanted_repairs_;
+    std::map<std::pair<LinkId, ShardId>, Repairs> repairs_;
     bool wants_checkpoint_ = false;
     bool backlogged_ = false;
     bool paused_ = false;

@@ -210,7 +210,9 @@ PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable,
     row.client_address = peer.who.client_address;
     row.writer = peer.who.writer;
     row.link = !peer.up || now > peer.heard_at + kSilentMax ? "down" : "up";
-    row.phase = pull_ && pull_->link == peer.link ? pull_->flipping ? "flipping" : "pulling"
+    row.phase = pull_ && pull_->link == peer.link ? pull_->flipping ? "flipping"
+                                                    : reconciles()  ? "reconciling"
+                                                                    : "pulling"
                 : peer.following                  ? "following"
                 : peer.greeted                    ? "greeted"
                 : !peer.refuses.empty()           ? "refused"

@@ -53,6 +53,7 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
     if (resumed) {
         pull_->session = store_.open_session()->session;
         pull_->nonce = resumed->nonce;
+        pull_->begins = false;
         pull_->base = std::move(resumed->base);
         pull_->pass_clocks = std::move(resumed->pass_clocks);
         pull_->cursor = std::move(resumed->cursor);
@@ -64,8 +65,10 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
                                                      ? store_.shard(ShardId{i}).clock
                                                      : store_.shard(ShardId{i}).durable_clock);
     }
+    const bool in_full = options_.full_percent != 0 && random_() % 100 < options_.full_percent;
     note(NoteLevel::info, resumed ? "pull_resumed" : "pull_began",
          {{"peer", source->who.name}, {"why", std::move(reason)}});
+    if (in_full && !resumed) return pull_in_full(now);
     ask_pull(now);
 }
 
@@ -74,30 +77,35 @@ void Replication::ask_pull(MonoTime now) {
     pull_->asked_at = now;
     send(pull_->link, PullRequest{.request = pull_->request,
                                   .session = pull_->session,
-                                  .nonce = pull_->nonce,
+                                  .nonce = pull_->begins ? 0 : pull_->nonce,
                                   .base = pull_->base,
                                   .target = pull_->target,
                                   .cursor = pull_->cursor,
-                                  .credit_bytes = options_.pull_credit_bytes});
+                                  .credit_bytes = options_.pull_credit_bytes,
+                                  .full = pull_->full == FullPhase::pulling});
 }
 
 void Replication::interrupt_pull(std::string_view why, MonoTime now) {
     if (pull_->flipping) return;  // it needs the peer no more
     note(NoteLevel::info, "pull_interrupted", {{"why", std::string(why)}});
+    if (pull_->full == FullPhase::comparing) reconciliation_.stop();
     resume_until_ = now + kResumeWithin;
     pull_.reset();
 }
 
 void Replication::end_pull(std::string_view why) {
     note(NoteLevel::info, "pull_ended", {{"why", std::string(why)}});
+    if (pull_->full == FullPhase::comparing) reconciliation_.stop();
     store_.drop_session(pull_->session);
     pull_.reset();
 }
 
 std::optional<Stage> Replication::stage_of(PullChunk& chunk) {
     Stage stage{.session = pull_->session, .clocks = chunk.clocks, .leaves = {}, .cursor = {}};
+    const bool live_only = reconciles() && taken(Shortcut::full_live_only);
     for (PulledLeaf& leaf : chunk.leaves)
-        stage.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
+        if (!live_only || leaf.leaf.any_live())
+            stage.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
     chunk.leaves.clear();
     if (chunk.part) {
         if (chunk.part->offset == 0) pull_->part.clear();
@@ -126,8 +134,9 @@ std::optional<Stage> Replication::stage_of(PullChunk& chunk) {
 
 void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
     if (!pull_ || pull_->link != peer.link || chunk.request != pull_->request ||
-        pull_->waiting_durable || pull_->flipping)
+        pull_->waiting_durable || pull_->flipping || pull_->full == FullPhase::comparing)
         return;
+    if (chunk.status == PullStatus::need_full) return pull_in_full(now);
     if (chunk.status == PullStatus::refused) {
         pull_->request = 0;  // tick() asks again
         pull_->asked_at = now;
@@ -137,6 +146,7 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
         return end_pull("the server began anew");
     check_own_dots(chunk.clocks, peer.who.name);
     pull_->nonce = chunk.nonce;
+    pull_->begins = false;
     pull_->request = 0;
     if (pull_->cursor.empty()) pull_->pass_clocks = chunk.clocks;
     std::optional<Stage> stage = stage_of(chunk);
@@ -146,8 +156,11 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
         // One clock for the whole pass: its leaves are the state at that clock. If not, another pass
         // brings what is outside the clock that this one began with.
         std::map<ShardId, VersionVector> base(pull_->pass_clocks.begin(), pull_->pass_clocks.end());
+        if (pull_->full == FullPhase::pulling) pull_->compared = pull_->base;
         for (auto& [shard, clock] : pull_->base) clock.join(base[shard]);
-        if (chunk.clocks == pull_->pass_clocks || taken(Shortcut::one_pass))
+        if (pull_->full == FullPhase::pulling)
+            pull_->full = FullPhase::comparing;
+        else if (chunk.clocks == pull_->pass_clocks || taken(Shortcut::one_pass))
             pull_->last = std::move(chunk);
         pull_->pass_clocks.clear();
     }
@@ -155,8 +168,10 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, MonoTime now) {
     counters_.pulled_leaves += stage->leaves.size();
     pull_->waiting_durable = true;
     if (!stage->leaves.empty()) {
-        stage->cursor =
-            encode(PullCursor{pull_->nonce, pull_->base, pull_->pass_clocks, pull_->cursor});
+        // Before what else differs is staged, a pull has nowhere to go on: it begins again.
+        if (pull_->full != FullPhase::pulling && pull_->full != FullPhase::comparing)
+            stage->cursor =
+                encode(PullCursor{pull_->nonce, pull_->base, pull_->pass_clocks, pull_->cursor});
         store_.stage(*stage);
         pull_->staged = store_.applied();
     }
@@ -167,6 +182,7 @@ void Replication::continue_pull(MonoTime now) {
     if (!pull_ || !pull_->waiting_durable || store_.durable() < pull_->staged) return;
     if (!pull_->last && store_.staging_full()) return;  // until a checkpoint has taken it
     pull_->waiting_durable = false;
+    if (pull_->full == FullPhase::comparing) return compare_in_full(now);
     if (!pull_->last) return ask_pull(now);
     pull_->flipping = true;
     if (store_.flip(pull_->session, pull_->last->clocks)) finish_flip(now);
@@ -176,6 +192,7 @@ void Replication::finish_flip(MonoTime now) {
     const PullSession session = std::move(*pull_);
     pull_.reset();
     ++counters_.flips;
+    counters_.reconciles += session.full != FullPhase::none ? 1 : 0;
     Peer* peer = peer_of(session.link);
     if (peer == nullptr) return;
     note(NoteLevel::info, "pull_flipped",
@@ -328,9 +345,11 @@ void Replication::tick(MonoTime now) {
     }
     verification_.tick(now);
     send_verification();
+    step_reconciliation(now);
     continue_pull(now);
     if (pull_ && pull_->flipping && !store_.flipping()) finish_flip(now);
-    if (!pull_ || pull_->waiting_durable || pull_->flipping) return;
+    if (!pull_ || pull_->waiting_durable || pull_->flipping || pull_->full == FullPhase::comparing)
+        return;
     if (pull_->request == 0 ? now >= pull_->asked_at + kAskAgain
                             : now >= pull_->asked_at + kAnswerWithin) {
         const Peer* peer = peer_of(pull_->link);
@@ -343,7 +362,8 @@ void Replication::tick(MonoTime now) {
 
 // ---- comparing on demand
 
-Replication::VerifyStart Replication::verify(std::optional<std::string_view> name, MonoTime now) {
+Replication::VerifyStart Replication::verify(std::optional<std::string_view> name, bool repairs,
+                                             MonoTime now) {
     std::vector<Verification::Subject> subjects;
     for (const auto& [link, peer] : peers_)
         if (name ? peer.who.name == *name : peer.greeted) subjects.push_back({link, peer.who.name});
@@ -353,6 +373,7 @@ Replication::VerifyStart Replication::verify(std::optional<std::string_view> nam
     for (std::uint16_t i = 0; i < store_.shard_count(); ++i) shards.push_back(ShardId{i});
     verification_.begin(std::move(subjects), std::move(shards), now);
     verify_asked_ = true;
+    verify_repairs_ = repairs;
     send_verification();
     return VerifyStart::begun;
 }
@@ -360,6 +381,11 @@ Replication::VerifyStart Replication::verify(std::optional<std::string_view> nam
 std::optional<std::vector<Verdict>> Replication::take_verdicts() {
     auto verdicts = verification_.take_verdicts();
     if (verdicts && !std::exchange(verify_asked_, false)) return std::nullopt;  // after an alarm
+    if (!verdicts || !std::exchange(verify_repairs_, false)) return verdicts;
+    for (const Verdict& verdict : *verdicts)
+        for (const Verdict::Difference& difference : verdict.differing)
+            for (const auto& [link, peer] : peers_)
+                if (peer.who.name == verdict.peer) want_repair(link, difference.shard, true);
     return verdicts;
 }
 

@@ -19,8 +19,8 @@ bool has_live_entry(std::string_view row, std::string_view value) {
 }
 }  // namespace
 
-std::vector<Verdict> World::verdicts_of(Node& node) {
-    const auto begun = node.replication->verify(std::nullopt, mono(node));
+std::vector<Verdict> World::verdicts_of(Node& node, bool repairs) {
+    const auto begun = node.replication->verify(std::nullopt, repairs, mono(node));
     if (begun != Replication::VerifyStart::begun) fail("CRDT.VERIFY does not begin");
     std::optional<std::vector<Verdict>> verdicts;
     const Millis limit = now_ + kVerifyMax;
@@ -56,10 +56,8 @@ void World::compare_healthy() {
     }
 }
 
-// Requires: quiet.
-void World::compare_damaged() {
-    Node& node = *nodes_[0];
-    // Checkpoints by hand, so that the disk has every row: of the image under way, and of what came after it.
+// So that the disk has every row: of the image under way, and of what came after it.   Requires: quiet.
+void World::checkpoint_by_hand(Node& node) {
     while (node.store->freezing() || node.store->has_changes()) {
         if (!node.store->freezing()) node.store->freeze();
         (void)node.store->save_some(~std::size_t{0} / 2);
@@ -67,6 +65,12 @@ void World::compare_damaged() {
             return fail("a healthy disk takes no checkpoint");
         (void)node.store->checkpointed();
     }
+}
+
+// Requires: quiet.
+void World::compare_damaged() {
+    Node& node = *nodes_[0];
+    checkpoint_by_hand(node);
     stop_cleanly(node);
     const auto lost = node.disk.kv.lose_row(random_);
     if (!lost || !has_live_entry(lost->first, lost->second)) return;

@@ -83,6 +83,9 @@ class SimKv final : public Kv {
     void mend() { write_fails_ = false; }
     // One row of keys and elements is gone: its key and value.
     std::optional<std::pair<std::string, std::string>> lose_row(Random& random);
+    // One row of them is no longer what was written, but can be read: an entry is gone, or older than it was. False: there
+    // was none to change.
+    bool change_row(Random& random);
     // From now on a write is no transaction: one half is there at once, the other with finish(), or never.
     enum class Halves : std::uint8_t { together, clocks_first, leaves_first };
     void write_in(Halves halves) { halves_ = halves; }

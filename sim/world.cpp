@@ -82,6 +82,7 @@ Outcome World::run() {
     if (!outcome_.failure && !quiet())
         fail("no convergence within two minutes without faults: " + state_of_peers());
     if (!outcome_.failure) compare_healthy();
+    if (!outcome_.failure && sabotage_.rot_at_end != Sabotage::Rot::none) mend_rot();
     if (!outcome_.failure) sabotage_.lose_row_at_end ? compare_damaged() : check_end();
     for (const auto& node : nodes_)
         if (node->running()) stop_process(*node);
@@ -154,7 +155,8 @@ void World::open(Node& node) {
                                    .client_address = "c:1",
                                    .seeds = {gossip_address(0)},
                                    .random_seed = random_.next(),
-                                   .pull_credit_bytes = plan_.pull_credit_bytes};
+                                   .pull_credit_bytes = plan_.pull_credit_bytes,
+                                   .full_percent = plan_.full_percent};
     if (node.index == 0) replication.seeds.push_back(gossip_address(1));
     node.replication = std::make_unique<Replication>(*node.store, node.disk.log, node.disk.kv,
                                                      *node.transport, replication);
@@ -186,6 +188,10 @@ void World::stop_process(Node& node) {
     coverage.parked += counters.batches_parked;
     coverage.malformed += counters.malformed;
     coverage.applied += counters.batches_applied;
+    coverage.reconciles += counters.reconciles;
+    coverage.repairs += counters.repairs;
+    coverage.repaired_leaves += counters.repaired_leaves;
+    coverage.alarms += counters.divergence_alarms;
     const StoreStats& stats = node.store->stats();
     coverage.evicted += stats.evicted;
     coverage.clocks_ahead += stats.clocks_ahead;

@@ -92,6 +92,18 @@ void Store::put_staged(std::string key, std::string value) {
     stats_.memory_bytes += bytes;
 }
 
+bool Store::stages(const RowAddress& address, LeafKind kind, const ElementOrder& element) {
+    if (staging_.session == 0) return false;
+    const std::string key = stage_key(staging_.session, stage_place(address, kind, element));
+    if (staging_.rows.contains(key)) return true;
+    ASSERT(staged_readable());
+    KvReader* stored = staging_.frozen_in ? reader() : nullptr;
+    if (stored == nullptr) return false;
+    const auto row = stored->get(Table::stage, key);
+    if (!row) halt(row.error());
+    return row && row->has_value();
+}
+
 bool Store::staging_full() const { return stats_.staged_bytes >= options_.memory_bytes / 8; }
 
 std::optional<Store::OpenSession> Store::open_session() const {

@@ -7,6 +7,8 @@
 // stage   [3, session, clocks, leaves, cursor]: leaf states of a pull's chunk, each at the clock of its shard then.
 // flip    [4, session, clocks, gains]: what is staged under the session joins; the shards' clocks join `clocks`. Without
 //         gains the leaves join here; with them they join later, as they are touched (docs/decisions/0010).
+// repair  [6, shard, leaves, recounts]: leaf states of a peer at the clock that the shard has here; each is united with the
+//         leaf (docs/decisions/0013), and the shard's digest and counts are made those of its rows.
 // boot    [5, writer, nonce, shard count, hash seed]: a process began to write here.
 // All MessagePack (crdt/codec.hpp). Kinds and forms are on disk and on the wire: docs/STORAGE.md, docs/PROTOCOL.md.
 #pragma once
@@ -93,6 +95,11 @@ struct Flip {
     std::vector<ShardGain>
         gains;  // by shard, one for each shard with a staged leaf; none: see above
 };
+struct Repair {
+    ShardId shard;
+    std::vector<StagedLeaf> leaves;
+    bool recounts = false;  // the last one of a shard
+};
 struct Boot {
     ReplicaId writer;
     std::uint64_t nonce = 0;
@@ -104,7 +111,7 @@ struct Remote {
     std::string_view batch_bytes;
     Batch batch;
 };
-using Record = std::variant<Batch, Remote, Stage, Flip, Boot>;
+using Record = std::variant<Batch, Remote, Stage, Flip, Boot, Repair>;
 
 // Can the type read the payload? Decoding asks this of every entry; rows are decoded without.
 [[nodiscard]] bool sound_payload(LeafKind kind, const Entry& entry);
@@ -117,5 +124,6 @@ void append_remote(std::string& out, std::string_view source, std::string_view b
 void append_stage(std::string& out, const Stage& stage);
 void append_flip(std::string& out, const Flip& flip);
 void append_boot(std::string& out, const Boot& boot);
+void append_repair(std::string& out, const Repair& repair);
 
 }  // namespace skerry

@@ -48,6 +48,14 @@ inline std::vector<PulledLeaf> sample_leaves() {
     return {text, member};
 }
 
+inline Stretch sample_stretch() {
+    return {.shard = ShardId{3},
+            .base = sample_clocks()[0].second,
+            .from = "here",
+            .to = "there",
+            .key = {1, ~0ull}};
+}
+
 inline std::vector<Message> sample_replies() {
     return {
         FetchReply{.request = 5,
@@ -142,7 +150,8 @@ inline std::vector<Message> sample_messages() {
                     .base = sample_clocks(),
                     .target = {},
                     .cursor = "here",
-                    .credit_bytes = 65536},
+                    .credit_bytes = 65536,
+                    .full = true},
         replies[2],
         Ack{.writer = kSampleB, .nonce = 1, .durable = sample_clocks()},
         Ping{.token = 17},
@@ -150,6 +159,33 @@ inline std::vector<Message> sample_messages() {
         replies[3],
         DigestRequest{.request = 10, .clocks = sample_clocks(), .cursor = "here"},
         replies[4],
+        SliceRequest{.request = 11,
+                     .bases = sample_clocks(),
+                     .key = {1, ~0ull},
+                     .shard = ShardId{3},
+                     .from = "here",
+                     .back = true},
+        SliceReply{.request = 11,
+                   .nonce = 99,
+                   .clocks = sample_clocks(),
+                   .slices = {{ShardId{3}, "there", ~0ull, 7}, {ShardId{3}, "", 0, 0}}},
+        SymbolRequest{.request = 12, .stretch = sample_stretch(), .first = 4, .count = 8},
+        SymbolReply{.request = 12,
+                    .nonce = 99,
+                    .clock = sample_clocks()[0].second,
+                    .symbols = {{1, ~0ull}, {}}},
+        LeafRequest{.request = 13,
+                    .stretch = sample_stretch(),
+                    .items = {1, ~0ull},
+                    .keys = {sample_leaves()[0].key, sample_leaves()[1].key},
+                    .offset = 1048576},
+        LeafReply{.request = 13,
+                  .nonce = 99,
+                  .busy = false,
+                  .clock = sample_clocks()[0].second,
+                  .leaves = sample_leaves(),
+                  .part = {},
+                  .more = true},
     };
 }
 

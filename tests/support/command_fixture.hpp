@@ -50,7 +50,8 @@ class FakeNode final : public NodeFacts {
     }
     std::vector<TextFields> peers() const override { return {{{"name", "beta"}, {"state", "up"}}}; }
     bool set_link(std::string_view peer, bool) override { return peer == "beta"; }
-    void verify(Connection& connection, std::optional<std::string_view> peer) override {
+    void verify(Connection& connection, std::optional<std::string_view> peer,
+                bool repairs) override {
         connection.reply().bulk(peer.value_or("all"));
     }
     std::vector<NodeAddress> nodes(const Connection&) const override {

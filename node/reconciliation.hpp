@@ -1,0 +1,143 @@
+// node/reconciliation.hpp — finds the leaves in which this node and a peer differ, and makes them equal: the asking side.
+//
+// Repair   of one shard in which both have one clock and different data: each leaf that differs is united with the peer's
+//          (crdt/leaf.hpp), each slice at a moment when both clocks are equal, and at the end the shard's digest and counts are made
+//          those of its rows. Nothing that either side has is lost.
+// Full     behind the peer's purge floor: of leaves with nothing outside the base, those that only the peer has are staged, and
+//          those that it has no more are staged as bottom, at the clock at which it said so. A pull does the rest.
+// Steps    slices -> where a sum differs, coded symbols until they decode -> the leaves. Each slice stands for itself; one
+//          request is in flight at a time.
+// Bounds   own items of one stretch, its symbols, and one reply: some MiB, whatever the data. A shard that is busy at either
+//          side is waited for, kPatience at most.
+// Pure     messages in, messages out; time comes in.   Thread: core thread.
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "net/transport.hpp"
+#include "node/note.hpp"
+#include "node/stretch.hpp"
+#include "node/verification.hpp"
+
+namespace skerry {
+
+class Reconciliation {
+  public:
+    static constexpr MonoTime kPatience{
+        10'000};                           // for a shard that is busy, or clocks that are unequal
+    static constexpr MonoTime kAgain{50};  // while waiting
+    static constexpr MonoTime kAnswerWithin{1000};   // then the peer is asked again
+    static constexpr MonoTime kSilentMax{5000};      // then it is given up
+    static constexpr MonoTime kProgressEvery{1000};  // told
+
+    struct Subject {
+        LinkId link;
+        std::string name;
+        std::uint64_t nonce = 0;  // of its boot
+        SipKey key;               // of this session, random
+    };
+    struct Outcome {
+        std::string failure;  // empty: done
+        bool stale = false;   // the peer began anew
+        std::uint64_t slices = 0;
+        std::uint64_t items = 0;        // that differ
+        std::uint64_t symbols = 0;      // that it took
+        std::uint64_t leaves = 0;       // that came
+        std::uint64_t changed = 0;      // of these, by a repair
+        std::vector<std::string> keys;  // hashes of some of the leaves' keys, for the operator
+        ShardClocks clocks;  // of a full one: all that was staged is from states up to here
+    };
+
+    explicit Reconciliation(Store& store) : store_(store) {}
+
+    // `back`: the peer is asked to repair from here, too.   Requires: none is under way.
+    void begin_repair(Subject subject, ShardId shard, bool back, MonoTime now);
+    // Stages under `session`; leaves that it has staged already are not compared.   Requires: none is under way.
+    void begin_full(Subject subject, std::uint64_t session, ShardClocks bases, MonoTime now);
+    void stop() { session_.reset(); }
+
+    [[nodiscard]] bool under_way() const { return session_.has_value(); }
+    [[nodiscard]] bool full() const { return session_ && session_->stage != 0; }
+    [[nodiscard]] const Subject& subject() const { return session_->subject; }
+
+    void on_reply(LinkId link, SliceReply& reply, MonoTime now);
+    void on_reply(LinkId link, SymbolReply& reply, MonoTime now);
+    void on_reply(LinkId link, LeafReply& reply, MonoTime now);
+    void tick(MonoTime now);
+
+    [[nodiscard]] std::vector<std::pair<LinkId, Message>> take_requests() {
+        return std::exchange(requests_, {});
+    }
+    [[nodiscard]] std::vector<Note> take_notes() { return std::exchange(notes_, {}); }
+    [[nodiscard]] std::optional<Outcome> take_outcome() { return std::exchange(outcome_, {}); }
+
+  private:
+    // A stretch to compare, and what the peer has said of it.
+    struct Task {
+        Stretch stretch;
+        std::optional<Slice> said;  // nullopt: nothing, or of a longer one
+    };
+    struct Session {
+        Subject subject;
+        std::uint64_t stage = 0;  // session of staged leaves; 0: a repair
+        bool back = false;
+        ShardClocks bases;
+        std::size_t shard = 0;  // the next to slice, in bases,
+        std::string from;       // from here on
+        std::deque<Task> todo;
+        // Of the first of these:
+        std::optional<DifferenceDecoder> decoder;
+        std::uint64_t own_items = 0;
+        VersionVector clock;               // of the peer's symbols
+        std::vector<std::uint64_t> items;  // that it alone has, to be asked for
+        std::vector<LeafKey> keys;  // of what this side alone has: to be asked for, or bottom
+        bool fetching = false;
+        std::string part;  // of a leaf that comes in pieces
+
+        std::uint64_t request = 0;  // in flight; 0 = none
+        Message asked;
+        MonoTime asked_at{};
+        MonoTime heard_at{};
+        MonoTime moved_at{};  // a step forward
+        MonoTime told_at{};
+        double per_slice = 0;  // differences, about
+        Outcome outcome;
+    };
+
+    [[nodiscard]] bool repairs() const { return session_->stage == 0; }
+    void begin(Subject subject, ShardClocks bases, MonoTime now);
+    // Is the shard here in a state that can be compared with the peer's at `theirs`?
+    [[nodiscard]] bool comparable(ShardId shard, const VersionVector& theirs) const;
+    [[nodiscard]] bool expects(LinkId link, std::uint64_t request, std::uint64_t nonce,
+                               MonoTime now);
+    void proceed(MonoTime now);
+    void ask_slices(MonoTime now);
+    [[nodiscard]] bool compare(std::size_t& rows_left, MonoTime now);
+    void ask_symbols(MonoTime now);
+    void decoded(MonoTime now);
+    void collect_keys(const std::vector<std::uint64_t>& mine_only);
+    void ask_leaves(MonoTime now);
+    [[nodiscard]] std::optional<std::vector<StagedLeaf>> leaves_of(LeafReply& reply);
+    void forget_wanted(const std::vector<StagedLeaf>& leaves);
+    void take_leaves(std::vector<StagedLeaf> leaves, const VersionVector& clock);
+    void stage_bottoms();
+    void slice_done(MonoTime now);
+    void slice_again();
+    [[nodiscard]] std::size_t session_shard() const;
+    void finish(MonoTime now);
+    void fail_with(std::string why, bool stale = false);
+    void send(Message message, MonoTime now);
+    void tell_progress(MonoTime now);
+
+    Store& store_;
+    std::optional<Session> session_;
+    std::uint64_t asked_ = 0;
+    std::optional<Outcome> outcome_;
+    std::vector<std::pair<LinkId, Message>> requests_;
+    std::vector<Note> notes_;
+};
+
+}  // namespace skerry
