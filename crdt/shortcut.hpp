@@ -36,7 +36,6 @@ enum class Shortcut : std::uint8_t {
     full_not_closed,     // the flip does not wait for a pass after the comparison
     // The repair.
     repair_by_clocks,    // leaves join at their clocks: what one side has lost, both lose
-    repair_stale,        // a leaf is united though the clocks have moved since it was read
     repair_not_counted,  // digest and counts stay as they were
     // The log.
     damage_cut,  // a frame that had been durable and is damaged is cut like a torn one

@@ -89,8 +89,7 @@ bool Reconciliation::expects(LinkId link, std::uint64_t request, std::uint64_t n
 }
 
 bool Reconciliation::comparable(ShardId shard, const VersionVector& theirs) const {
-    return !repairs() || taken(Shortcut::repair_stale) ||
-           (settled(store_, shard) && store_.shard(shard).clock == theirs);
+    return !repairs() || (settled(store_, shard) && store_.shard(shard).clock == theirs);
 }
 
 void Reconciliation::ask_slices(MonoTime now) {

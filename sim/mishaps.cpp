@@ -20,6 +20,8 @@ void World::make_plan() {
     plan_.step_leaves = r.one_in(3) ? 1000 : r.between(1, 10);
     plan_.bulk_percent = r.one_in(2) ? 0 : r.between(1, 8);
     plan_.full_percent = r.one_in(3) ? r.between(20, 100) : 0;
+    // Who reconciles with a node that has lost rows takes them for purged: docs/decisions/0013.
+    if (sabotage_.rot_at_end != Sabotage::Rot::none) plan_.full_percent = 0;
     plan_.pull_credit_bytes = r.one_in(2) ? r.between(50, 500) : std::uint64_t{1} << 20;
     plan_.checkpoint_percent = r.one_in(3) ? 0 : r.between(1, 20);
     plan_.drop_percent = r.one_in(2) ? 0 : 60;

@@ -29,8 +29,10 @@ void World::mend_rot() {
                                              ? node.disk.kv.change_row(random_)
                                              : node.disk.kv.lose_row(random_).has_value();
     tell("rows of node " + std::to_string(node.index) + " rot");
+    // Who pulls from a node that has lost something before it is repaired loses it, too: the join cannot know better.
+    plan_.drop_percent = 0;
     start(node);
-    run_until(now_ + 2000);
+    follow_all();
     if (!silent) use_rotten();
     // What nothing has touched shows only when rows are read.
     if (!outcome_.failure) (void)verdicts_of(*running[random_.below(running.size())], true);
@@ -39,6 +41,21 @@ void World::mend_rot() {
     check_mended();
     const std::string after = picture(*running[0]);
     if (silent && before != after) fail("a repair leaves\n" + after + "of\n" + before);
+}
+
+// Until everybody follows everybody's stream.
+void World::follow_all() {
+    const auto running =
+        std::ranges::count_if(nodes_, [](const auto& node) { return node->running(); });
+    const auto follows = [&](const auto& node) {
+        const auto peers = node->replication->peers(mono(*node));
+        return std::ranges::count(peers, "following", &PeerStatus::phase) >= running - 1;
+    };
+    const Millis limit = now_ + kQuietMax;
+    do run_until(now_ + 2000);
+    while (!outcome_.failure && now_ < limit &&
+           !std::ranges::all_of(
+               nodes_, [&](const auto& node) { return !node->running() || follows(node); }));
 }
 
 // Clients go on, and alarms start repairs.

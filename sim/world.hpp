@@ -295,6 +295,7 @@ class World {
 
     // ---- rot.cpp
     void mend_rot();
+    void follow_all();
     void use_rotten();
     void check_mended();
 

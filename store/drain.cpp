@@ -113,7 +113,8 @@ std::optional<Store::OpenSession> Store::open_session() const {
 
 void Store::drop_session(std::uint64_t session) {
     if (session == 0 || staging_.session != session) return;
-    if (measure_)
+    // A drain that is not done has marked shards of its own, and then nothing has been measured yet.
+    if (measure_ && !draining())
         for (ShardState& shard : shards_) shard.staged = false;
     measure_.reset();
     sweep_ = sweep_ || staging_.frozen_in;

@@ -225,6 +225,22 @@ TEST_CASE("drain: a session that is dropped leaves no rows", "[store][drain]") {
     CHECK(place.digests() == source.digests());
 }
 
+TEST_CASE(
+    "drain: a pull that is dropped before it is measured leaves the drain before it as it was",
+    "[store][drain]") {
+    Place source(1);
+    fill(source, 1000);
+    Place place(2, small());
+    stage(place, source.chunks(7));
+    place.flip(7, source->clocks());
+    stage(place, source.chunks(8));
+    REQUIRE(!place->flip(8, source->clocks()));
+    REQUIRE(place->draining());
+    place->drop_session(8);
+    CHECK(place.walked() == place->key_count(0));
+    CHECK(place.get(name_of(999)) == source.get(name_of(999)));
+}
+
 TEST_CASE("drain: a second large flip waits for the first to be drained", "[store][drain]") {
     Place source(1);
     fill(source, 1000);
