@@ -110,6 +110,7 @@ Result<void> Node::open_ports() {
     replication.name = config_.name;
     replication.region = config_.region;
     replication.random_seed = random_bits();
+    replication.repairs = config_.repairs;
     replication.client_address =
         config_.announce ? config_.announce->text() : config_.listen.front().text();
     if (config_.gossip) {

@@ -10,6 +10,7 @@ namespace skerry {
 namespace {
 constexpr std::size_t kKeysTold = 8;
 constexpr std::uint64_t kSymbolsAtFirst = 4;
+constexpr std::size_t kShardsAsked = 64;
 constexpr std::size_t kRowsAStep = 2 * kStretchRowsMax;
 
 std::string hex(std::uint64_t value) {
@@ -27,6 +28,7 @@ void Reconciliation::begin(Subject subject, ShardClocks bases, MonoTime now) {
     Session& session = session_.emplace();
     session.subject = std::move(subject);
     session.bases = std::move(bases);
+    session.shards_asked = kShardsAsked;
     session.heard_at = session.moved_at = session.told_at = now;
     outcome_.reset();
 }
@@ -102,9 +104,8 @@ void Reconciliation::ask_slices(MonoTime now) {
                          .shard = session.bases[session.shard].first,
                          .from = session.from,
                          .back = std::exchange(session.back, false)};
-    constexpr std::size_t kShardsAsked = 64;
     for (std::size_t i = session.shard;
-         i < session.bases.size() && request.bases.size() < kShardsAsked; ++i)
+         i < session.bases.size() && request.bases.size() < session.shards_asked; ++i)
         request.bases.push_back(session.bases[i]);
     send(std::move(request), now);
 }
@@ -113,6 +114,8 @@ void Reconciliation::on_reply(LinkId link, SliceReply& reply, MonoTime now) {
     if (!expects(link, reply.request, reply.nonce, now)) return;
     Session& session = *session_;
     const std::map<ShardId, VersionVector> clocks(reply.clocks.begin(), reply.clocks.end());
+    // Bases of shards that one reply does not reach need not be sent with each request.
+    session.shards_asked = std::clamp<std::size_t>(2 * clocks.size(), 2, kShardsAsked);
     for (Slice& slice : reply.slices) {
         const auto clock = clocks.find(slice.shard);
         const auto from = decode_place(session.from);

@@ -85,8 +85,9 @@ class Reconciliation {
         std::uint64_t stage = 0;  // session of staged leaves; 0: a repair
         bool back = false;
         ShardClocks bases;
-        std::size_t shard = 0;  // the next to slice, in bases,
-        std::string from;       // from here on
+        std::size_t shards_asked = 0;  // at once
+        std::size_t shard = 0;         // the next to slice, in bases,
+        std::string from;              // from here on
         std::deque<Task> todo;
         // Of the first of these:
         std::optional<DifferenceDecoder> decoder;

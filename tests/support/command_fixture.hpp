@@ -52,7 +52,7 @@ class FakeNode final : public NodeFacts {
     bool set_link(std::string_view peer, bool) override { return peer == "beta"; }
     void verify(Connection& connection, std::optional<std::string_view> peer,
                 bool repairs) override {
-        connection.reply().bulk(peer.value_or("all"));
+        connection.reply().bulk(std::string(peer.value_or("all")) + (repairs ? " repaired" : ""));
     }
     std::vector<NodeAddress> nodes(const Connection&) const override {
         return {{std::string(40, 'a'), "10.0.0.1", 7000}, {std::string(40, 'b'), "10.0.0.2", 7001}};

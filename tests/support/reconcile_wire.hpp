@@ -12,6 +12,7 @@ struct WireBytes {
     std::uint64_t asked = 0;
     std::uint64_t answered = 0;
     std::uint64_t round_trips = 0;
+    std::uint64_t slices = 0;  // of both, what tells where to look
     [[nodiscard]] std::uint64_t all() const { return asked + answered; }
 };
 
@@ -42,9 +43,11 @@ Reconciliation::Outcome play(Reconciliation& asker, Store& server, WireBytes& by
     for (MonoTime now{1000}; now < MonoTime(600'000); now += MonoTime(20)) {
         for (const auto& [link, request] : asker.take_requests()) {
             ++bytes.round_trips;
+            const std::uint64_t before = bytes.all();
             between();
             const Message asked = through_the_wire(request, bytes.asked);
             Message answer = through_the_wire(answer_of(server, asked), bytes.answered);
+            if (std::holds_alternative<SliceReply>(answer)) bytes.slices += bytes.all() - before;
             if (auto* slices = std::get_if<SliceReply>(&answer))
                 asker.on_reply(kWireLink, *slices, now);
             else if (auto* symbols = std::get_if<SymbolReply>(&answer))
