@@ -84,7 +84,8 @@ class Node final : public CommandSink, public NodeFacts {
     [[nodiscard]] bool set_link(std::string_view peer, bool up) override {
         return replication_->set_cut(peer, !up);
     }
-    void verify(Connection& connection, std::optional<std::string_view> peer) override;
+    void verify(Connection& connection, std::optional<std::string_view> peer,
+                bool repairs) override;
     [[nodiscard]] std::vector<NodeAddress> nodes(const Connection& connection) const override;
 
   private:

@@ -77,7 +77,8 @@ class NodeFacts {
     [[nodiscard]] virtual bool set_link(std::string_view peer, bool up) = 0;
 
     // CRDT.VERIFY: compares with one peer, or with all; blocks the connection and replies later.
-    virtual void verify(Connection& connection, std::optional<std::string_view> peer) = 0;
+    virtual void verify(Connection& connection, std::optional<std::string_view> peer,
+                        bool repairs) = 0;
 
     // ---- CLUSTER: the nodes of this region as a client at `connection` reaches them, this node
     // first.

@@ -96,11 +96,13 @@ struct StoreStats {
     std::uint64_t checkpoints = 0;
     std::uint64_t cache_misses = 0;
     std::uint64_t evicted = 0;
-    std::uint64_t clocks_ahead = 0;      // readings too far in the future to be absorbed
-    std::uint64_t staged_bytes = 0;      // of memory_bytes: leaves staged since the last checkpoint
-    std::uint64_t drains = 0;            // flips whose leaves join later
-    bool draining = false;               // some of them have not
-    std::uint64_t drained_by_touch = 0;  // leaves that joined because somebody asked,
+    std::uint64_t repaired_leaves = 0;  // that were changed to equal a peer's
+    std::uint64_t recounted = 0;     // shards whose digest or counts were not those of their rows
+    std::uint64_t clocks_ahead = 0;  // readings too far in the future to be absorbed
+    std::uint64_t staged_bytes = 0;  // of memory_bytes: leaves staged since the last checkpoint
+    std::uint64_t drains = 0;        // flips whose leaves join later
+    bool draining = false;           // some of them have not
+    std::uint64_t drained_by_touch = 0;       // leaves that joined because somebody asked,
     std::uint64_t drained_in_background = 0;  // and because nobody did
     std::uint64_t purged = 0;                 // leaves with nothing but stable markers
     LogPosition covered;                      // by the last checkpoint
@@ -197,6 +199,12 @@ class Store {
     // A step of a flip, or of a drain: looks at `leaf_count` staged leaves. Call it every round. False: there is
     // nothing to do, or nothing before a checkpoint.
     bool step_staged(std::size_t leaf_count);
+
+    // Unites leaves with those of a peer at the clock that the shard has here; with the last of them, whose record says so,
+    // digest and counts become those of the rows.
+    // Requires: all leaves are of the shard, and within its clock; nothing of it is staged.   Cost: O(leaves), and O(rows of
+    // the shard) with the last.
+    void repair(const Repair& repair);
 
     // ---- commits.
     // Ends a round: the snapshot that reads have used is given back.
@@ -327,6 +335,12 @@ class Store {
     void apply_operations(const Batch& batch);
     void apply_operation(KeyRecord& record, const Operation& operation);
 
+    // ---- store/repair.cpp
+    void apply_repair(const Repair& repair);
+    void unite(const StagedLeaf& theirs);
+    void recount(ShardId shard);
+    [[nodiscard]] bool has_stored_elements(const RowAddress& address);
+
     // ---- staged leaves: store/drain.cpp
     [[nodiscard]] Result<void> load_staged(const StateMeta& meta,
                                            std::map<ShardId, VersionVector> before);
@@ -351,6 +365,7 @@ class Store {
     void drain_rows(const std::vector<StagedRow>& rows);
     void drain_row(KeyRecord& record, const StagedRow& row);
     void drain_key(const RowAddress& address, std::string_view key);
+    void drain_shard(ShardId shard);
     // Before a key of a shard with staged leaves is looked up: its leaves join, or what was measured
     // of it is taken back.
     void touch(const RowAddress& address, std::string_view key);

@@ -31,6 +31,7 @@ class StorePlace {
         commit();
     }
     Store* operator->() { return store_.get(); }
+    Store& operator*() { return *store_; }
     [[nodiscard]] const Kv& kv() const { return kv_; }
     [[nodiscard]] std::size_t memory_max() const { return memory_max_; }
 
