@@ -129,6 +129,7 @@ Result<void> Node::open_replication() {
         replication.found[fences_.shown_by] =
             "it showed that this node's writer id was used elsewhere (" + fences_.why +
             "): this node goes on as " + identity_.writer.text();
+    replication.repairs = config_.repairs;
     replication.client_address =
         config_.announce ? config_.announce->text() : config_.listen.front().text();
     if (config_.gossip) {

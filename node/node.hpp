@@ -91,7 +91,8 @@ class Node final : public CommandSink, public NodeFacts {
         return replication_->forget(name, mono());
     }
     void leave(Connection& connection, std::int64_t timeout_ms) override;
-    void verify(Connection& connection, std::optional<std::string_view> peer) override;
+    void verify(Connection& connection, std::optional<std::string_view> peer,
+                bool repairs) override;
     [[nodiscard]] std::vector<NodeAddress> nodes(const Connection& connection) const override;
 
   private:

@@ -325,8 +325,8 @@ void Node::barrier(Connection& connection, std::string_view token, std::int64_t 
     waiting_.push_back(std::move(waiting));
 }
 
-void Node::verify(Connection& connection, std::optional<std::string_view> peer) {
-    switch (replication_->verify(peer, mono())) {
+void Node::verify(Connection& connection, std::optional<std::string_view> peer, bool repairs) {
+    switch (replication_->verify(peer, repairs, mono())) {
         case Replication::VerifyStart::no_such_peer:
             return connection.reply().error("ERR no such peer");
         case Replication::VerifyStart::under_way:

@@ -84,7 +84,8 @@ class NodeFacts {
     virtual void leave(Connection& connection, std::int64_t timeout_ms) = 0;
 
     // CRDT.VERIFY: compares with one peer, or with all; blocks the connection and replies later.
-    virtual void verify(Connection& connection, std::optional<std::string_view> peer) = 0;
+    virtual void verify(Connection& connection, std::optional<std::string_view> peer,
+                        bool repairs) = 0;
 
     // ---- CLUSTER: the nodes of this region as a client at `connection` reaches them, this node
     // first.

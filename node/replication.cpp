@@ -45,6 +45,7 @@ Replication::Replication(Store& store, Log& log, const Kv& kv, Transport& transp
       options_(std::move(options)),
       random_(options_.random_seed),
       verification_(store),
+      reconciliation_(store),
       members_(store) {
     for (std::uint16_t i = 0; i < store_.shard_count(); ++i) {
         own_committed_.push_back(store_.shard(ShardId{i}).durable_clock.at(store_.self()));
@@ -159,6 +160,7 @@ void Replication::on_request(const ConnectionToken& from, const Message& message
     if (const auto* body = std::get_if<BodyRequest>(&message)) return on_body_request(from, *body);
     if (const auto* digest = std::get_if<DigestRequest>(&message))
         return on_digest_request(from, *digest);
+    if (on_reconcile_request(from, message, now)) return;
     if (const auto* fetch = std::get_if<FetchRequest>(&message)) {
         const FetchReply reply =
             serve_fetch(log_, *fetch, store_.options().nonce, store_.durable());
@@ -304,6 +306,7 @@ void Replication::on_reply(Peer& peer, Message message, std::uint64_t bytes, Mon
         verification_.on_reply(peer.link, *digests, now);
         return send_verification();
     }
+    if (on_reconcile_reply(peer, message, now)) return;
     if (auto* ack = std::get_if<Ack>(&message))
         return report(peer, ack->nonce, std::move(ack->durable), now);
     if (const auto* refuse = std::get_if<Refuse>(&message)) on_refuse(peer, *refuse, now);
@@ -361,7 +364,12 @@ void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat, 
         const auto clock = theirs.find(shard);
         if (shard.value >= store_.shard_count() || clock == theirs.end()) continue;
         const ShardState& mine = store_.shard(shard);
-        if (mine.clock != clock->second || mine.digest == digest) continue;
+        if (mine.clock != clock->second) continue;
+        if (mine.digest == digest) {
+            agrees(peer, shard);
+            continue;
+        }
+        alarmed(peer, shard, now);
         const auto [alarm, fresh] = alarmed_.try_emplace(shard, mine.digest);
         if (!fresh && std::exchange(alarm->second, mine.digest) == mine.digest) continue;
         ++counters_.divergence_alarms;

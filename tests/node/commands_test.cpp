@@ -593,7 +593,9 @@ TEST_CASE("commands: what Redis does not have", "[commands]") {
              {"CRDT.PEERS", "*1\r\n*4\r\n$4\r\nname\r\n$4\r\nbeta\r\n$5\r\nstate\r\n$2\r\nup\r\n"},
              {"CRDT.VERIFY", "$3\r\nall\r\n"},
              {"CRDT.VERIFY beta", "$4\r\nbeta\r\n"},
-             {"CRDT.VERIFY beta gamma", "-ERR CRDT.VERIFY [peer]\r\n"},
+             {"CRDT.VERIFY repair", "$12\r\nall repaired\r\n"},
+             {"CRDT.VERIFY beta REPAIR", "$13\r\nbeta repaired\r\n"},
+             {"CRDT.VERIFY beta gamma", "-ERR CRDT.VERIFY [peer] [REPAIR]\r\n"},
              {"WAIT 1 0", ":0\r\n"},
              {"WAIT 1 -1", "-ERR timeout is negative\r\n"},
              {"WAIT 1 x", "-ERR timeout is not an integer or out of range\r\n"}});

@@ -20,11 +20,13 @@ struct Expected {
     Shortcut shortcut;
     std::string_view failure;  // what the simulator says
     std::uint64_t seeds_max = 400;
+    Sabotage::Rot rot = Sabotage::Rot::none;
 };
 
-std::optional<std::string> failure_with(Shortcut shortcut, std::uint64_t seed) {
+std::optional<std::string> failure_with(Shortcut shortcut, std::uint64_t seed,
+                                        Sabotage sabotage = {}) {
     taken_now = shortcut;
-    std::optional<std::string> failure = World(seed, {}).run().failure;
+    std::optional<std::string> failure = World(seed, sabotage).run().failure;
     taken_now = Shortcut::none;
     return failure;
 }
@@ -32,14 +34,14 @@ std::optional<std::string> failure_with(Shortcut shortcut, std::uint64_t seed) {
 void must_be_found(const Expected& expected) {
     std::string others;  // the same shortcut may show in several ways
     for (std::uint64_t seed = 1; seed <= expected.seeds_max; ++seed) {
-        const auto failure = failure_with(expected.shortcut, seed);
+        const auto failure = failure_with(expected.shortcut, seed, {.rot_at_end = expected.rot});
         if (!failure) continue;
         if (failure->find(expected.failure) == std::string::npos) {
             others += "\nseed " + std::to_string(seed) + " " + failure->substr(0, 200);
             continue;
         }
         INFO("seed " << seed << ' ' << *failure);
-        const auto without = failure_with(Shortcut::none, seed);
+        const auto without = failure_with(Shortcut::none, seed, {.rot_at_end = expected.rot});
         CHECK(without.value_or("passes") == "passes");
         return;
     }
@@ -110,6 +112,12 @@ TEST_CASE("a flip that does not take over the server's purge floor is found") {
 }
 TEST_CASE("a purge of what some member has not seen is found") {
     must_be_found({Shortcut::unstable_purged, "never had"});
+}
+TEST_CASE("a repair that joins at the clocks is found: what one side has lost, both lose") {
+    must_be_found({Shortcut::repair_by_clocks, {}, 100, Sabotage::Rot::silent});
+}
+TEST_CASE("a repair that leaves digest and counts as they were is found") {
+    must_be_found({Shortcut::repair_not_counted, {}, 100, Sabotage::Rot::silent});
 }
 TEST_CASE("damage that is cut like a torn end is found") {
     must_be_found({Shortcut::damage_cut, "though damage can be proved"});

@@ -72,8 +72,9 @@ class FakeNode final : public NodeFacts {
     void leave(Connection& connection, std::int64_t timeout_ms) override {
         connection.reply().integer(timeout_ms);
     }
-    void verify(Connection& connection, std::optional<std::string_view> peer) override {
-        connection.reply().bulk(peer.value_or("all"));
+    void verify(Connection& connection, std::optional<std::string_view> peer,
+                bool repairs) override {
+        connection.reply().bulk(std::string(peer.value_or("all")) + (repairs ? " repaired" : ""));
     }
     std::vector<NodeAddress> nodes(const Connection&) const override {
         return {{std::string(40, 'a'), "10.0.0.1", 7000}, {std::string(40, 'b'), "10.0.0.2", 7001}};
