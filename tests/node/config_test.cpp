@@ -60,7 +60,7 @@ TEST_CASE("config: without arguments the defaults hold", "[node][config]") {
     CHECK(config.text.at("gossip").empty());
     CHECK(config.text.at("refuse-until-synced") == "no");
     CHECK(config.member_silent_max == std::chrono::hours(24 * 7));
-    CHECK(config.text.size() == 21);
+    CHECK(config.text.size() == 22);
 }
 
 TEST_CASE("config: a file and flags set the same keys, flags last", "[node][config]") {
