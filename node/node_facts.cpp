@@ -338,6 +338,11 @@ void Node::verify(Connection& connection, std::optional<std::string_view> peer, 
     }
 }
 
+void Node::flush(Connection& connection, const Flush& flush) {
+    connection.block();
+    flushing_.push_back({.connection = connection.id(), .rest = flush});
+}
+
 void Node::serve_verification() {
     const auto verdicts = replication_->take_verdicts();
     if (!verdicts) return;

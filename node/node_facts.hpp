@@ -13,6 +13,7 @@
 
 #include "crdt/result.hpp"
 #include "node/connection.hpp"
+#include "node/database.hpp"
 #include "node/members.hpp"
 
 namespace skerry {
@@ -82,6 +83,9 @@ class NodeFacts {
     [[nodiscard]] virtual Result<void> forget(std::string_view name) = 0;
     // CRDT.LEAVE: hands over what is here, ends the node, and replies before that; or replies an error, and goes on.
     virtual void leave(Connection& connection, std::int64_t timeout_ms) = 0;
+
+    // Ends a flush that has been begun, beside other clients: blocks the connection and replies later.
+    virtual void flush(Connection& connection, const Flush& flush) = 0;
 
     // CRDT.VERIFY: compares with one peer, or with all; blocks the connection and replies later.
     virtual void verify(Connection& connection, std::optional<std::string_view> peer,

@@ -334,6 +334,25 @@ TEST_CASE("commands: keys", "[commands]") {
              {"DBSIZE", ":0\r\n"}});
 }
 
+TEST_CASE("commands: FLUSHALL removes many keys a part at a time", "[commands]") {
+    CommandFixture f;
+    for (const char* database : {"1", "4"}) {
+        f.run("SELECT " + std::string(database));
+        for (int i = 0; i < 2500; ++i) f.run("SET k" + std::to_string(i) + " v");
+    }
+    CHECK(f.run("FLUSHALL").empty());  // the reply is the node's
+    REQUIRE(f.node.flushing);
+    CHECK(f.database().key_count(1) == 1500);
+    int parts = 1;
+    while (!f.database().flush_some(*f.node.flushing, 1000)) {
+        f.database().set(1, "k7", "again");  // behind the cursor, in the end
+        ++parts;
+    }
+    CHECK(parts >= 4);
+    CHECK(f.database().key_count(1) == 1);
+    CHECK(f.database().key_count(4) == 0);
+}
+
 TEST_CASE("commands: SCAN visits every key once when nothing changes", "[commands]") {
     CommandFixture f;
     for (int i = 0; i < 300; ++i)
