@@ -369,6 +369,7 @@ class Replication {
     // Tells how repairs between this node and one peer have gone, in one shard.
     struct Repairs {
         std::uint64_t count = 0;
+        bool found = false;  // something, one of them
         MonoTime next_at{};
         bool told = false;
     };

@@ -30,7 +30,7 @@ void Replication::alarmed(const Peer& peer, ShardId shard, MonoTime now) {
 void Replication::agrees(const Peer& peer, ShardId shard) {
     const auto found = repairs_.find({peer.link, shard});
     if (found == repairs_.end()) return;
-    if (found->second.count > 0)
+    if (found->second.found)
         note(NoteLevel::info, "repair_holds",
              {{"peer", peer.who.name}, {"shard", std::to_string(shard.value)}});
     repairs_.erase(found);
@@ -64,6 +64,7 @@ void Replication::repair_ended(const Reconciliation::Outcome& outcome, MonoTime 
     ++counters_.repairs;
     counters_.repaired_leaves += outcome.changed;
     if (outcome.items == 0 && !outcome.recounted) return;
+    repairs.found = true;
     std::string keys;
     for (const std::string& key : outcome.keys) keys += (keys.empty() ? "" : ",") + key;
     note(NoteLevel::warn, "repaired",

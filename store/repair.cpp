@@ -75,6 +75,7 @@ bool Store::unite(StagedLeaf& leaf) {
     const LeafKey& key = leaf.key;
     KeyRecord& record = record_to_repair(key.database, key.key);
     if (clear::reaches(key.kind)) clear::unmask(leaf.leaf, cleared_of(record));
+    const LogPosition was_changed = record.changed;
     const Change change = begin_change(record, key.kind, key.sub);
     const VersionVector& clock = state(record.address.shard).clock;
     const bool changed = taken(Shortcut::repair_by_clocks)
@@ -82,6 +83,7 @@ bool Store::unite(StagedLeaf& leaf) {
                              : unite_leaf(*change.leaf, leaf.leaf);
     leaf.leaf = *change.leaf;
     end_change(record, change);
+    if (!changed) record.changed = was_changed;  // no record may come that a reader could wait for
     return changed;
 }
 
