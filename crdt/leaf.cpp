@@ -1,5 +1,7 @@
 #include "crdt/leaf.hpp"
 
+#include <tuple>
+
 #include "crdt/shortcut.hpp"
 
 namespace skerry {
@@ -66,6 +68,20 @@ bool join_leaf(Leaf& mine, const VersionVector& my_clock, const Leaf& theirs,
     if (joined == mine) return false;
     mine = std::move(joined);
     return true;
+}
+
+bool unite_leaf(Leaf& mine, const Leaf& theirs) {
+    const auto rank = [](const Entry& entry) {
+        return std::tuple(entry.seq, entry.live(), entry.hlc, std::string_view(entry.payload));
+    };
+    bool changed = false;
+    for (const Entry& entry : theirs) {
+        const Entry* own = mine.of(entry.replica);
+        if (own != nullptr && rank(*own) >= rank(entry)) continue;
+        mine.put(entry);
+        changed = true;
+    }
+    return changed;
 }
 
 bool LeafAtClock::join(const LeafAtClock& other) noexcept {

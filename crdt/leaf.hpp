@@ -95,4 +95,9 @@ struct LeafAtClock {
 bool join_leaf(Leaf& mine, const VersionVector& my_clock, const Leaf& theirs,
                const VersionVector& their_clock);
 
+// The join of repair (docs/decisions/0013), for two states of one clock that should be equal and are not: no clock says
+// which side is right, so nothing is taken for dead. Per writer the greater entry: by seq, then live before removed, then
+// hlc and payload. True iff `mine` changed.
+bool unite_leaf(Leaf& mine, const Leaf& theirs);
+
 }  // namespace skerry

@@ -14,6 +14,7 @@ namespace {
 constexpr std::string_view kMagic = "SKR";
 constexpr std::size_t kHeaderBytes = 6;
 constexpr std::size_t kChecksumBytes = 8;
+constexpr std::size_t kWordBytes = 8;
 constexpr std::size_t kCompressBytesMin = 512;  // below, a frame is one packet anyway
 constexpr std::uint8_t kPlain = 0, kZstd = 1;
 // A token takes 32 bytes while it is read. A frame within kReplyBytesAim cannot have more; a larger
@@ -47,7 +48,26 @@ class FieldWriter {
         ASSERT(value.size() <= bytes_max);
         packer_.bytes(value);
     }
+    void clock(const VersionVector& value) { packer_.put(value); }
     void clocks(const ShardClocks& value) { packer_.put(value); }
+    // Eight bytes each, little-endian: they are random, so no shorter.
+    void words(const std::vector<std::uint64_t>& values, std::size_t count_max) {
+        ASSERT(values.size() <= count_max);
+        std::string bytes;
+        bytes.reserve(kWordBytes * values.size());
+        for (const std::uint64_t value : values)
+            for (std::size_t i = 0; i < kWordBytes; ++i)
+                bytes.push_back(static_cast<char>(value >> (8 * i)));
+        packer_.bytes(bytes);
+    }
+    void symbols(const std::vector<CodedSymbol>& values) {
+        std::vector<std::uint64_t> halves;
+        halves.reserve(2 * values.size());
+        for (const CodedSymbol& symbol : values)
+            halves.insert(halves.end(), {symbol.sum, symbol.check});
+        words(halves, 2 * kSymbolsMax);
+    }
+    void database(std::uint8_t value) { packer_.number(value); }
     void leaf_key(const LeafKey& value) { packer_.put(value); }
     void leaf(const Leaf& value) { packer_.put(value); }
     void record(std::size_t count) { packer_.array(count); }
@@ -89,7 +109,27 @@ class FieldReader {
         value = static_cast<Enum>(in_.number_up_to(static_cast<std::uint64_t>(last)));
     }
     void text(std::string& value, std::size_t bytes_max) { value = in_.bytes(bytes_max); }
+    void clock(VersionVector& value) { value = in_.clock(); }
     void clocks(ShardClocks& value) { value = in_.shard_clocks(); }
+    void words(std::vector<std::uint64_t>& values, std::size_t count_max) {
+        const std::string_view bytes = in_.bytes(kWordBytes * count_max);
+        if (bytes.size() % kWordBytes != 0) in_.reject("half a word");
+        for (std::size_t at = 0; at < bytes.size() && !in_.failed(); at += kWordBytes) {
+            std::uint64_t& value = values.emplace_back();
+            for (std::size_t i = 0; i < kWordBytes; ++i)
+                value |= std::uint64_t{static_cast<std::uint8_t>(bytes[at + i])} << (8 * i);
+        }
+    }
+    void symbols(std::vector<CodedSymbol>& values) {
+        std::vector<std::uint64_t> halves;
+        words(halves, 2 * kSymbolsMax);
+        if (halves.size() % 2 != 0) in_.reject("half a symbol");
+        for (std::size_t i = 0; i + 1 < halves.size(); i += 2)
+            values.push_back({halves[i], halves[i + 1]});
+    }
+    void database(std::uint8_t& value) {
+        value = static_cast<std::uint8_t>(in_.number_up_to(kKeyspaceCount - 1));
+    }
     void leaf_key(LeafKey& value) { value = in_.leaf_key(); }
     void leaf(Leaf& value) { value = in_.leaf(); }
     void record(std::size_t count) { in_.array_of(count); }
@@ -136,6 +176,31 @@ void pulled_leaf(Io& io, Of<Io, PulledLeaf>& m) {
     io.record(2);
     io.leaf_key(m.key);
     io.leaf(m.leaf);
+}
+
+template <class Io>
+void leaf_part(Io& io, Of<Io, LeafPart>& m) {
+    io.record(4);
+    io.number(m.offset);
+    io.number(m.total_bytes);
+    io.number(m.total_hash);
+    io.text(m.bytes, kPartBytesMax);
+}
+
+template <class Io>
+void sip_key(Io& io, Of<Io, SipKey>& m) {
+    io.record(2);
+    io.number(m.k0);
+    io.number(m.k1);
+}
+
+template <class Io>
+void stretch(Io& io, Of<Io, Stretch>& m) {
+    io.record(4);
+    io.shard(m.shard);
+    io.text(m.from, kPlaceBytesMax);
+    io.text(m.to, kPlaceBytesMax);
+    sip_key(io, m.key);
 }
 
 // One overload a message, chosen by type, whether const (writing) or not (reading).
@@ -274,13 +339,7 @@ void fields(Io& io, Is<PullChunk> auto& m) {
     io.clocks(m.clocks);
     io.clocks(m.floors);
     io.list(m.leaves, kLeavesMax, [](Io& each, auto& pulled) { pulled_leaf(each, pulled); });
-    io.maybe(m.part, [](Io& each, auto& part) {
-        each.record(4);
-        each.number(part.offset);
-        each.number(part.total_bytes);
-        each.number(part.total_hash);
-        each.text(part.bytes, kPartBytesMax);
-    });
+    io.maybe(m.part, [](Io& each, auto& part) { leaf_part(each, part); });
     io.text(m.cursor, kCursorBytesMax);
     io.flag(m.is_final);
     io.position(m.position);
@@ -330,6 +389,70 @@ void fields(Io& io, Is<DigestReply> auto& m) {
     io.text(m.cursor, kCursorBytesMax);
 }
 
+template <class Io>
+void fields(Io& io, Is<SliceRequest> auto& m) {
+    io.record(5);
+    io.number(m.request);
+    io.shard(m.shard);
+    io.text(m.from, kPlaceBytesMax);
+    sip_key(io, m.key);
+    io.flag(m.back);
+}
+template <class Io>
+void fields(Io& io, Is<SliceReply> auto& m) {
+    io.record(4);
+    io.number(m.request);
+    io.number(m.nonce);
+    io.clock(m.clock);
+    io.list(m.slices, kSlicesMax, [](Io& each, auto& slice) {
+        each.record(3);
+        each.text(slice.to, kPlaceBytesMax);
+        each.number(slice.digest);
+        each.number(slice.items);
+    });
+}
+template <class Io>
+void fields(Io& io, Is<SymbolRequest> auto& m) {
+    io.record(4);
+    io.number(m.request);
+    stretch(io, m.stretch);
+    io.number(m.first);
+    io.number(m.count);
+}
+template <class Io>
+void fields(Io& io, Is<SymbolReply> auto& m) {
+    io.record(4);
+    io.number(m.request);
+    io.number(m.nonce);
+    io.clock(m.clock);
+    io.symbols(m.symbols);
+}
+template <class Io>
+void fields(Io& io, Is<LeafRequest> auto& m) {
+    io.record(5);
+    io.number(m.request);
+    stretch(io, m.stretch);
+    io.words(m.items, kWantedMax);
+    io.list(m.keys, kWantedMax, [](Io& each, auto& key) { each.leaf_key(key); });
+    io.number(m.offset);
+}
+template <class Io>
+void fields(Io& io, Is<LeafReply> auto& m) {
+    io.record(8);
+    io.number(m.request);
+    io.number(m.nonce);
+    io.flag(m.busy);
+    io.clock(m.clock);
+    io.list(m.cleared, kWantedMax, [](Io& each, auto& cleared) {
+        each.record(3);
+        each.database(cleared.database);
+        each.text(cleared.key, kKeyBytesMax);
+        each.clock(cleared.clock);
+    });
+    io.list(m.leaves, kLeavesMax, [](Io& each, auto& pulled) { pulled_leaf(each, pulled); });
+    io.maybe(m.part, [](Io& each, auto& part) { leaf_part(each, part); });
+    io.flag(m.more);
+}
 template <class Io>
 void fields(Io& io, Is<Stable> auto& m) {
     io.record(6);
@@ -418,6 +541,18 @@ std::string_view name_of(MessageKind kind) {
             return "digest_request";
         case MessageKind::digest_reply:
             return "digest_reply";
+        case MessageKind::slice_request:
+            return "slice_request";
+        case MessageKind::slice_reply:
+            return "slice_reply";
+        case MessageKind::symbol_request:
+            return "symbol_request";
+        case MessageKind::symbol_reply:
+            return "symbol_reply";
+        case MessageKind::leaf_request:
+            return "leaf_request";
+        case MessageKind::leaf_reply:
+            return "leaf_reply";
         case MessageKind::stable:
             return "stable";
     }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "crdt/codec.hpp"
+#include "net/rateless_iblt.hpp"
 
 namespace skerry {
 
@@ -36,6 +37,10 @@ inline constexpr std::size_t kPeersMax = 1024;
 inline constexpr std::size_t kRecordsMax = 64 * 1024;  // of one fetch reply
 inline constexpr std::size_t kLeavesMax = 64 * 1024;   // of one pull chunk
 inline constexpr std::size_t kBucketsMax = 256;        // of a shard: store/bucket_digests.hpp
+inline constexpr std::size_t kPlaceBytesMax = 64;      // of a place between two leaves
+inline constexpr std::size_t kSlicesMax = 4096;        // of one slice reply
+inline constexpr std::size_t kSymbolsMax = 32 * 1024;  // of one symbol reply
+inline constexpr std::size_t kWantedMax = 4096;        // leaves asked for at once
 inline constexpr std::size_t kEdgesMax = 64 * 1024;    // of one heartbeat
 
 // The numbers are on the wire: never reuse one.
@@ -57,6 +62,12 @@ enum class MessageKind : std::uint8_t {
     pong = 15,
     digest_request = 16,
     digest_reply = 17,
+    slice_request = 18,
+    slice_reply = 19,
+    symbol_request = 20,
+    symbol_reply = 21,
+    leaf_request = 22,
+    leaf_reply = 23,
     stable = 24,
 };
 [[nodiscard]] std::string_view name_of(MessageKind kind);
@@ -358,6 +369,93 @@ struct DigestReply {
     friend bool operator==(const DigestReply&, const DigestReply&) = default;
 };
 
+// ---- reconciling: docs/decisions/0013. Compared are the leaves with visible entries; each is an item, a keyed hash of its
+// place and these entries. A server that has something of a shard under way has
+// nothing to say of it now: it is asked again. It keeps nothing between two requests.
+
+// A run of one shard's leaves, in the order of rows: from one place on, and before another. Places are opaque here.
+struct Stretch {
+    ShardId shard;
+    std::string from;  // empty: the shard's beginning
+    std::string to;    // empty: its end
+    SipKey key;        // of the session, chosen by the asker
+    friend bool operator==(const Stretch&, const Stretch&) = default;
+};
+
+// Asks what slices of a shard add up to.
+struct SliceRequest {
+    static constexpr MessageKind kKind = MessageKind::slice_request;
+    std::uint64_t request = 0;  // comes back
+    ShardId shard;
+    std::string from;  // it goes on here; empty: the shard's beginning
+    SipKey key;
+    bool back = false;  // the asked node is to repair the shard from the asker, in its turn
+    friend bool operator==(const SliceRequest&, const SliceRequest&) = default;
+};
+struct Slice {
+    std::string
+        to;  // it begins where the one before it ends, or where the request goes on; empty: the shard's end
+    std::uint64_t digest = 0;  // the sum of its items
+    std::uint64_t items = 0;
+    friend bool operator==(const Slice&, const Slice&) = default;
+};
+struct SliceReply {
+    static constexpr MessageKind kKind = MessageKind::slice_reply;
+    std::uint64_t request = 0;
+    std::uint64_t nonce = 0;    // of the server's boot
+    VersionVector clock;        // of the shard
+    std::vector<Slice> slices;  // none: the shard is busy
+    friend bool operator==(const SliceReply&, const SliceReply&) = default;
+};
+
+// Asks for some coded symbols of a stretch's items (net/rateless_iblt.hpp).
+struct SymbolRequest {
+    static constexpr MessageKind kKind = MessageKind::symbol_request;
+    std::uint64_t request = 0;
+    Stretch stretch;
+    std::uint64_t first = 0;
+    std::uint64_t count = 0;
+    friend bool operator==(const SymbolRequest&, const SymbolRequest&) = default;
+};
+struct SymbolReply {
+    static constexpr MessageKind kKind = MessageKind::symbol_reply;
+    std::uint64_t request = 0;
+    std::uint64_t nonce = 0;
+    VersionVector clock;               // of the shard
+    std::vector<CodedSymbol> symbols;  // none: the shard is busy
+    friend bool operator==(const SymbolReply&, const SymbolReply&) = default;
+};
+
+// Asks for the leaves of a stretch that have these items, and for these leaves whatever they are.
+struct LeafRequest {
+    static constexpr MessageKind kKind = MessageKind::leaf_request;
+    std::uint64_t request = 0;
+    Stretch stretch;
+    std::vector<std::uint64_t> items;
+    std::vector<LeafKey> keys;
+    std::uint64_t offset = 0;  // of the first of them, whose first part has come
+    friend bool operator==(const LeafRequest&, const LeafRequest&) = default;
+};
+// What clears of a key have removed, as far as the server knows: an entry at or below it is not lost, but gone.
+struct ClearedKey {
+    std::uint8_t database = 0;
+    std::string key;
+    VersionVector clock;
+    friend bool operator==(const ClearedKey&, const ClearedKey&) = default;
+};
+struct LeafReply {
+    static constexpr MessageKind kKind = MessageKind::leaf_reply;
+    std::uint64_t request = 0;
+    std::uint64_t nonce = 0;
+    bool busy = false;
+    VersionVector clock;              // of the shard
+    std::vector<ClearedKey> cleared;  // of the leaves' keys
+    std::vector<PulledLeaf> leaves;   // whole, markers too; an empty leaf: there is nothing
+    std::optional<LeafPart> part;     // then `leaves` is empty
+    bool more = false;                // there is more of what was asked for
+    friend bool operator==(const LeafReply&, const LeafReply&) = default;
+};
+
 // From a hub to an edge that has all that was known when this cut was settled (store/stable_cut.hpp).
 struct Stable {
     static constexpr MessageKind kKind = MessageKind::stable;
@@ -371,9 +469,11 @@ struct Stable {
     friend bool operator==(const Stable&, const Stable&) = default;
 };
 
-using Message = std::variant<Hello, HelloOk, Refuse, BatchMessage, Announce, Heartbeat,
-                             FetchRequest, FetchReply, BodyRequest, BodyReply, PullRequest,
-                             PullChunk, Ack, Ping, Pong, DigestRequest, DigestReply, Stable>;
+using Message =
+    std::variant<Hello, HelloOk, Refuse, BatchMessage, Announce, Heartbeat, FetchRequest,
+                 FetchReply, BodyRequest, BodyReply, PullRequest, PullChunk, Ack, Ping, Pong,
+                 DigestRequest, DigestReply, SliceRequest, SliceReply, SymbolRequest, SymbolReply,
+                 LeafRequest, LeafReply, Stable>;
 
 [[nodiscard]] MessageKind kind_of(const Message& message);
 

@@ -56,6 +56,7 @@ struct Config {
     Durability durability = Durability::always;
     std::uint64_t memory_bytes = 0;
     std::uint64_t log_keep_bytes = 0;
+    bool repairs = true;
     std::uint16_t shard_count = 0;
     NoteLevel log_level = NoteLevel::info;
     std::string password;  // empty = none

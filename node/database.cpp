@@ -107,16 +107,31 @@ bool Database::remove(std::uint8_t db, std::string_view key) {
     return was_visible;
 }
 
-void Database::flush(std::uint8_t db) {
-    std::vector<std::string> keys;
-    store_.for_each_key(db, 0, [&](const KeyRecord& record) {
-        if (record.exists()) keys.emplace_back(record.key);
-        return true;
-    });
-    for (const std::string& key : keys) {
-        remove(db, key);
-        store_.end_command();  // a database may not fit one log record
+bool Database::flush_some(Flush& flush, std::size_t keys) {
+    std::size_t looked_at = 0;
+    for (; flush.database <= flush.last; ++flush.database, flush.from = 0) {
+        std::vector<std::string> found;
+        std::optional<std::uint64_t> next;
+        store_.for_each_key(flush.database, flush.from, [&](const KeyRecord& record) {
+            const std::uint64_t order = record.address.order.order;
+            if (looked_at >= keys && order != flush.from) {  // keys of one order go together
+                next = order;
+                return false;
+            }
+            flush.from = order;
+            ++looked_at;
+            if (record.exists()) found.emplace_back(record.key);
+            return true;
+        });
+        for (const std::string& key : found) {
+            remove(flush.database, key);
+            store_.end_command();  // a database may not fit one log record
+        }
+        if (!next) continue;
+        flush.from = *next;
+        return false;
     }
+    return true;
 }
 
 std::size_t Database::expire_some(std::size_t count) {

@@ -41,6 +41,13 @@ class WriteWeight {
     std::uint64_t bytes_ = 0;
 };
 
+// What FLUSHDB and FLUSHALL still have to remove: a part at a time, so that nobody else waits for all of it.
+struct Flush {
+    std::uint8_t database = 0;
+    std::uint8_t last = 0;   // of the databases
+    std::uint64_t from = 0;  // the order of the first key that was not looked at
+};
+
 class Database {
   public:
     explicit Database(Store& store) : store_(store) {}
@@ -72,7 +79,8 @@ class Database {
     // Writes what the key shows to another place, which is removed first. Requires: the source
     // exists, copy_fits().
     void copy(std::uint8_t from_db, std::string_view from, std::uint8_t to_db, std::string_view to);
-    void flush(std::uint8_t db);
+    // Goes on with a flush, about `keys` further; true: it has come to its end. Each key goes by an event of its own.
+    [[nodiscard]] bool flush_some(Flush& flush, std::size_t keys);
     // Removes up to `count` keys of which this replica wrote the deadline that has come.
     std::size_t expire_some(std::size_t count);
 

@@ -55,8 +55,10 @@ std::string_view name_of(MemberState state) { return kStateNames[static_cast<std
 
 const std::vector<Member>& MemberTable::rows() {
     const VersionVector& now = store_.shard(store_.configuration_shard()).clock;
-    if (read_at_ == now) return rows_;
+    const std::uint64_t repaired = store_.stats().repaired_leaves;
+    if (read_at_ == now && repaired_ == repaired) return rows_;
     read_at_ = now;
+    repaired_ = repaired;
     rows_.clear();
     std::vector<std::string> keys;
     data_.for_each_key(kConfigurationDatabase, 0, [&](const KeyRecord& record) {

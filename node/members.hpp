@@ -73,6 +73,8 @@ class MemberTable {
     Store& store_;
     Database data_;
     std::optional<VersionVector> read_at_;
+    std::uint64_t repaired_ =
+        0;  // leaves of the store, as it was read: a repair leaves the clock as it is
     std::vector<Member> rows_;
 };
 

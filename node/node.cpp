@@ -21,6 +21,7 @@ constexpr std::size_t kEvictRows = 2000;
 constexpr std::size_t kExpireKeys = 200;
 constexpr std::size_t kStagedLeaves = 250;
 constexpr std::size_t kPurgeLeaves = 500;
+constexpr std::size_t kFlushedKeys = 1000;
 constexpr std::size_t kReclaimedRows = 1000;  // a tick: nobody waits for them
 constexpr std::uint64_t kDiskReserveBytes = std::uint64_t{128} << 20;  // two log segments
 // Of blocks that the log has, on a full disk: below it removals are refused, too, and keys are hidden, not expired.
@@ -131,6 +132,7 @@ Result<void> Node::open_replication() {
         replication.found[fences_.shown_by] =
             "it showed that this node's writer id was used elsewhere (" + fences_.why +
             "): this node goes on as " + identity_.writer.text();
+    replication.repairs = config_.repairs;
     replication.client_address =
         config_.announce ? config_.announce->text() : config_.listen.front().text();
     if (config_.gossip || config_.role == NodeRole::edge) {
@@ -197,6 +199,7 @@ void Node::end_of_round() {
     // Rounds follow one another while a flip has leaves left: these take what time the clients leave.
     if (!failed_ && store_->step_staged(kStagedLeaves)) server_->post([] {});
     if (!failed_ && store_->step_purge(kPurgeLeaves)) server_->post([] {});
+    step_flush();
     commit(CommitWhen::none_under_way);
     store_->end_round();
     flush_notes();
@@ -211,6 +214,21 @@ void Node::end_of_round() {
         log_adapter_.take({NoteLevel::error, "halted", {{"why", failed_->text()}}});
         stop();
     }
+}
+
+void Node::step_flush() {
+    if (flushing_.empty() || failed_) return;
+    Flushing& first = flushing_.front();
+    const auto refusal = refused(Writes::all);
+    if (!refusal && !database_->flush_some(first.rest, kFlushedKeys)) return server_->post([] {});
+    if (Connection* connection = server_->find(first.connection)) {
+        refusal ? connection->reply().error(*refusal) : connection->reply().ok();
+        if (store_->applied() > store_->durable()) connection->hold_until(store_->applied());
+        Commands::session_of(*connection).last_write = store_->applied();
+        connection->unblock();
+    }
+    flushing_.pop_front();
+    if (!flushing_.empty()) server_->post([] {});
 }
 
 void Node::commit(CommitWhen when) {

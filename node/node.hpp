@@ -91,7 +91,9 @@ class Node final : public CommandSink, public NodeFacts {
         return replication_->forget(name, mono());
     }
     void leave(Connection& connection, std::int64_t timeout_ms) override;
-    void verify(Connection& connection, std::optional<std::string_view> peer) override;
+    void verify(Connection& connection, std::optional<std::string_view> peer,
+                bool repairs) override;
+    void flush(Connection& connection, const Flush& flush) override;
     [[nodiscard]] std::vector<NodeAddress> nodes(const Connection& connection) const override;
 
   private:
@@ -101,6 +103,12 @@ class Node final : public CommandSink, public NodeFacts {
         ShardClocks clocks;
         std::optional<std::int64_t> replicas;
         std::optional<MonoTime> until;
+    };
+
+    // FLUSHDB or FLUSHALL under way; it ends though its client may have gone.
+    struct Flushing {
+        std::uint64_t connection = 0;
+        Flush rest;
     };
 
     // CRDT.LEAVE under way.
@@ -140,6 +148,7 @@ class Node final : public CommandSink, public NodeFacts {
     void drop_old_log(LogPosition needed);
     void serve_waiting();
     void serve_verification();
+    void step_flush();
     void step_leave();
     // Why nothing at all may be written, since nobody would ever hear of it.
     [[nodiscard]] std::optional<std::string> not_member() const;
@@ -179,6 +188,7 @@ class Node final : public CommandSink, public NodeFacts {
     std::deque<std::pair<LogPosition, std::uint64_t>> log_marks_;
     std::int64_t last_checkpoint_seconds_ = 0;
     std::vector<Waiting> waiting_;
+    std::deque<Flushing> flushing_;  // one after the other
     std::optional<Leaving> leaving_;
     std::uint64_t verifying_ = 0;  // the connection that waits for verdicts
     std::uint64_t commits_ = 0;

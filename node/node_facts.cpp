@@ -331,8 +331,8 @@ void Node::barrier(Connection& connection, std::string_view token, std::int64_t 
     waiting_.push_back(std::move(waiting));
 }
 
-void Node::verify(Connection& connection, std::optional<std::string_view> peer) {
-    switch (replication_->verify(peer, mono())) {
+void Node::verify(Connection& connection, std::optional<std::string_view> peer, bool repairs) {
+    switch (replication_->verify(peer, repairs, mono())) {
         case Replication::VerifyStart::no_such_peer:
             return connection.reply().error("ERR no such peer");
         case Replication::VerifyStart::under_way:
@@ -342,6 +342,11 @@ void Node::verify(Connection& connection, std::optional<std::string_view> peer) 
             connection.block();
             verifying_ = connection.id();
     }
+}
+
+void Node::flush(Connection& connection, const Flush& flush) {
+    connection.block();
+    flushing_.push_back({.connection = connection.id(), .rest = flush});
 }
 
 void Node::serve_verification() {

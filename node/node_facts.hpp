@@ -13,6 +13,7 @@
 
 #include "crdt/result.hpp"
 #include "node/connection.hpp"
+#include "node/database.hpp"
 #include "node/members.hpp"
 
 namespace skerry {
@@ -83,8 +84,12 @@ class NodeFacts {
     // CRDT.LEAVE: hands over what is here, ends the node, and replies before that; or replies an error, and goes on.
     virtual void leave(Connection& connection, std::int64_t timeout_ms) = 0;
 
+    // Ends a flush that has been begun, beside other clients: blocks the connection and replies later.
+    virtual void flush(Connection& connection, const Flush& flush) = 0;
+
     // CRDT.VERIFY: compares with one peer, or with all; blocks the connection and replies later.
-    virtual void verify(Connection& connection, std::optional<std::string_view> peer) = 0;
+    virtual void verify(Connection& connection, std::optional<std::string_view> peer,
+                        bool repairs) = 0;
 
     // ---- CLUSTER: the nodes of this region as a client at `connection` reaches them, this node
     // first.

@@ -65,7 +65,14 @@ std::vector<NodeMetrics::Figure> NodeMetrics::counters(const NodeReadings& now) 
         {"skerry_divergence_alarms_total", "Equal clocks with unequal digests.",
          net.divergence_alarms},
         {"skerry_verify_differences_total", "Shards that a comparison found different or damaged.",
-         net.verify_differences}};
+         net.verify_differences},
+        {"skerry_repairs_total", "Shards made equal to a peer's after an alarm, or by hand.",
+         net.repairs},
+        {"skerry_repaired_leaves_total", "Leaves that repairs have changed.", net.repaired_leaves},
+        {"skerry_repairs_failed_total", "Repairs that were not done; most are tried again.",
+         net.repairs_failed},
+        {"skerry_repairs_given_up_total", "Shards that stayed different, left to an operator.",
+         net.repairs_given_up}};
 }
 
 std::vector<NodeMetrics::Figure> NodeMetrics::gauges(const NodeReadings& now) {

@@ -39,7 +39,10 @@ bool is_question(const Message& message) {
            std::holds_alternative<FetchRequest>(message) ||
            std::holds_alternative<BodyRequest>(message) ||
            std::holds_alternative<PullRequest>(message) || std::holds_alternative<Ping>(message) ||
-           std::holds_alternative<DigestRequest>(message);
+           std::holds_alternative<DigestRequest>(message) ||
+           std::holds_alternative<SliceRequest>(message) ||
+           std::holds_alternative<SymbolRequest>(message) ||
+           std::holds_alternative<LeafRequest>(message);
 }
 
 bool is_published(const Message& message) { return std::holds_alternative<Heartbeat>(message); }
@@ -58,6 +61,7 @@ Replication::Replication(Store& store, Log& log, const Kv& kv, Transport& transp
       options_(std::move(options)),
       random_(options_.random_seed),
       verification_(store),
+      reconciliation_(store),
       members_(store) {
     for (std::uint16_t i = 0; i < store_.shard_count(); ++i) {
         own_committed_.push_back(store_.shard(ShardId{i}).durable_clock.at(store_.self()));
@@ -189,6 +193,7 @@ void Replication::on_request(const ConnectionToken& from, const Message& message
     if (const auto* body = std::get_if<BodyRequest>(&message)) return on_body_request(from, *body);
     if (const auto* digest = std::get_if<DigestRequest>(&message))
         return on_digest_request(from, *digest);
+    if (on_reconcile_request(from, message, now)) return;
     if (const auto* fetch = std::get_if<FetchRequest>(&message))
         return on_fetch_request(from, *fetch, now);
     if (std::holds_alternative<Ping>(message)) {
@@ -330,6 +335,7 @@ void Replication::on_reply(Peer& peer, Message message, std::uint64_t bytes, Mon
         verification_.on_reply(peer.link, *digests, now);
         return send_verification();
     }
+    if (on_reconcile_reply(peer, message, now)) return;
     if (auto* ack = std::get_if<Ack>(&message))
         return report(peer, ack->nonce, std::move(ack->durable), now);
     if (const auto* stable = std::get_if<Stable>(&message); stable && peer.tie == Tie::hub)
@@ -398,7 +404,12 @@ void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat, 
         const auto clock = theirs.find(shard);
         if (shard.value >= store_.shard_count() || clock == theirs.end()) continue;
         const ShardState& mine = store_.shard(shard);
-        if (mine.clock != clock->second || mine.digest == digest) continue;
+        if (mine.clock != clock->second) continue;
+        if (mine.digest == digest) {
+            agrees(peer, shard);
+            continue;
+        }
+        alarmed(peer, shard, now);
         const auto [alarm, fresh] = alarmed_.try_emplace(shard, mine.digest);
         if (!fresh && std::exchange(alarm->second, mine.digest) == mine.digest) continue;
         ++counters_.divergence_alarms;

@@ -13,7 +13,8 @@
 // Cut      the minimum of the members' durable clocks: what lies below is purged. A member that is silent for too long is
 //          left out, until it is heard again (node/stable_cut.hpp).
 // Full     who has missed what a server purged gets need_full, and takes over all: node/replication_full.cpp.
-// Alarm    equal clocks with unequal digests: counted and noted, always; then the shard's buckets are compared, too.
+// Alarm    equal clocks with unequal digests: counted and noted, always; then the shard's buckets are compared, too, and the
+//          shard is repaired from that peer (node/reconciliation.hpp), a few times at most.
 // Edges    a node that only dials: it and its hub follow each other's logs over its one connection, by questions that stand
 //          until there is something to say (node/replication_relay.cpp, docs/decisions/0016-hubs-and-edges.md).
 // Members  the table of who belongs to the cluster is data of the configuration domain (node/members.hpp); the node joins
@@ -23,6 +24,7 @@
 // Pure     frames in, frames out through Transport; time comes in.   Thread: core thread.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -38,6 +40,7 @@
 #include "node/note.hpp"
 #include "node/pacing.hpp"
 #include "node/pull_cursor.hpp"
+#include "node/reconciliation.hpp"
 #include "node/stable_cut.hpp"
 #include "node/sync_status.hpp"
 #include "node/verification.hpp"
@@ -63,6 +66,7 @@ struct ReplicationOptions {
     std::uint64_t pull_credit_bytes = std::uint64_t{1}
                                       << 20;  // of leaves asked for at once, at most
     MonoTime member_silent_max = std::chrono::hours(24 * 7);  // then a member does not count
+    bool repairs = true;                                      // after an alarm, by itself
     MonoTime edge_silent_max = std::chrono::hours(24 * 30);   // the same of an edge
 };
 
@@ -83,6 +87,10 @@ struct ReplicationCounters {
     std::uint64_t malformed = 0;
     std::uint64_t divergence_alarms = 0;
     std::uint64_t verify_differences = 0;  // shards
+    std::uint64_t repairs = 0;             // shards compared leaf by leaf, and made equal
+    std::uint64_t repaired_leaves = 0;     // changed by these
+    std::uint64_t repairs_failed = 0;      // tried, and not done
+    std::uint64_t repairs_given_up = 0;    // shards left to an operator
     std::uint64_t reconnects = 0;          // to peers that had fallen silent
     std::uint64_t announced_for_backlog = 0;
     std::uint64_t published = 0;
@@ -148,7 +156,9 @@ class Replication {
 
     // Compares all shards with the peer of that name, or with every peer; take_verdicts() has the end of it.
     enum class VerifyStart : std::uint8_t { begun, under_way, no_such_peer };
-    [[nodiscard]] VerifyStart verify(std::optional<std::string_view> name, MonoTime now);
+    // `repairs`: what differs is repaired, here and there.
+    [[nodiscard]] VerifyStart verify(std::optional<std::string_view> name, bool repairs,
+                                     MonoTime now);
     [[nodiscard]] std::optional<std::vector<Verdict>> take_verdicts();
 
     // ---- members
@@ -400,6 +410,30 @@ class Replication {
     void drop_strangers(const std::vector<std::string>& addresses, MonoTime now);
     [[nodiscard]] bool is_address_of_gone(const std::string& address);
     void evict_silent(MonoTime now);
+    // ---- replication_reconcile.cpp
+    // Tells how repairs between this node and one peer have gone, in one shard.
+    struct Repairs {
+        std::uint64_t count = 0;
+        bool found = false;  // something, one of them
+        MonoTime next_at{};
+        bool told = false;
+    };
+    struct WantedRepair {
+        LinkId link;
+        ShardId shard;
+        bool back = false;
+    };
+    void put_repair_off();
+    void alarmed(const Peer& peer, ShardId shard, MonoTime now);
+    void agrees(const Peer& peer, ShardId shard);
+    void want_repair(LinkId link, ShardId shard, bool back);
+    void step_reconciliation(MonoTime now);
+    void repair_ended(const Reconciliation::Outcome& outcome, MonoTime now);
+    [[nodiscard]] bool on_reconcile_request(const ConnectionToken& from, const Message& message,
+                                            MonoTime now);
+    [[nodiscard]] bool on_reconcile_reply(Peer& peer, Message& message, MonoTime now);
+    template <class Reply>
+    void reply_to(const ConnectionToken& from, const Result<Reply>& reply);
 
     [[nodiscard]] Heartbeat heartbeat() const;
     void publish_heartbeat(MonoTime now);
@@ -473,7 +507,12 @@ class Replication {
     std::size_t serving_ = 0;  // read aside just now
     CatchUp catch_up_;
     Verification verification_;
-    bool verify_asked_ = false;  // by a client, who wants the verdicts
+    bool verify_asked_ = false;    // by a client, who wants the verdicts
+    bool verify_repairs_ = false;  // and that what differs is repaired
+    Reconciliation reconciliation_;
+    std::optional<WantedRepair> repairing_;
+    std::deque<WantedRepair> wanted_repairs_;
+    std::map<std::pair<LinkId, ShardId>, Repairs> repairs_;
     bool wants_checkpoint_ = false;
     bool backlogged_ = false;
     bool paused_ = false;

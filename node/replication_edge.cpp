@@ -32,9 +32,9 @@ void Replication::step_hub(MonoTime now) {
     if (options_.role != Role::edge || gone_) return;
     const Peer* before = hub();
     if (before != nullptr) {
-        const MonoTime since = before->refuses.empty()
-                                   ? std::max(before->known_since, before->heard_at)
-                                   : before->known_since;
+        // One that is called in vain, or refuses, is no hub to wait for.
+        const MonoTime since =
+            before->greeted ? std::max(before->known_since, before->heard_at) : before->known_since;
         if (now < since + (before->refuses.empty() ? hub_patience_ : kRefusedFor)) return;
     }
     const std::vector<std::string> addresses = hub_addresses();

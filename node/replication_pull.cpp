@@ -431,6 +431,7 @@ void Replication::tick(MonoTime now) {
     if (now >= cut_at_ + kCutEvery) update_stable_cut(now);
     verification_.tick(now);
     send_verification();
+    step_reconciliation(now);
     continue_pull(now);
     if (pull_ && pull_->flipping && !store_.flipping()) finish_flip(now);
     note_progress(now);
@@ -456,7 +457,8 @@ void Replication::ask_pull_again(MonoTime now) {
 
 // ---- comparing on demand
 
-Replication::VerifyStart Replication::verify(std::optional<std::string_view> name, MonoTime now) {
+Replication::VerifyStart Replication::verify(std::optional<std::string_view> name, bool repairs,
+                                             MonoTime now) {
     std::vector<Verification::Subject> subjects;
     for (const auto& [link, peer] : peers_)
         if (name ? peer.who.name == *name
@@ -468,6 +470,7 @@ Replication::VerifyStart Replication::verify(std::optional<std::string_view> nam
     for (std::uint16_t i = 0; i < store_.shard_count(); ++i) shards.push_back(ShardId{i});
     verification_.begin(std::move(subjects), std::move(shards), now);
     verify_asked_ = true;
+    verify_repairs_ = repairs;
     send_verification();
     return VerifyStart::begun;
 }
@@ -475,6 +478,12 @@ Replication::VerifyStart Replication::verify(std::optional<std::string_view> nam
 std::optional<std::vector<Verdict>> Replication::take_verdicts() {
     auto verdicts = verification_.take_verdicts();
     if (verdicts && !std::exchange(verify_asked_, false)) return std::nullopt;  // after an alarm
+    if (!verdicts || !std::exchange(verify_repairs_, false)) return verdicts;
+    // Of all shards: rows may be right, and what is counted of them not.
+    for (const Verdict& verdict : *verdicts)
+        for (const auto& [link, peer] : peers_)
+            for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
+                if (peer.who.name == verdict.peer) want_repair(link, ShardId{i}, true);
     return verdicts;
 }
 

@@ -7,20 +7,10 @@ namespace skerry::sim {
 
 namespace {
 constexpr Millis kVerifyMax = 20'000;
-
-// What a row adds to the digest of its shard is not zero.
-bool has_live_entry(std::string_view row, std::string_view value) {
-    const auto live = [](const Leaf& leaf) {
-        return std::ranges::any_of(leaf, [](const Entry& entry) { return !entry.removed; });
-    };
-    if (parse_row_key(row)->element) return live(decode_element_row(value)->leaf);
-    const auto key = decode_key_row(value);
-    return std::ranges::any_of(key->leaves, [&](const auto& leaf) { return live(leaf.second); });
-}
 }  // namespace
 
-std::vector<Verdict> World::verdicts_of(Node& node) {
-    const auto begun = node.replication->verify(std::nullopt, mono(node));
+std::vector<Verdict> World::verdicts_of(Node& node, bool repairs) {
+    const auto begun = node.replication->verify(std::nullopt, repairs, mono(node));
     if (begun != Replication::VerifyStart::begun) fail("CRDT.VERIFY does not begin");
     std::optional<std::vector<Verdict>> verdicts;
     const Millis limit = now_ + kVerifyMax;
@@ -56,10 +46,8 @@ void World::compare_healthy() {
     }
 }
 
-// Requires: quiet.
-void World::compare_damaged() {
-    Node& node = *nodes_[0];
-    // Checkpoints by hand, so that the disk has every row: of the image under way, and of what came after it.
+// So that the disk has every row: of the image under way, and of what came after it.   Requires: quiet.
+void World::checkpoint_by_hand(Node& node) {
     while (node.store->freezing() || node.store->has_changes()) {
         if (!node.store->freezing()) node.store->freeze();
         (void)node.store->save_some(~std::size_t{0} / 2);
@@ -67,9 +55,15 @@ void World::compare_damaged() {
             return fail("a healthy disk takes no checkpoint");
         (void)node.store->checkpointed();
     }
+}
+
+// Requires: quiet.
+void World::compare_damaged() {
+    Node& node = *nodes_[0];
+    checkpoint_by_hand(node);
     stop_cleanly(node);
     const auto lost = node.disk.kv.lose_row(random_);
-    if (!lost || !has_live_entry(lost->first, lost->second)) return;
+    if (!lost) return;
     const RowKey row = *parse_row_key(lost->first);
     // A node writes what the table of members lacks of it: then it differs otherwise.
     if (row.address.database == kConfigurationDatabase) return start(node);

@@ -4,7 +4,9 @@
 #include <tuple>
 #include <utility>
 
+#include "crdt/types/clear.hpp"
 #include "store/log_frame.hpp"
+#include "store/row.hpp"
 
 namespace skerry::sim {
 
@@ -188,16 +190,85 @@ KvStats SimKv::stats() const {
     return stats;
 }
 
+namespace {
+using TableRows = std::map<std::string, std::string, std::less<>>;
+
+// What clears have masked in the elements of the row's key.
+VersionVector mask_in(const TableRows& rows, const RowKey& row) {
+    const auto key = rows.find(key_row_key(row.address));
+    return key == rows.end() ? VersionVector{} : decode_key_row(key->second)->sums.mask;
+}
+
+// One that can be seen.
+bool has_live_entry(const TableRows& rows, std::string_view row, std::string_view value) {
+    const RowKey place = *parse_row_key(row);
+    if (place.element) {
+        Leaf leaf = decode_element_row(value)->leaf;
+        if (clear::reaches(place.element->kind)) clear::unmask(leaf, mask_in(rows, place));
+        return leaf.any_live();
+    }
+    const auto key = decode_key_row(value);
+    return std::ranges::any_of(key->leaves,
+                               [](const auto& leaf) { return leaf.second.any_live(); });
+}
+}  // namespace
+
 std::optional<std::pair<std::string, std::string>> SimKv::lose_row(Random& random) {
     auto rows = std::make_shared<Rows>(*rows_);
     auto& table = (*rows)[static_cast<std::size_t>(Table::rows)];
     if (table.empty()) return std::nullopt;
     const auto lost =
         std::next(table.begin(), static_cast<std::ptrdiff_t>(random.below(table.size())));
+    if (!has_live_entry(table, lost->first, lost->second)) return std::nullopt;
     std::pair<std::string, std::string> row = *lost;
     table.erase(lost);
     rows_ = std::move(rows);
     return row;
+}
+
+namespace {
+// Without one live entry, or with one that is older. False: it has none.
+bool change_leaf(Leaf& leaf, Random& random) {
+    const auto live = static_cast<std::size_t>(std::ranges::count_if(leaf, &Entry::live));
+    if (live == 0) return false;
+    const std::size_t chosen = random.below(live);
+    const bool drops = random.one_in(2);
+    Leaf changed;
+    std::size_t i = 0;
+    for (Entry entry : leaf) {
+        const bool is_chosen = entry.live() && i++ == chosen;
+        if (is_chosen && drops) continue;
+        if (is_chosen) entry.hlc.packed -= std::min<std::uint64_t>(entry.hlc.packed, 1);
+        changed.put(std::move(entry));
+    }
+    leaf = std::move(changed);
+    return true;
+}
+}  // namespace
+
+bool SimKv::change_row(Random& random) {
+    auto rows = std::make_shared<Rows>(*rows_);
+    auto& table = (*rows)[static_cast<std::size_t>(Table::rows)];
+    if (table.empty()) return false;
+    const auto row =
+        std::next(table.begin(), static_cast<std::ptrdiff_t>(random.below(table.size())));
+    if (!has_live_entry(table, row->first, row->second)) return false;
+    if (parse_row_key(row->first)->element) {
+        ElementRow element = *decode_element_row(row->second);
+        if (!change_leaf(element.leaf, random)) return false;
+        row->second = encode_element(element.sub, element.leaf);
+    } else {
+        KeyRow key = *decode_key_row(row->second);
+        if (key.leaves.empty() ||
+            !change_leaf(key.leaves[random.below(key.leaves.size())].second, random))
+            return false;
+        KeyLeaves leaves;
+        for (const auto& [kind, leaf] : key.leaves)
+            if (!leaf.empty()) leaves.emplace_back(kind, &leaf);
+        row->second = encode_key_row(key.key, key.totals, key.sums, leaves);
+    }
+    rows_ = std::move(rows);
+    return true;
 }
 
 }  // namespace skerry::sim

@@ -81,8 +81,11 @@ class SimKv final : public Kv {
     void set_room(Room room) { room_ = room; }
     void fail_next_write() { write_fails_ = true; }
     void mend() { write_fails_ = false; }
-    // One row of keys and elements is gone: its key and value.
+    // One row of keys and elements is gone: its key and value. nullopt: it had no live entry, and is still there.
     std::optional<std::pair<std::string, std::string>> lose_row(Random& random);
+    // One row of them is no longer what was written, but can be read: a live entry is gone, or older than it was. False: there
+    // was none to change.
+    bool change_row(Random& random);
     // From now on a write is no transaction: one half is there at once, the other with finish(), or never.
     enum class Halves : std::uint8_t { together, clocks_first, leaves_first };
     void write_in(Halves halves) { halves_ = halves; }

@@ -86,6 +86,7 @@ Outcome World::run() {
         fail("no convergence within four minutes without faults: " + state_of_peers());
     if (!outcome_.failure) check_purged();
     if (!outcome_.failure) compare_healthy();
+    if (!outcome_.failure && sabotage_.rot_at_end != Sabotage::Rot::none) mend_rot();
     if (!outcome_.failure) sabotage_.lose_row_at_end ? compare_damaged() : check_end();
     for (const auto& node : nodes_)
         if (node->running()) stop_process(*node);
@@ -198,6 +199,9 @@ void World::stop_process(Node& node) {
     coverage.parked += counters.batches_parked;
     coverage.malformed += counters.malformed;
     coverage.applied += counters.batches_applied;
+    coverage.repairs += counters.repairs;
+    coverage.repaired_leaves += counters.repaired_leaves;
+    coverage.alarms += counters.divergence_alarms;
     coverage.passed_on += counters.passed_on;
     coverage.hubs_left += counters.hubs_left;
     coverage.cuts_told += counters.cuts_told;

@@ -41,6 +41,9 @@ struct Sabotage {
     bool restore_keeps_writer = false;       // a restored snapshot goes on under its id
     bool remove_locally = false;             // a removal that is no event: no dot, no marker
     bool lose_row_at_end = false;            // and CRDT.VERIFY must name its shard and bucket
+    enum class Rot : std::uint8_t { none, silent, in_use };
+    Rot rot_at_end =
+        Rot::none;  // rows are lost and changed at one node, and a repair must bring them back
     SimKv::Halves halves = SimKv::Halves::together;  // a checkpoint is written in two transactions
 };
 
@@ -56,6 +59,7 @@ struct Coverage {
     std::uint64_t verified = 0, damage_named = 0;
     std::uint64_t evicted_members = 0, forgotten = 0, forgotten_alive = 0, forgets_refused = 0,
                   left = 0, told_gone = 0, refused_as_gone = 0;
+    std::uint64_t rotten_rows = 0, repairs = 0, repaired_leaves = 0, alarms = 0;
     // An end is a crash or a stop.
     std::uint64_t resumed = 0, moved = 0, drains = 0, drained_by_touch = 0,
                   drained_in_background = 0, ends_while_staging = 0, ends_while_draining = 0,
@@ -241,6 +245,7 @@ class World {
         std::optional<ShardClocks> leaving;  // what others must have before it leaves
         bool told_gone = false;              // that it is no member, in this run of the process
         bool full = false;                   // as the node itself last saw its disk
+        bool rots = false;                   // rows of its disk have rotted, and are not mended
         Millis disk_lost_at = -1;            // or set back
         Millis skew = 0;
         std::unique_ptr<SimTransport> transport;
@@ -373,9 +378,16 @@ class World {
     [[nodiscard]] std::string some_value();
 
     // ---- compare.cpp
-    [[nodiscard]] std::vector<Verdict> verdicts_of(Node& node);
+    [[nodiscard]] std::vector<Verdict> verdicts_of(Node& node, bool repairs = false);
+    void checkpoint_by_hand(Node& node);
     void compare_healthy();
     void compare_damaged();
+
+    // ---- rot.cpp
+    void mend_rot();
+    void follow_all();
+    void use_rotten();
+    void check_mended();
 
     // ---- checks.cpp
     void check_event(Node& node);

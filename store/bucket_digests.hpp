@@ -3,14 +3,13 @@
 // Why      the digest kept with a shard (memtable.hpp) says that two nodes differ, not where; and it is kept beside the rows,
 //          so a row that the disk has lost or changed does not show in it. Here every row is read.
 // Bucket   one of 256 equal parts of the shard's key orders, so that a bucket is one range of rows, the same at every node.
-// Slices   a walk goes on at a WalkPlace, which names a row and not a position: it stays good over changes and restarts.
-// Cost     O(rows); keys that are not in memory are read past it, but for the key rows of collections.
+// Cost     O(rows), in slices: store/leaf_walk.hpp.
 // Thread   core thread.
 #pragma once
 
 #include <map>
 
-#include "store/store.hpp"
+#include "store/leaf_walk.hpp"
 
 namespace skerry {
 
@@ -21,15 +20,6 @@ using BucketDigests = std::map<std::uint16_t, std::uint64_t>;  // none that is z
 // domain has all orders.
 [[nodiscard]] std::uint64_t first_order(ShardId shard, std::uint16_t slot_shard_count);
 [[nodiscard]] std::uint16_t bucket_of(const RowAddress& address, std::uint16_t slot_shard_count);
-
-// The next row: the first key at or behind `key`; or, inside a key, its first element at or behind `element`.
-struct WalkPlace {
-    std::uint8_t database = 0;
-    KeyOrder key;
-    bool inside = false;
-    ElementOrder element;
-    friend bool operator==(const WalkPlace&, const WalkPlace&) = default;
-};
 
 // Adds the digests of rows from `place` on, at most `row_count` of them, which it counts down. True: the shard is done.
 [[nodiscard]] bool add_rows(Store& store, ShardId shard, WalkPlace& place, std::size_t& row_count,

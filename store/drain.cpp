@@ -474,6 +474,19 @@ void Store::drain_key(const RowAddress& address, std::string_view key) {
     if (record != nullptr) record->changed = std::max(record->changed, drain_->flipped);
 }
 
+void Store::drain_shard(ShardId shard) {
+    for (std::uint8_t db = 0; db < kKeyspaceCount; ++db) {
+        std::string at = std::max(drain_->at, rows_from(shard, db, 0));
+        const std::string end = rows_end(shard, db);
+        while (at < end) {
+            const auto rows = staged_rows(drain_->session, at, end, 1);
+            if (rows.empty()) break;
+            drain_key(rows.front().address, rows.front().staged.key.key);
+            at = stage_places_end(rows.front().address);
+        }
+    }
+}
+
 bool Store::drain_some(std::size_t leaf_count) {
     if (drain_->bytes >= options_.memory_bytes / 8 || overloaded()) return false;
     while (leaf_count > 0 && draining()) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "crdt/types/clear.hpp"
 #include "crdt/types/deadline.hpp"
 #include "crdt/types/presence.hpp"
 
@@ -46,6 +47,12 @@ Extra& KeyRecord::with_extra() {
 const VersionVector& mask_of(const KeyRecord& record) {
     static const VersionVector kNothing;
     return record.extra ? record.extra->sums.mask : kNothing;
+}
+
+VersionVector cleared_of(const KeyRecord& record) {
+    VersionVector cleared = clear::covered(record.leaf(LeafKind::clear));
+    cleared.join(mask_of(record));
+    return cleared;
 }
 
 void derive(KeyRecord& record) {

@@ -78,6 +78,8 @@ struct KeyRecord {
 
 // What clears of the key have removed; empty: nothing that any row still holds.
 [[nodiscard]] const VersionVector& mask_of(const KeyRecord& record);
+// The same, and what its clear leaf covers: that may outlive the mask, as the mask may outlive it.
+[[nodiscard]] VersionVector cleared_of(const KeyRecord& record);
 
 // Sets type and deadline from the leaves.
 void derive(KeyRecord& record);

@@ -40,6 +40,12 @@ void Store::count_element(KeyRecord& record, const Change& change, std::uint64_t
     stats_.memory_bytes += bytes_of(sums) - bytes;
 }
 
+void Store::add_to(ElementSums& sums, LeafKind kind, const Leaf& leaf, std::uint64_t digest) {
+    sums.digest += digest;
+    sums.counting += counts(kind, leaf) ? 1 : 0;
+    add_live_dots(leaf, sums.highest);
+}
+
 // ---- masking
 
 Store::Remains Store::remains_under(const KeyRecord& record, const VersionVector& mask) {
@@ -52,10 +58,9 @@ Store::Remains Store::remains_under(const KeyRecord& record, const VersionVector
         for_each_element(record, kind, {}, [&](const Element& element) {
             Leaf leaf = element.leaf;
             clear::unmask(leaf, mask);
-            left.sums.digest += skerry::digest_of(record.address, kind, element.place, leaf);
-            left.sums.counting += counts(kind, leaf) ? 1 : 0;
+            add_to(left.sums, kind, leaf,
+                   skerry::digest_of(record.address, kind, element.place, leaf));
             left.live[element_index(kind)] += shows(kind, leaf) ? 1 : 0;
-            add_live_dots(leaf, left.sums.highest);
             return true;
         });
     return left;

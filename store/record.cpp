@@ -15,7 +15,8 @@ enum class RecordKind : std::uint8_t {
     stage = 3,
     flip = 4,
     boot = 5,
-    passed = 6
+    repair = 6,
+    passed = 7
 };
 
 void begin(Packer& packer, RecordKind kind, std::size_t count) {
@@ -76,18 +77,32 @@ Batch read_batch(Unpacker& in) {
     return batch;
 }
 
-Stage read_stage(Unpacker& in) {
-    Stage stage;
-    stage.session = in.number();
-    stage.clocks = in.shard_clocks();
+std::vector<StagedLeaf> read_leaves(Unpacker& in) {
+    std::vector<StagedLeaf> leaves;
     const std::size_t count = in.array();
     if (count % 2 != 0) in.reject("leaves");
     for (std::size_t i = 0; i < count && !in.failed(); i += 2) {
         StagedLeaf staged{in.leaf_key(), in.leaf()};
         for (const Entry& entry : staged.leaf)
             if (!in.failed()) check_payload(in, staged.key.kind, entry);
-        stage.leaves.push_back(std::move(staged));
+        leaves.push_back(std::move(staged));
     }
+    return leaves;
+}
+
+void put_leaves(Packer& packer, const std::vector<StagedLeaf>& leaves) {
+    packer.array(2 * leaves.size());
+    for (const StagedLeaf& staged : leaves) {
+        packer.put(staged.key);
+        packer.put(staged.leaf);
+    }
+}
+
+Stage read_stage(Unpacker& in) {
+    Stage stage;
+    stage.session = in.number();
+    stage.clocks = in.shard_clocks();
+    stage.leaves = read_leaves(in);
     stage.cursor = in.bytes();
     return stage;
 }
@@ -134,6 +149,19 @@ Record read_record(Unpacker& in, RecordKind kind) {
             boot.shard_count = static_cast<std::uint16_t>(in.number_up_to(kSlotCount));
             boot.hash_seed = in.number();
             return boot;
+        }
+        case RecordKind::repair: {
+            Repair repair;
+            repair.shard = read_shard(in);
+            const std::size_t masks = in.array();
+            if (masks % 3 != 0) in.reject("masks");
+            for (std::size_t i = 0; i < masks && !in.failed(); i += 3)
+                repair.masks.push_back(
+                    {static_cast<std::uint8_t>(in.number_up_to(kKeyspaceCount - 1)),
+                     std::string(in.bytes(kKeyBytesMax)), in.clock()});
+            repair.leaves = read_leaves(in);
+            repair.recounts = in.number_up_to(1) == 1;
+            return repair;
         }
     }
     return Batch{};
@@ -212,7 +240,7 @@ Result<Record> decode_record(std::string_view bytes) {
     Unpacker in(bytes);
     (void)in.array();
     const std::uint64_t kind = in.number();
-    if (!in.failed() && (kind < 1 || kind > 6))
+    if (!in.failed() && (kind < 1 || kind > 7))
         return fail(Code::unsupported, "a log record of kind " + std::to_string(kind) +
                                            ": start the version that wrote it");
     Record record = read_record(in, static_cast<RecordKind>(kind));
@@ -244,11 +272,7 @@ void append_stage(std::string& out, const Stage& stage) {
     begin(packer, RecordKind::stage, 4);
     packer.number(stage.session);
     packer.put(stage.clocks);
-    packer.array(2 * stage.leaves.size());
-    for (const StagedLeaf& staged : stage.leaves) {
-        packer.put(staged.key);
-        packer.put(staged.leaf);
-    }
+    put_leaves(packer, stage.leaves);
     packer.bytes(stage.cursor);
 }
 
@@ -274,6 +298,20 @@ void append_boot(std::string& out, const Boot& boot) {
     packer.number(boot.nonce);
     packer.number(boot.shard_count);
     packer.number(boot.hash_seed);
+}
+
+void append_repair(std::string& out, const Repair& repair) {
+    Packer packer(out);
+    begin(packer, RecordKind::repair, 4);
+    packer.number(repair.shard.value);
+    packer.array(3 * repair.masks.size());
+    for (const KeyMask& mask : repair.masks) {
+        packer.number(mask.database);
+        packer.bytes(mask.key);
+        packer.put(mask.clock);
+    }
+    put_leaves(packer, repair.leaves);
+    packer.number(repair.recounts ? 1 : 0);
 }
 
 }  // namespace skerry

@@ -4,11 +4,13 @@
 //         the order applied. These very bytes are published. An operation: leaf key, delta; nil for the database and key
 //         of the operation before it.
 // remote  [2, source, batch]: a peer's batch, as received.
-// passed  [6, source, batch]: the same of an edge's, which is published from here to the others (docs/decisions/0016).
+// passed  [7, source, batch]: the same of an edge's, which is published from here to the others (docs/decisions/0016).
 // stage   [3, session, clocks, leaves, cursor]: leaf states of a pull's chunk, each at the clock of its shard then.
 // flip    [4, session, clocks, gains, floors]: what is staged under the session joins; the shards' clocks join `clocks`, their
 //         purge floors `floors`. Without gains the leaves join here; with them they join later, as they are touched
 //         (docs/decisions/0010, 0012).
+// repair  [6, shard, masks, leaves, recounts]: what leaves became by uniting them with a peer's (docs/decisions/0013), and
+//         what clears had removed there; at the end the shard's digest and counts are made those of its rows.
 // boot    [5, writer, nonce, shard count, hash seed]: a process began to write here.
 // All MessagePack (crdt/codec.hpp). Kinds and forms are on disk and on the wire: docs/STORAGE.md, docs/PROTOCOL.md.
 #pragma once
@@ -97,6 +99,18 @@ struct Flip {
         gains;           // by shard, one for each shard with a staged leaf; none: see above
     ShardClocks floors;  // of the server that the leaves come from: markers at or below may be gone
 };
+// Of a key: what clears have removed.
+struct KeyMask {
+    std::uint8_t database = 0;
+    std::string key;
+    VersionVector clock;
+};
+struct Repair {
+    ShardId shard;
+    std::vector<KeyMask> masks;
+    std::vector<StagedLeaf> leaves;
+    bool recounts = false;  // the last one of a shard
+};
 struct Boot {
     ReplicaId writer;
     std::uint64_t nonce = 0;
@@ -109,7 +123,7 @@ struct Remote {
     Batch batch;
     bool passed_on = false;
 };
-using Record = std::variant<Batch, Remote, Stage, Flip, Boot>;
+using Record = std::variant<Batch, Remote, Stage, Flip, Boot, Repair>;
 
 // Can the type read the payload? Decoding asks this of every entry; rows are decoded without.
 [[nodiscard]] bool sound_payload(LeafKind kind, const Entry& entry);
@@ -127,5 +141,6 @@ void append_remote(std::string& out, std::string_view source, std::string_view b
 void append_stage(std::string& out, const Stage& stage);
 void append_flip(std::string& out, const Flip& flip);
 void append_boot(std::string& out, const Boot& boot);
+void append_repair(std::string& out, const Repair& repair);
 
 }  // namespace skerry

@@ -111,6 +111,11 @@ Result<void> Store::replay_record(LogPosition position, std::string_view body) {
     if (const Stage* stage = std::get_if<Stage>(&*record)) take_stage(*stage, position);
     if (const Flip* flip = std::get_if<Flip>(&*record))
         if (auto flipped = replay_flip(*flip); !flipped) return flipped;
+    if (const Repair* repair = std::get_if<Repair>(&*record)) {
+        if (repair->shard.value >= shard_count())
+            return fail(Code::corrupt, "a repair of a shard that there is not");
+        replay_repair(*repair);
+    }
     last_ = position;
     return {};
 }

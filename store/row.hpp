@@ -90,6 +90,7 @@ using ElementCounts = std::array<std::uint64_t, kElementKinds>;
 struct ElementTotals {
     ElementCounts live{};
     std::uint64_t elements = 0;  // that have a row, removed ones too
+    friend bool operator==(const ElementTotals&, const ElementTotals&) = default;
 };
 
 // What a key keeps of the elements that a clear reaches, so that none need be looked at when one comes.

@@ -101,11 +101,13 @@ struct StoreStats {
     std::uint64_t checkpoints = 0;
     std::uint64_t cache_misses = 0;
     std::uint64_t evicted = 0;
-    std::uint64_t clocks_ahead = 0;      // readings too far in the future to be absorbed
-    std::uint64_t staged_bytes = 0;      // of memory_bytes: leaves staged since the last checkpoint
-    std::uint64_t drains = 0;            // flips whose leaves join later
-    bool draining = false;               // some of them have not
-    std::uint64_t drained_by_touch = 0;  // leaves that joined because somebody asked,
+    std::uint64_t repaired_leaves = 0;  // that were changed to equal a peer's
+    std::uint64_t recounted = 0;     // shards whose digest or counts were not those of their rows
+    std::uint64_t clocks_ahead = 0;  // readings too far in the future to be absorbed
+    std::uint64_t staged_bytes = 0;  // of memory_bytes: leaves staged since the last checkpoint
+    std::uint64_t drains = 0;        // flips whose leaves join later
+    bool draining = false;           // some of them have not
+    std::uint64_t drained_by_touch = 0;       // leaves that joined because somebody asked,
     std::uint64_t drained_in_background = 0;  // and because nobody did
     std::uint64_t purged = 0;                 // leaves with nothing but stable markers
     std::uint64_t clears = 0;                 // that masked something
@@ -217,6 +219,12 @@ class Store {
     // there is nothing to do, or nothing before a checkpoint.
     bool reclaim_some(std::size_t row_count);
 
+    // Unites leaves with those of a peer at the clock that the shard has here; at the end digest and counts become those of
+    // the rows.
+    // Requires: all leaves and masks are of the shard, and within its clock; nothing of it is staged.   Cost: O(leaves), and
+    // O(rows of the shard) at the end.
+    void repair(Repair repair);
+
     // ---- commits.
     // Ends a round: the snapshot that reads have used is given back.
     void end_round() { reader_.reset(); }
@@ -321,6 +329,14 @@ class Store {
         ElementCounts live{};
     };
 
+    // Of the rows of a shard.
+    struct ShardSums {
+        std::uint64_t digest = 0;
+        std::uint64_t tombstones = 0;
+        std::array<std::uint64_t, kKeyspaceCount> keys{};
+        std::array<std::uint64_t, kKeyspaceCount> deadlines{};
+    };
+
     Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now);
     // What the meta table says; nullopt: a new directory.
     [[nodiscard]] Result<std::optional<StateMeta>> load();
@@ -378,6 +394,7 @@ class Store {
     void count_element(KeyRecord& record, const Change& change, std::uint64_t digest_gained);
     // Requires: record.extra.
     [[nodiscard]] Remains remains_under(const KeyRecord& record, const VersionVector& mask);
+    static void add_to(ElementSums& sums, LeafKind kind, const Leaf& leaf, std::uint64_t digest);
     void mask(KeyRecord& record, const VersionVector& clock);
     void unmask(KeyRecord& record, Element& element);
     void count_masked();
@@ -391,6 +408,20 @@ class Store {
     [[nodiscard]] bool walk_in_store(KeyRecord& record, std::size_t& row_count);
     [[nodiscard]] bool reclaim(KeyRecord& record, Element& element);
     void end_walk(KeyRecord& record);
+    // ---- store/repair.cpp
+    void replay_repair(const Repair& repair);
+    KeyRecord& record_to_repair(std::uint8_t database, std::string_view key);
+    // True: more is masked than was.
+    bool mask_as_there(const KeyMask& theirs);
+    // True: it has changed; `leaf` is what it has become.
+    bool unite(StagedLeaf& leaf);
+    void adopt(const StagedLeaf& united);
+    // Digest and counts become those of the rows. True: they were.
+    bool recount(ShardId shard);
+    void look_for_strays(ShardId shard);
+    void take_in_strays(const RowAddress& address, bool has_row);
+    [[nodiscard]] bool recount_elements(const RowAddress& address, ShardSums& sums);
+    [[nodiscard]] bool has_stored_elements(const RowAddress& address);
 
     // ---- staged leaves: store/drain.cpp
     [[nodiscard]] Result<void> load_staged(const StateMeta& meta,
@@ -416,6 +447,7 @@ class Store {
     void drain_rows(const std::vector<StagedRow>& rows);
     void drain_row(KeyRecord& record, const StagedRow& row);
     void drain_key(const RowAddress& address, std::string_view key);
+    void drain_shard(ShardId shard);
     // Before a key of a shard with staged leaves is looked up: its leaves join, or what was measured
     // of it is taken back.
     void touch(const RowAddress& address, std::string_view key);

@@ -187,8 +187,10 @@ void crdt_leave(CommandContext& c) {
 }
 
 void crdt_verify(CommandContext& c) {
-    if (c.args.size() > 2) return c.reply.error("ERR CRDT.VERIFY [peer]");
-    c.node.verify(c.connection, c.args.size() == 2 ? std::optional(c.args[1]) : std::nullopt);
+    const bool repairs = c.args.size() > 1 && lower(c.args.back()) == "repair";
+    const std::size_t count = c.args.size() - (repairs ? 1 : 0);
+    if (count > 2) return c.reply.error("ERR CRDT.VERIFY [peer] [REPAIR]");
+    c.node.verify(c.connection, count == 2 ? std::optional(c.args[1]) : std::nullopt, repairs);
 }
 
 void crdt_link(CommandContext& c) {

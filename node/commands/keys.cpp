@@ -153,12 +153,15 @@ struct CopyOptions {
     return type == KeyType::set ? "intset" : "listpack";
 }
 
-// FLUSHDB and FLUSHALL take ASYNC or SYNC, which are the same here.
-[[nodiscard]] bool flush_options_fit(CommandContext& c) {
-    if (c.count() == 1 || (c.count() == 2 && (c.says(1, "ASYNC") || c.says(1, "SYNC"))))
-        return true;
-    c.reply.error(kSyntaxError);
-    return false;
+constexpr std::size_t kFlushedAtOnce = 1000;  // keys: about a millisecond
+
+// FLUSHDB and FLUSHALL take ASYNC or SYNC, which are the same here: the reply comes when all is gone, and others are served
+// meanwhile.
+void flush(CommandContext& c, Flush flush) {
+    if (c.count() > 2 || (c.count() == 2 && !c.says(1, "ASYNC") && !c.says(1, "SYNC")))
+        return c.reply.error(kSyntaxError);
+    if (c.db.flush_some(flush, kFlushedAtOnce)) return c.reply.ok();
+    c.node.flush(c.connection, flush);
 }
 
 }  // namespace
@@ -294,16 +297,8 @@ void object(CommandContext& c) {
     c.reply.integer(c.says(1, "REFCOUNT") ? 1 : 0);
 }
 
-void flushdb(CommandContext& c) {
-    if (!flush_options_fit(c)) return;
-    c.db.flush(c.database());
-    c.reply.ok();
-}
+void flushdb(CommandContext& c) { flush(c, {.database = c.database(), .last = c.database()}); }
 
-void flushall(CommandContext& c) {
-    if (!flush_options_fit(c)) return;
-    for (std::uint8_t db = 0; db < kDatabaseCount; ++db) c.db.flush(db);
-    c.reply.ok();
-}
+void flushall(CommandContext& c) { flush(c, {.database = 0, .last = kDatabaseCount - 1}); }
 
 }  // namespace skerry::commands

@@ -49,6 +49,10 @@ inline std::vector<PulledLeaf> sample_leaves() {
     return {text, member};
 }
 
+inline Stretch sample_stretch() {
+    return {.shard = ShardId{3}, .from = "here", .to = "there", .key = {1, ~0ull}};
+}
+
 inline std::vector<Message> sample_replies() {
     return {
         FetchReply{.request = 5,
@@ -108,10 +112,39 @@ inline std::vector<Message> sample_replies() {
     };
 }
 
+inline std::vector<Message> reconcile_samples() {
+    return {
+        SliceRequest{
+            .request = 11, .shard = ShardId{3}, .from = "here", .key = {1, ~0ull}, .back = true},
+        SliceReply{.request = 11,
+                   .nonce = 99,
+                   .clock = sample_clocks()[0].second,
+                   .slices = {{"there", ~0ull, 7}, {"", 0, 0}}},
+        SymbolRequest{.request = 12, .stretch = sample_stretch(), .first = 4, .count = 8},
+        SymbolReply{.request = 12,
+                    .nonce = 99,
+                    .clock = sample_clocks()[0].second,
+                    .symbols = {{1, ~0ull}, {}}},
+        LeafRequest{.request = 13,
+                    .stretch = sample_stretch(),
+                    .items = {1, ~0ull},
+                    .keys = {sample_leaves()[0].key, sample_leaves()[1].key},
+                    .offset = 1048576},
+        LeafReply{.request = 13,
+                  .nonce = 99,
+                  .busy = false,
+                  .clock = sample_clocks()[0].second,
+                  .cleared = {{3, "large", sample_clocks()[0].second}},
+                  .leaves = sample_leaves(),
+                  .part = {},
+                  .more = true},
+    };
+}
+
 // One of each kind, in the order of the kinds up to Pong; then what came later.
 inline std::vector<Message> sample_messages() {
     const std::vector<Message> replies = sample_replies();
-    return {
+    std::vector<Message> messages{
         Hello{sample_introduction()},
         HelloOk{sample_introduction()},
         Refuse{.code = RefuseCode::same_name, .reason = "another node is named a"},
@@ -162,13 +195,15 @@ inline std::vector<Message> sample_messages() {
         replies[3],
         DigestRequest{.request = 10, .clocks = sample_clocks(), .cursor = "here"},
         replies[4],
-        Stable{.nonce = 1,
-               .members = 7,
-               .clocks = sample_clocks(),
-               .whole = true,
-               .everybody = false,
-               .lineages = {1, 1ull << 31}},
     };
+    for (Message& message : reconcile_samples()) messages.push_back(std::move(message));
+    messages.push_back(Stable{.nonce = 1,
+                              .members = 7,
+                              .clocks = sample_clocks(),
+                              .whole = true,
+                              .everybody = false,
+                              .lineages = {1, 1ull << 31}});
+    return messages;
 }
 
 // A frame with a right checksum around any kind, form and body.

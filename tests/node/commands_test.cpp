@@ -334,6 +334,25 @@ TEST_CASE("commands: keys", "[commands]") {
              {"DBSIZE", ":0\r\n"}});
 }
 
+TEST_CASE("commands: FLUSHALL removes many keys a part at a time", "[commands]") {
+    CommandFixture f;
+    for (const char* database : {"1", "4"}) {
+        f.run("SELECT " + std::string(database));
+        for (int i = 0; i < 2500; ++i) f.run("SET k" + std::to_string(i) + " v");
+    }
+    CHECK(f.run("FLUSHALL").empty());  // the reply is the node's
+    REQUIRE(f.node.flushing);
+    CHECK(f.database().key_count(1) == 1500);
+    int parts = 1;
+    while (!f.database().flush_some(*f.node.flushing, 1000)) {
+        f.database().set(1, "k7", "again");  // behind the cursor, in the end
+        ++parts;
+    }
+    CHECK(parts >= 4);
+    CHECK(f.database().key_count(1) == 1);
+    CHECK(f.database().key_count(4) == 0);
+}
+
 TEST_CASE("commands: SCAN visits every key once when nothing changes", "[commands]") {
     CommandFixture f;
     for (int i = 0; i < 300; ++i)
@@ -593,7 +612,9 @@ TEST_CASE("commands: what Redis does not have", "[commands]") {
              {"CRDT.PEERS", "*1\r\n*4\r\n$4\r\nname\r\n$4\r\nbeta\r\n$5\r\nstate\r\n$2\r\nup\r\n"},
              {"CRDT.VERIFY", "$3\r\nall\r\n"},
              {"CRDT.VERIFY beta", "$4\r\nbeta\r\n"},
-             {"CRDT.VERIFY beta gamma", "-ERR CRDT.VERIFY [peer]\r\n"},
+             {"CRDT.VERIFY repair", "$12\r\nall repaired\r\n"},
+             {"CRDT.VERIFY beta REPAIR", "$13\r\nbeta repaired\r\n"},
+             {"CRDT.VERIFY beta gamma", "-ERR CRDT.VERIFY [peer] [REPAIR]\r\n"},
              {"WAIT 1 0", ":0\r\n"},
              {"WAIT 1 -1", "-ERR timeout is negative\r\n"},
              {"WAIT 1 x", "-ERR timeout is not an integer or out of range\r\n"}});

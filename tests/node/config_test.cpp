@@ -62,7 +62,7 @@ TEST_CASE("config: without arguments the defaults hold", "[node][config]") {
     CHECK(config.member_silent_max == std::chrono::hours(24 * 7));
     CHECK(config.role == NodeRole::core);
     CHECK(config.edge_silent_max == std::chrono::hours(24 * 30));
-    CHECK(config.text.size() == 23);
+    CHECK(config.text.size() == 24);
 }
 
 TEST_CASE("config: a file and flags set the same keys, flags last", "[node][config]") {

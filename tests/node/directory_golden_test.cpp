@@ -289,11 +289,11 @@ TEST_CASE("golden: files of other versions are refused with what to do", "[node]
             auto log = FileLog::open(copy.path() / "log", kLogOptions);
             REQUIRE(log.has_value());
             std::string frames;
-            append_frame(frames, (*log)->last().next(), (*log)->durable(), "\x91\x07");
+            append_frame(frames, (*log)->last().next(), (*log)->durable(), "\x91\x08");
             REQUIRE((*log)->append(frames, (*log)->last().next()).has_value());
         }
         refused = copy.refusal();
-        CHECK_THAT(refused.where, Catch::Contains("a log record of kind 7") &&
+        CHECK_THAT(refused.where, Catch::Contains("a log record of kind 8") &&
                                       Catch::Contains("start the version that wrote it"));
     }
     SECTION("the identity") {

@@ -20,14 +20,15 @@ struct Expected {
     Shortcut shortcut;
     std::string_view failure;  // what the simulator says
     std::uint64_t seeds_max = 400;
+    Sabotage::Rot rot = Sabotage::Rot::none;
     Shape shape = Shape::mesh;
     std::uint64_t first = 1;  // others find nothing for long
 };
 
 std::optional<std::string> failure_with(Shortcut shortcut, std::uint64_t seed,
-                                        Shape shape = Shape::mesh) {
+                                        Sabotage sabotage = {}, Shape shape = Shape::mesh) {
     taken_now = shortcut;
-    std::optional<std::string> failure = World(seed, {}, nullptr, shape).run().failure;
+    std::optional<std::string> failure = World(seed, sabotage, nullptr, shape).run().failure;
     taken_now = Shortcut::none;
     return failure;
 }
@@ -35,14 +36,16 @@ std::optional<std::string> failure_with(Shortcut shortcut, std::uint64_t seed,
 void must_be_found(const Expected& expected) {
     std::string others;  // the same shortcut may show in several ways
     for (std::uint64_t seed = expected.first; seed < expected.first + expected.seeds_max; ++seed) {
-        const auto failure = failure_with(expected.shortcut, seed, expected.shape);
+        const auto failure =
+            failure_with(expected.shortcut, seed, {.rot_at_end = expected.rot}, expected.shape);
         if (!failure) continue;
         if (failure->find(expected.failure) == std::string::npos) {
             others += "\nseed " + std::to_string(seed) + " " + failure->substr(0, 200);
             continue;
         }
         INFO("seed " << seed << ' ' << *failure);
-        const auto without = failure_with(Shortcut::none, seed, expected.shape);
+        const auto without =
+            failure_with(Shortcut::none, seed, {.rot_at_end = expected.rot}, expected.shape);
         CHECK(without.value_or("passes") == "passes");
         return;
     }
@@ -114,6 +117,12 @@ TEST_CASE("a flip that does not take over the server's purge floor is found") {
 TEST_CASE("a purge of what some member has not seen is found") {
     must_be_found({Shortcut::unstable_purged, "never had"});
 }
+TEST_CASE("a repair that joins at the clocks is found: what one side has lost, both lose") {
+    must_be_found({Shortcut::repair_by_clocks, {}, 100, Sabotage::Rot::silent});
+}
+TEST_CASE("a repair that leaves digest and counts as they were is found") {
+    must_be_found({Shortcut::repair_not_counted, {}, 100, Sabotage::Rot::silent});
+}
 TEST_CASE("damage that is cut like a torn end is found") {
     must_be_found({Shortcut::damage_cut, "though damage can be proved"});
 }
@@ -125,13 +134,22 @@ TEST_CASE("a read that does not wait for what it has seen is found") {
 }
 
 TEST_CASE("a relay batch applied before all that the hub had then is found") {
-    must_be_found({Shortcut::relay_unchecked, kDiverged, 1000, Shape::fleet, 980});
+    must_be_found({.shortcut = Shortcut::relay_unchecked,
+                   .failure = kDiverged,
+                   .seeds_max = 1000,
+                   .shape = Shape::fleet,
+                   .first = 980});
 }
 TEST_CASE("an answer without records that passes over a flip is found") {
-    must_be_found({Shortcut::relay_jumped, kDiverged, 1000, Shape::fleet, 270});
+    must_be_found({.shortcut = Shortcut::relay_jumped,
+                   .failure = kDiverged,
+                   .seeds_max = 1000,
+                   .shape = Shape::fleet,
+                   .first = 270});
 }
 TEST_CASE("a purge of what some edge has not seen is found") {
-    must_be_found({Shortcut::edges_unheard, "never had", 400, Shape::fleet});
+    must_be_found(
+        {.shortcut = Shortcut::edges_unheard, .failure = "never had", .shape = Shape::fleet});
 }
 
 // No shortcut yet: stages and flip lie in the log behind what they rely on, for a pull that goes on after a crash, too. When

@@ -158,6 +158,31 @@ TEST_CASE("CRDT.VERIFY names the shard and the bucket of a row that a disk has l
     CHECK(named > 60);  // by those who have the row, and by the one that has not
 }
 
+void must_mend(Sabotage::Rot rot, std::uint64_t seeds) {
+    Coverage total;
+    for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+        INFO("seed " << seed);
+        const Outcome outcome = World(seed, {.rot_at_end = rot}).run();
+        CHECK(outcome.failure.value_or("no failure") == "no failure");
+        total.rotten_rows += outcome.coverage.rotten_rows;
+        total.alarms += outcome.coverage.alarms;
+        total.repairs += outcome.coverage.repairs;
+        total.repaired_leaves += outcome.coverage.repaired_leaves;
+    }
+    std::cout << seeds << " worlds: " << total.rotten_rows << " rotten rows, " << total.alarms
+              << " alarms, " << total.repairs << " repairs, " << total.repaired_leaves
+              << " leaves repaired\n";
+    CHECK(total.rotten_rows > seeds);
+    CHECK(total.repaired_leaves > seeds / 2);
+    CHECK((rot == Sabotage::Rot::silent || total.alarms > seeds / 10));
+}
+TEST_CASE("what rots unseen in the rows of one node comes back with CRDT.VERIFY REPAIR") {
+    must_mend(Sabotage::Rot::silent, number_from("SKERRY_SIM_ROT", 60));
+}
+TEST_CASE("what rots while clients go on is alarmed, repaired, and lost nowhere") {
+    must_mend(Sabotage::Rot::in_use, number_from("SKERRY_SIM_ROT", 60));
+}
+
 // ---- the simulator itself: each way of breaking the driver is found
 
 // Why the first of 500 seeds that fails (with such a text) does; with its number.

@@ -13,16 +13,6 @@ std::string name_of(std::size_t i, std::string name = "m") {
     return name.append(std::to_string(i));
 }
 
-void clear(Place& place, const std::string& key) {
-    KeyRecord& record = place->find_or_make(0, key);
-    const VersionVector clock = place->shard(record.address.shard).clock;
-    place->change(record, LeafKind::clear, {}, [&](const Leaf& seen, const Dot& dot, Hlc now) {
-        return clear::all(seen, dot, now, clock);
-    });
-    place->change(record, LeafKind::set_birth, {}, presence::remove);
-    place->end_command();
-}
-
 bool has(Place& place, const std::string& key, const std::string& member) {
     KeyRecord* record = place->find(0, key);
     return record != nullptr && place->element(*record, LeafKind::member, member).any_live();
@@ -83,7 +73,7 @@ TEST_CASE("clear: one operation takes a set away, and its rows go behind it", "[
     place.commit();
 
     (void)place.take_batches();
-    clear(place, "set");
+    place.clear("set");
     place.commit();
     const auto batches = place.take_batches();
     REQUIRE(batches.size() == 1);
@@ -125,7 +115,7 @@ TEST_CASE("clear: what it had not seen survives, with the same digest everywhere
     if (GENERATE(false, true)) b.checkpoint();
     for (std::size_t i = 490; i < 510; ++i) b.add_member("set", name_of(i));  // some again
     b.commit();
-    clear(a, "set");
+    a.clear("set");
     a.commit();
     deliver(a, b);
     CHECK(b.members("set") == 20);
@@ -150,7 +140,7 @@ TEST_CASE("clear: a mask is kept through crashes until its rows are gone", "[sto
     Place place(1);
     for (std::size_t i = 0; i < 1000; ++i) place.add_member("set", name_of(i));
     place.checkpoint();
-    clear(place, "set");
+    place.clear("set");
     place.commit();
     for (int i = 0; place->masked_keys() > 0; ++i) {
         REQUIRE(i < 1000);
@@ -164,7 +154,7 @@ TEST_CASE("clear: a mask is kept through crashes until its rows are gone", "[sto
         if (i % 11 == 0) {
             place.add_member("set", "again");
             place.commit();
-            clear(place, "set");
+            place.clear("set");
             place.commit();
         }
         place->set_now(place->now() + std::chrono::seconds(6));
@@ -185,7 +175,7 @@ TEST_CASE("clear: its leaf may be purged before what it masks is reclaimed, and 
         place->change(set, LeafKind::member, name_of(i), presence::remove);
     place.checkpoint();
     CHECK(place->tombstone_count() == 20);
-    clear(place, "set");
+    place.clear("set");
     place.commit();
     CHECK(place->tombstone_count() == 22);  // masked ones count while their rows are there
     const ShardId shard = place->find_or_make(0, "set").address.shard;

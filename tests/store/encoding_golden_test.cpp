@@ -53,7 +53,7 @@ constexpr ElementOrder kElement{LeafKind::member, {0x0102030405060708, 0x090a0b0
 }  // namespace
 
 TEST_CASE("golden: log records of every kind", "[store][golden]") {
-    std::string remote, stage, flip, boot;
+    std::string remote, stage, flip, boot, repair;
     append_remote(remote, "r1122334455667788@12", some_batch(), Onward::stays);
     append_stage(stage, {.session = 5,
                          .clocks = some_clocks(),
@@ -71,7 +71,12 @@ TEST_CASE("golden: log records of every kind", "[store][golden]") {
     golden::check(kDisk / "record_2_remote.bin", remote);
     golden::check(kDisk / "record_3_stage.bin", stage);
     golden::check(kDisk / "record_4_flip.bin", flip);
+    append_repair(repair, {.shard = ShardId{9},
+                           .masks = {{15, "set", VersionVector{{kA, Seq{3}}}}},
+                           .leaves = {{{0, LeafKind::member, "set", "member"}, two_entries()}},
+                           .recounts = true});
     golden::check(kDisk / "record_5_boot.bin", boot);
+    golden::check(kDisk / "record_6_repair.bin", repair);
 
     const auto batch = decode_batch(golden::read(kDisk / "record_1_batch.bin"));
     REQUIRE(batch.has_value());
@@ -103,13 +108,19 @@ TEST_CASE("golden: log records of every kind", "[store][golden]") {
     REQUIRE(booted.has_value());
     CHECK(std::get<Boot>(*booted).nonce == 99);
     CHECK(std::get<Boot>(*booted).shard_count == 256);
+    const auto repaired = decode_record(golden::read(kDisk / "record_6_repair.bin"));
+    REQUIRE(repaired.has_value());
+    CHECK(std::get<Repair>(*repaired).masks.at(0).key == "set");
+    CHECK(std::get<Repair>(*repaired).masks.at(0).clock == VersionVector{{kA, Seq{3}}});
+    CHECK(std::get<Repair>(*repaired).leaves.at(0).leaf == two_entries());
+    CHECK(std::get<Repair>(*repaired).recounts);
 }
 
 TEST_CASE("golden: a batch that is passed on says so", "[store][golden]") {
     std::string passed;
     append_remote(passed, "r1122334455667788@12", some_batch(), Onward::passed_on);
-    golden::check(kDisk / "record_6_passed.bin", passed);
-    const std::string bytes = golden::read(kDisk / "record_6_passed.bin");
+    golden::check(kDisk / "record_7_passed.bin", passed);
+    const std::string bytes = golden::read(kDisk / "record_7_passed.bin");
     const auto back = decode_record(bytes);
     REQUIRE(back.has_value());
     CHECK(std::get<Remote>(*back).passed_on);
@@ -118,7 +129,7 @@ TEST_CASE("golden: a batch that is passed on says so", "[store][golden]") {
 
 TEST_CASE("golden: a record of a kind that is not known says so", "[store][golden]") {
     std::string bytes = golden::read(kDisk / "record_5_boot.bin");
-    bytes[1] = 7;  // behind the array's head
+    bytes[1] = 8;  // behind the array's head
     const auto record = decode_record(bytes);
     REQUIRE_FALSE(record.has_value());
     CHECK(record.error().code == Code::unsupported);

@@ -72,13 +72,19 @@ class FakeNode final : public NodeFacts {
     void leave(Connection& connection, std::int64_t timeout_ms) override {
         connection.reply().integer(timeout_ms);
     }
-    void verify(Connection& connection, std::optional<std::string_view> peer) override {
-        connection.reply().bulk(peer.value_or("all"));
+    void verify(Connection& connection, std::optional<std::string_view> peer,
+                bool repairs) override {
+        connection.reply().bulk(std::string(peer.value_or("all")) + (repairs ? " repaired" : ""));
+    }
+    void flush(Connection& connection, const Flush& flush) override {
+        connection.block();
+        flushing = flush;
     }
     std::vector<NodeAddress> nodes(const Connection&) const override {
         return {{std::string(40, 'a'), "10.0.0.1", 7000}, {std::string(40, 'b'), "10.0.0.2", 7001}};
     }
 
+    std::optional<Flush> flushing;
     std::optional<std::string> secret;
     std::optional<std::string> refusal;
     std::optional<std::string> no_member;
@@ -142,6 +148,7 @@ class CommandFixture {
     }
     void advance(WallTime by) { store_->set_now(store_->now() + by); }
     [[nodiscard]] Store& store() { return *store_; }
+    [[nodiscard]] Database& database() { return database_; }
     [[nodiscard]] Commands& commands() { return commands_; }
 
     static std::vector<std::string> split(std::string_view line) {

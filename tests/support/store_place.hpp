@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "crdt/types/clear.hpp"
 #include "crdt/types/presence.hpp"
 #include "store/store.hpp"
 #include "tests/catch.hpp"
@@ -31,6 +32,7 @@ class StorePlace {
         commit();
     }
     Store* operator->() { return store_.get(); }
+    Store& operator*() { return *store_; }
     [[nodiscard]] const Kv& kv() const { return kv_; }
     [[nodiscard]] std::size_t memory_max() const { return memory_max_; }
 
@@ -90,6 +92,16 @@ class StorePlace {
         for (const auto& [kind, sub] :
              {std::pair{LeafKind::set_birth, std::string()}, std::pair{LeafKind::member, member}})
             store_->change(record, kind, sub, presence::add);
+        store_->end_command();
+    }
+    // Takes a set away by one entry.
+    void clear(const std::string& key) {
+        KeyRecord& record = store_->find_or_make(0, key);
+        const VersionVector clock = store_->shard(record.address.shard).clock;
+        store_->change(record, LeafKind::clear, {}, [&](const Leaf& seen, const Dot& dot, Hlc now) {
+            return clear::all(seen, dot, now, clock);
+        });
+        store_->change(record, LeafKind::set_birth, {}, presence::remove);
         store_->end_command();
     }
     [[nodiscard]] std::string get(const std::string& key) {

@@ -1,0 +1,389 @@
+#include "node/reconciliation.hpp"
+
+#include <algorithm>
+#include <set>
+
+namespace skerry {
+
+namespace {
+constexpr std::size_t kKeysTold = 8;
+constexpr std::uint64_t kSymbolsAtFirst = 4;
+constexpr std::size_t kRowsAStep = 2 * kStretchRowsMax;
+
+std::string hex(std::uint64_t value) {
+    static constexpr std::string_view kDigits = "0123456789abcdef";
+    std::string out(16, '0');
+    for (std::size_t i = 16; i > 0; --i, value >>= 4) out[i - 1] = kDigits[value & 15];
+    return out;
+}
+}  // namespace
+
+// ---- beginning and end
+
+void Reconciliation::begin(Subject subject, ShardId shard, bool back, MonoTime now) {
+    ASSERT(!under_way());
+    Session& session = session_.emplace();
+    session.subject = std::move(subject);
+    session.shard = shard;
+    session.back = back;
+    session.heard_at = session.moved_at = session.told_at = now;
+    outcome_.reset();
+    proceed(now);
+}
+
+void Reconciliation::fail_with(std::string why) {
+    session_->outcome.failure = std::move(why);
+    outcome_ = std::move(session_->outcome);
+    session_.reset();
+}
+
+void Reconciliation::finish() {
+    const ShardId shard = session_->shard;
+    if (!settled(store_, shard)) return;
+    const std::uint64_t before = store_.stats().recounted;
+    store_.repair({.shard = shard, .masks = {}, .leaves = {}, .recounts = true});
+    session_->outcome.recounted = store_.stats().recounted != before;
+    outcome_ = std::move(session_->outcome);
+    session_.reset();
+}
+
+// ---- asking
+
+void Reconciliation::send(Message message, MonoTime now) {
+    session_->asked = std::move(message);
+    session_->asked_at = now;
+    requests_.emplace_back(session_->subject.link, session_->asked);
+}
+
+bool Reconciliation::expects(LinkId link, std::uint64_t request, std::uint64_t nonce,
+                             MonoTime now) {
+    if (!session_ || session_->subject.link != link || request == 0 || session_->request != request)
+        return false;
+    if (nonce != session_->subject.nonce) {
+        fail_with("the peer began anew");
+        return false;
+    }
+    session_->request = 0;
+    session_->heard_at = now;
+    return true;
+}
+
+bool Reconciliation::comparable(const VersionVector& theirs) const {
+    const ShardId shard = session_->shard;
+    return session_->clock == theirs && settled(store_, shard) &&
+           store_.shard(shard).clock == theirs;
+}
+
+void Reconciliation::ask_slices(MonoTime now) {
+    Session& session = *session_;
+    session.clock = store_.shard(session.shard).clock;
+    session.request = ++asked_;
+    send(SliceRequest{.request = session.request,
+                      .shard = session.shard,
+                      .from = session.from,
+                      .key = session.subject.key,
+                      .back = std::exchange(session.back, false)},
+         now);
+}
+
+void Reconciliation::on_reply(LinkId link, SliceReply& reply, MonoTime now) {
+    if (!expects(link, reply.request, reply.nonce, now)) return;
+    Session& session = *session_;
+    if (!comparable(reply.clock)) return;  // tick() asks again
+    for (Slice& slice : reply.slices) {
+        const auto from = decode_place(session.from);
+        const auto to = slice.to.empty() ? std::optional(kWalkEnd) : decode_place(slice.to);
+        if (session.sliced || !to || !(*from < *to)) return fail_with("slices out of order");
+        session.todo.push_back({Stretch{.shard = session.shard,
+                                        .from = session.from,
+                                        .to = slice.to,
+                                        .key = session.subject.key},
+                                slice});
+        session.from = slice.to;
+        session.sliced = slice.to.empty();
+        session.moved_at = now;
+        ++session.outcome.slices;
+    }
+    if (!session.todo.empty()) proceed(now);  // else the shard is busy: tick() asks again
+}
+
+// ---- comparing
+
+void Reconciliation::proceed(MonoTime now) {
+    std::size_t rows_left = kRowsAStep;
+    while (session_ && session_->request == 0 && rows_left > 0) {
+        if (session_->fetching) return ask_leaves(now);
+        if (session_->todo.empty()) return session_->sliced ? finish() : ask_slices(now);
+        if (session_->decoder || !compare(rows_left, now)) return;
+    }
+}
+
+// False: it waits, or asks.
+bool Reconciliation::compare(std::size_t& rows_left, MonoTime now) {
+    Session& session = *session_;
+    Task& task = session.todo.front();
+    if (!comparable(session.clock)) {
+        slice_again();
+        return false;
+    }
+    std::vector<std::uint64_t> own;
+    std::uint64_t digest = 0;
+    std::size_t rows = kStretchRowsMax;
+    const auto stopped =
+        visit_items(store_, task.stretch, rows, [&](std::uint64_t item, const WalkedLeaf&) {
+            own.push_back(item);
+            digest += item;
+        });
+    ASSERT(stopped.has_value());
+    rows_left -= std::min(rows_left, kStretchRowsMax - rows);
+    if (*stopped) {
+        task.said.reset();
+        Task rest = task;
+        task.stretch.to = rest.stretch.from = **stopped;
+        session.todo.insert(session.todo.begin() + 1, std::move(rest));
+    } else if (task.said && task.said->digest == digest && task.said->items == own.size()) {
+        slice_done(now);
+        return true;
+    }
+    session.decoder.emplace(session.subject.key, std::move(own));
+    session.own_items = session.decoder->own_count();
+    ask_symbols(now);
+    return false;
+}
+
+// Half as many again each time: what is asked for too much stays below that.
+void Reconciliation::ask_symbols(MonoTime now) {
+    Session& session = *session_;
+    const Task& task = session.todo.front();
+    const std::uint64_t have = session.decoder->symbol_count();
+    std::uint64_t count = std::max(kSymbolsAtFirst, have / 2);
+    if (have == 0) {
+        const std::uint64_t own = session.own_items;
+        const std::uint64_t theirs = task.said ? task.said->items : own;
+        const double least = static_cast<double>(std::max(own, theirs) - std::min(own, theirs));
+        const double expected = std::max(least, task.said ? session.per_slice : 0.0);
+        count += static_cast<std::uint64_t>(1.4 * expected);
+    }
+    session.request = ++asked_;
+    send(SymbolRequest{.request = session.request,
+                       .stretch = task.stretch,
+                       .first = have,
+                       .count = std::min<std::uint64_t>(count, kSymbolsMax)},
+         now);
+}
+
+void Reconciliation::on_reply(LinkId link, SymbolReply& reply, MonoTime now) {
+    if (!expects(link, reply.request, reply.nonce, now)) return;
+    Session& session = *session_;
+    if (reply.symbols.empty() || !comparable(reply.clock)) return slice_again();
+    session.moved_at = now;
+    const auto taken = session.decoder->take(reply.symbols);
+    if (!taken) return fail_with(taken.error().text());
+    if (*taken) return decoded(now);
+    // No two stretches within their limits differ in more.
+    if (session.decoder->symbol_count() > 8 * kStretchRowsMax)
+        return fail_with("the symbols do not decode");
+    ask_symbols(now);
+}
+
+void Reconciliation::decoded(MonoTime now) {
+    Session& session = *session_;
+    session.items = session.decoder->theirs_only();
+    const std::vector<std::uint64_t>& mine_only = session.decoder->mine_only();
+    const std::size_t differences = session.items.size() + mine_only.size();
+    session.per_slice = (session.per_slice + static_cast<double>(differences)) / 2;
+    session.outcome.items += differences;
+    session.outcome.symbols += session.decoder->symbol_count();
+    // A leaf of them has changed since: nothing is known of what it is now.
+    if (!collect_keys(mine_only)) return slice_again();
+    session.fetching = true;
+    proceed(now);
+}
+
+bool Reconciliation::collect_keys(const std::vector<std::uint64_t>& mine_only) {
+    Session& session = *session_;
+    session.keys.clear();
+    if (mine_only.empty()) return true;
+    const std::set<std::uint64_t> wanted(mine_only.begin(), mine_only.end());
+    std::size_t rows = kStretchRowsMax;
+    const auto stopped = visit_items(store_, session.todo.front().stretch, rows,
+                                     [&](std::uint64_t item, const WalkedLeaf& walked) {
+                                         if (wanted.contains(item))
+                                             session.keys.push_back(key_of(walked));
+                                     });
+    ASSERT(stopped.has_value());
+    const bool all = session.keys.size() == mine_only.size();
+    // What fits no request is only sent: the peer asks for it by its item.
+    std::erase_if(session.keys, [](const LeafKey& key) { return key.sub.size() > kPartBytesMax; });
+    return all;
+}
+
+// ---- fetching
+
+void Reconciliation::ask_leaves(MonoTime now) {
+    Session& session = *session_;
+    if (session.items.empty() && session.keys.empty()) {
+        slice_done(now);
+        return proceed(now);
+    }
+    session.request = ++asked_;
+    LeafRequest request{.request = session.request,
+                        .stretch = session.todo.front().stretch,
+                        .items = session.items,
+                        .keys = {},
+                        .offset = session.part.size()};
+    request.items.resize(std::min(request.items.size(), kWantedMax));
+    if (request.items.empty()) {
+        std::size_t bytes = 0;
+        for (const LeafKey& key : session.keys) {
+            bytes += key.key.size() + key.sub.size();
+            if (!request.keys.empty() &&
+                (bytes > kPartBytesMax || request.keys.size() == kWantedMax))
+                break;
+            request.keys.push_back(key);
+        }
+    }
+    send(std::move(request), now);
+}
+
+// nullopt: the session has ended.
+std::optional<Repair> Reconciliation::repair_of(LeafReply& reply) {
+    Session& session = *session_;
+    Repair repair{.shard = session.shard, .masks = {}, .leaves = {}, .recounts = false};
+    std::vector<StagedLeaf>& leaves = repair.leaves;
+    for (ClearedKey& cleared : reply.cleared)
+        repair.masks.push_back(
+            {cleared.database, std::move(cleared.key), std::move(cleared.clock)});
+    for (PulledLeaf& leaf : reply.leaves)
+        leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
+    if (reply.part) {
+        const LeafPart& part = *reply.part;
+        if (part.offset == 0) session.part.clear();
+        // A leaf that has changed meanwhile begins again.
+        if (part.offset != session.part.size() || part.total_bytes > 2 * kValueBytesMax) {
+            session.part.clear();
+        } else {
+            session.part += part.bytes;
+        }
+        if (!session.part.empty() && session.part.size() == part.total_bytes) {
+            auto leaf = hash64(session.part) == part.total_hash
+                            ? decode_leaf(session.part)
+                            : Result<PulledLeaf>(fail(Code::malformed, "it changed meanwhile"));
+            session.part.clear();
+            if (leaf) leaves.push_back({std::move(leaf->key), std::move(leaf->leaf)});
+        }
+    }
+    const auto sound = [&](const KeyMask& mask) {
+        return reply.clock.covers(mask.clock) &&
+               store_.address_of(mask.database, mask.key).shard == session.shard;
+    };
+    if (store_.sound({{session.shard, reply.clock}}, {}, leaves) &&
+        std::ranges::all_of(repair.masks, sound))
+        return repair;
+    fail_with("a leaf that cannot be");
+    return std::nullopt;
+}
+
+void Reconciliation::on_reply(LinkId link, LeafReply& reply, MonoTime now) {
+    if (!expects(link, reply.request, reply.nonce, now)) return;
+    Session& session = *session_;
+    if (reply.busy || !comparable(reply.clock)) return slice_again();
+    const auto& asked = std::get<LeafRequest>(session.asked);
+    const bool for_items = !asked.items.empty();
+    const std::size_t count = for_items ? asked.items.size() : asked.keys.size();
+    auto repair = repair_of(reply);
+    if (!repair) return;
+    if (reply.more && repair->leaves.empty() && !reply.part)
+        return fail_with("leaves that do not come");
+    if (reply.more) {
+        forget_wanted(repair->leaves);
+    } else if (for_items) {
+        session.items.erase(session.items.begin(),
+                            session.items.begin() + static_cast<std::ptrdiff_t>(count));
+    } else {
+        session.keys.erase(session.keys.begin(),
+                           session.keys.begin() + static_cast<std::ptrdiff_t>(count));
+    }
+    session.moved_at = now;
+    take(std::move(*repair));
+    proceed(now);
+}
+
+void Reconciliation::forget_wanted(const std::vector<StagedLeaf>& leaves) {
+    Session& session = *session_;
+    const Stretch& stretch = session.todo.front().stretch;
+    for (const StagedLeaf& leaf : leaves) {
+        const RowAddress address = store_.address_of(leaf.key.database, leaf.key.key);
+        const ElementOrder order = is_key_level(leaf.key.kind)
+                                       ? ElementOrder{leaf.key.kind, {}}
+                                       : store_.order_of(leaf.key.kind, leaf.key.sub);
+        if (const auto item = item_of(stretch.key, address, order, leaf.leaf))
+            std::erase(session.items, *item);
+        std::erase(session.keys, leaf.key);
+    }
+}
+
+void Reconciliation::take(Repair repair) {
+    Session& session = *session_;
+    session.outcome.leaves += repair.leaves.size();
+    for (const StagedLeaf& leaf : repair.leaves)
+        if (session.outcome.keys.size() < kKeysTold)
+            session.outcome.keys.push_back(
+                hex(store_.address_of(leaf.key.database, leaf.key.key).order.order));
+    const std::uint64_t before = store_.stats().repaired_leaves;
+    store_.repair(std::move(repair));
+    session.outcome.changed += store_.stats().repaired_leaves - before;
+}
+
+// ---- from slice to slice
+
+void Reconciliation::slice_done(MonoTime now) {
+    Session& session = *session_;
+    session.todo.pop_front();
+    session.decoder.reset();
+    session.items.clear();
+    session.keys.clear();
+    session.part.clear();
+    session.fetching = false;
+    session.moved_at = now;
+}
+
+// From the beginning of the first slice that is not done; tick() asks.
+void Reconciliation::slice_again() {
+    Session& session = *session_;
+    session.from = session.todo.front().stretch.from;
+    session.sliced = false;
+    const MonoTime moved_at = session.moved_at;
+    slice_done(moved_at);
+    session.todo.clear();
+}
+
+void Reconciliation::tick(MonoTime now) {
+    if (!session_) return;
+    Session& session = *session_;
+    tell_progress(now);
+    if (now >= session.heard_at + kSilentMax && session.request != 0)
+        return fail_with("the peer is silent");
+    if (now >= session.moved_at + kPatience)
+        return fail_with("the clocks are not equal for long enough");
+    if (session.request != 0) {
+        if (now >= session.asked_at + kAnswerWithin) send(session.asked, now);
+        return;
+    }
+    if (now >= session.asked_at + kAgain) proceed(now);
+}
+
+void Reconciliation::tell_progress(MonoTime now) {
+    Session& session = *session_;
+    if (now < session.told_at + kProgressEvery) return;
+    session.told_at = now;
+    notes_.push_back({NoteLevel::info,
+                      "repair_progress",
+                      {{"peer", session.subject.name},
+                       {"shard", std::to_string(session.shard.value)},
+                       {"slices", std::to_string(session.outcome.slices)},
+                       {"differences", std::to_string(session.outcome.items)},
+                       {"leaves", std::to_string(session.outcome.leaves)}}});
+}
+
+}  // namespace skerry

@@ -1,0 +1,153 @@
+// The part of node/replication.hpp that repairs shards which differ from a peer's at one clock: after an alarm, or by hand.
+#include <algorithm>
+
+#include "node/replication.hpp"
+
+namespace skerry {
+
+namespace {
+constexpr std::uint64_t kRepairsMax = 3;  // of a shard from a peer, until the two agree
+constexpr MonoTime kRepairAgain{5000};    // times how often it was tried
+constexpr std::size_t kRepairsWantedMax = 4096;
+}  // namespace
+
+// ---- repair
+
+void Replication::alarmed(const Peer& peer, ShardId shard, MonoTime now) {
+    if (!options_.repairs) return;
+    Repairs& repairs = repairs_[{peer.link, shard}];
+    if (now < repairs.next_at) return;
+    if (repairs.count < kRepairsMax) return want_repair(peer.link, shard, false);
+    if (std::exchange(repairs.told, true)) return;
+    ++counters_.repairs_given_up;
+    note(NoteLevel::error, "repair_gave_up",
+         {{"peer", peer.who.name},
+          {"shard", std::to_string(shard.value)},
+          {"repairs", std::to_string(repairs.count)},
+          {"next", "see Divergence in docs/OPERATIONS.md"}});
+}
+
+void Replication::agrees(const Peer& peer, ShardId shard) {
+    const auto found = repairs_.find({peer.link, shard});
+    if (found == repairs_.end()) return;
+    if (found->second.found)
+        note(NoteLevel::info, "repair_holds",
+             {{"peer", peer.who.name}, {"shard", std::to_string(shard.value)}});
+    repairs_.erase(found);
+}
+
+void Replication::want_repair(LinkId link, ShardId shard, bool back) {
+    const auto same = [&](const WantedRepair& wanted) {
+        return wanted.link == link && wanted.shard == shard;
+    };
+    if (wanted_repairs_.size() >= kRepairsWantedMax || (repairing_ && same(*repairing_)) ||
+        std::ranges::any_of(wanted_repairs_, same))
+        return;
+    wanted_repairs_.push_back({link, shard, back});
+}
+
+void Replication::repair_ended(const Reconciliation::Outcome& outcome, MonoTime now) {
+    const WantedRepair repair = *std::exchange(repairing_, std::nullopt);
+    const Peer* peer = peer_of(repair.link);
+    Repairs& repairs = repairs_[{repair.link, repair.shard}];
+    ++repairs.count;
+    repairs.next_at = now + kRepairAgain * repairs.count;
+    const std::string name = peer == nullptr ? "" : peer->who.name;
+    if (!outcome.failure.empty()) {
+        ++counters_.repairs_failed;
+        note(NoteLevel::warn, "repair_failed",
+             {{"peer", name},
+              {"shard", std::to_string(repair.shard.value)},
+              {"why", outcome.failure}});
+        return;
+    }
+    ++counters_.repairs;
+    counters_.repaired_leaves += outcome.changed;
+    if (outcome.items == 0 && !outcome.recounted) return;
+    repairs.found = true;
+    std::string keys;
+    for (const std::string& key : outcome.keys) keys += (keys.empty() ? "" : ",") + key;
+    note(NoteLevel::warn, "repaired",
+         {{"peer", name},
+          {"shard", std::to_string(repair.shard.value)},
+          {"differences", std::to_string(outcome.items)},
+          {"changed", std::to_string(outcome.changed)},
+          {"recounted", outcome.recounted ? "yes" : "no"},
+          {"keys", keys}});
+}
+
+// While all leaves of a server are taken over: what a third node has may be what that server has buried.
+void Replication::put_repair_off() {
+    if (!reconciliation_.under_way() || !pull_ || !pull_->whole) return;
+    reconciliation_.stop();
+    wanted_repairs_.push_front(*std::exchange(repairing_, std::nullopt));
+}
+
+void Replication::step_reconciliation(MonoTime now) {
+    put_repair_off();
+    reconciliation_.tick(now);
+    for (auto& [link, request] : reconciliation_.take_requests()) send(link, request);
+    for (Note& told : reconciliation_.take_notes()) notes_.push_back(std::move(told));
+    if (auto outcome = reconciliation_.take_outcome()) repair_ended(*outcome, now);
+    const bool may_begin = !paused_ && !(pull_ && pull_->whole);
+    while (!repairing_ && !wanted_repairs_.empty() && may_begin) {
+        const WantedRepair wanted = wanted_repairs_.front();
+        wanted_repairs_.pop_front();
+        const Peer* peer = peer_of(wanted.link);
+        if (peer == nullptr || !peer->up || !peer->greeted || peer->cut) continue;
+        repairing_ = wanted;
+        reconciliation_.begin({.link = wanted.link,
+                               .name = peer->who.name,
+                               .nonce = peer->who.nonce,
+                               .key = {random_(), random_()}},
+                              wanted.shard, wanted.back, now);
+        for (auto& [link, request] : reconciliation_.take_requests()) send(link, request);
+    }
+}
+
+// ---- requests and replies
+
+template <class Reply>
+void Replication::reply_to(const ConnectionToken& from, const Result<Reply>& reply) {
+    if (reply) return answer(from, encode(*reply, Compression::where_it_helps));
+    ++counters_.malformed;
+    note(NoteLevel::warn, "frame_refused", {{"peer", "?"}, {"why", reply.error().text()}});
+}
+
+bool Replication::on_reconcile_request(const ConnectionToken& from, const Message& message,
+                                       MonoTime now) {
+    if (const auto* slices = std::get_if<SliceRequest>(&message)) {
+        reply_to(from, serve_slices(store_, *slices));
+        const ShardId shard = slices->shard;
+        if (!slices->back || shard.value >= store_.shard_count() || !options_.repairs) return true;
+        const auto caller = callers_.find(from);
+        for (const auto& [link, peer] : peers_) {
+            if (caller == callers_.end() || peer.who.name != caller->second.name) continue;
+            const auto found = repairs_.find({link, shard});
+            if (found == repairs_.end() || now >= found->second.next_at)
+                want_repair(link, shard, false);
+        }
+        return true;
+    }
+    if (const auto* symbols = std::get_if<SymbolRequest>(&message))
+        return reply_to(from, serve_symbols(store_, *symbols)), true;
+    if (const auto* leaves = std::get_if<LeafRequest>(&message))
+        return reply_to(from, serve_leaves(store_, *leaves)), true;
+    return false;
+}
+
+bool Replication::on_reconcile_reply(Peer& peer, Message& message, MonoTime now) {
+    put_repair_off();
+    if (auto* slices = std::get_if<SliceReply>(&message))
+        reconciliation_.on_reply(peer.link, *slices, now);
+    else if (auto* symbols = std::get_if<SymbolReply>(&message))
+        reconciliation_.on_reply(peer.link, *symbols, now);
+    else if (auto* leaves = std::get_if<LeafReply>(&message))
+        reconciliation_.on_reply(peer.link, *leaves, now);
+    else
+        return false;
+    step_reconciliation(now);
+    return true;
+}
+
+}  // namespace skerry

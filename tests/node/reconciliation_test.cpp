@@ -1,0 +1,261 @@
+#include "node/reconciliation.hpp"
+
+#include "tests/support/reconcile_wire.hpp"
+#include "tests/support/store_place.hpp"
+
+namespace skerry {
+namespace {
+
+std::string name_of(std::size_t i) { return "key" + std::to_string(i); }
+
+// Two of one writer that do the same have one clock; where they do not, they differ at it.
+void fill(StorePlace& place) {
+    for (std::size_t i = 0; i < 3000; ++i) place.set(name_of(i), "value");
+    for (std::size_t i = 0; i < 2500; ++i) place.add_member("set", name_of(i));
+    place.commit();
+}
+
+Reconciliation::Outcome repair(StorePlace& here, StorePlace& there, auto between) {
+    Reconciliation::Outcome last;
+    for (std::uint16_t i = 0; i < here->shard_count(); ++i) {
+        if (here->shard(ShardId{i}).digest == there->shard(ShardId{i}).digest) continue;
+        Reconciliation asker(*here);
+        asker.begin(subject_of(*there), ShardId{i}, false, MonoTime(1000));
+        last = play(asker, *there, between, [&] {
+            here.commit();
+            there.commit();
+        });
+        CHECK(last.failure.empty());
+        here.commit();
+    }
+    return last;
+}
+
+void nothing() {}
+
+TEST_CASE("stretch: the slices of a shard add up to the same, whatever their length",
+          "[node][stretch]") {
+    StorePlace place(1);
+    fill(place);
+    for (std::uint16_t i = 0; i < place->shard_count(); ++i) {
+        const ShardId shard{i};
+        std::uint64_t whole = 0, items = 0;
+        Stretch stretch{.shard = shard, .from = {}, .to = {}, .key = {1, 2}};
+        std::size_t all = ~std::size_t{0};
+        const auto sum = [&](std::uint64_t& to) {
+            return [&](std::uint64_t item, const WalkedLeaf&) {
+                to += item;
+                ++items;
+            };
+        };
+        REQUIRE(!*visit_items(*place, stretch, all, sum(whole)));
+        const std::uint64_t count = std::exchange(items, 0);
+        CHECK((count > 100) == (shard != place->configuration_shard()));
+        for (const std::size_t rows : {1, 7, 1000}) {
+            std::uint64_t parts = 0;
+            items = 0;
+            stretch.from.clear();
+            for (bool more = true; more;) {
+                std::size_t left = rows;
+                const auto stopped = *visit_items(*place, stretch, left, sum(parts));
+                // The same stretch, read up to its end.
+                more = stopped.has_value();
+                if (more) stretch.from = *stopped;
+            }
+            CHECK(parts == whole);
+            CHECK(items == count);
+        }
+    }
+}
+
+TEST_CASE("stretch: what cannot be asked for is refused", "[node][stretch]") {
+    StorePlace place(1);
+    fill(place);
+    Store& store = *place;
+    const Stretch nowhere{.shard = ShardId{99}, .from = {}, .to = {}, .key = {}};
+    const Stretch misplaced{.shard = ShardId{1}, .from = "?", .to = {}, .key = {}};
+    CHECK(!serve_slices(
+        store, {.request = 1, .shard = ShardId{99}, .from = {}, .key = {}, .back = false}));
+    CHECK(!serve_symbols(store, {.request = 1, .stretch = nowhere, .first = 0, .count = 4}));
+    CHECK(!serve_symbols(store, {.request = 1, .stretch = misplaced, .first = 0, .count = 4}));
+    CHECK(!serve_symbols(store, {.request = 1,
+                                 .stretch = {.shard = ShardId{1}, .from = {}, .to = {}, .key = {}},
+                                 .first = 0,
+                                 .count = kSymbolsMax + 1}));
+    CHECK(!serve_leaves(
+        store, {.request = 1, .stretch = misplaced, .items = {1}, .keys = {}, .offset = 0}));
+}
+
+TEST_CASE("reconciliation: a repair loses nothing that either side has, and both end equal",
+          "[node][reconciliation]") {
+    StorePlace here(7), there(7);
+    fill(here);
+    fill(there);
+    for (int i = 0; i < 40; ++i) {
+        here.set(i % 2 == 0 ? name_of(i) : "here" + std::to_string(i), "of here");
+        there.set(i % 3 == 0 ? name_of(i) : "there" + std::to_string(i), "of there");
+    }
+    here.add_member("set", "a");
+    there.add_member("set", "b");
+    for (StorePlace* place : {&here, &there}) place->commit();
+    // Where a dot is of another shard, the clocks differ: those shards are not repaired, here or ever.
+    std::size_t differing = 0;
+    for (std::uint16_t i = 0; i < here->shard_count(); ++i) {
+        const ShardId shard{i};
+        while (here->shard(shard).clock != there->shard(shard).clock) {
+            StorePlace& behind =
+                here->shard(shard).clock.event_count() < there->shard(shard).clock.event_count()
+                    ? here
+                    : there;
+            for (int k = 0;; ++k) {
+                const std::string key = "filler" + std::to_string(k);
+                if (behind->address_of(0, key).shard != shard) continue;
+                behind.set(key, "filler");
+                behind.commit();
+                break;
+            }
+        }
+        differing += here->shard(shard).digest != there->shard(shard).digest ? 1 : 0;
+    }
+    REQUIRE(differing > 5);
+    (void)repair(here, there, nothing);
+    (void)repair(there, here, nothing);
+    CHECK(here.digests() == there.digests());
+    CHECK(here->key_count(0) == there->key_count(0));
+    CHECK(here.walked() == here->key_count(0));
+    CHECK(here.members("set") == 2502);
+    CHECK(there.members("set") == 2502);
+    for (int i = 1; i < 40; i += 2) CHECK(here.get("here" + std::to_string(i)) == "of here");
+    for (int i = 1; i < 40; i += 2) CHECK(there.get("here" + std::to_string(i)) == "of here");
+    // Nobody waits for a record that does not come.
+    for (StorePlace* place : {&here, &there})
+        (*place)->for_each_key(0, 0, [&](const KeyRecord& record) {
+            CHECK(record.changed <= (*place)->durable());
+            return true;
+        });
+    // And after a crash: what was repaired is in the log.
+    const auto digests = here.digests();
+    here.open();
+    CHECK(here.digests() == digests);
+    CHECK(here.walked() == there->key_count(0));
+    CHECK(here.members("set") == 2502);
+}
+
+TEST_CASE("reconciliation: nothing is united while the clocks are not equal",
+          "[node][reconciliation]") {
+    StorePlace here(7), there(7);
+    here.set("key", "a");
+    there.set("key", "b");
+    for (StorePlace* place : {&here, &there}) place->commit();
+    const ShardId shard = here->address_of(0, "key").shard;
+    Reconciliation asker(*here);
+    asker.begin(subject_of(*there), shard, false, MonoTime(1000));
+    int asked = 0;
+    const auto outcome = play(
+        asker, *there,
+        [&] {
+            // Just before the leaves come, and from then on: a write here that the peer does not have.
+            if (++asked < 3) return;
+            here.set("key", "later");
+            here.commit();
+        },
+        nothing);
+    CHECK(!outcome.failure.empty());
+    CHECK(outcome.changed == 0);
+    CHECK(here.get("key") == "later");
+}
+
+// Markers in leaves that a repair brings are counted, and purged like any other.
+TEST_CASE(
+    "reconciliation: tombstones stay counted through a repair, and markers are purged after it",
+    "[node][reconciliation]") {
+    StorePlace here(7), there(7);
+    for (StorePlace* place : {&here, &there}) place->set("key", "value");
+    here.set("key", "later");
+    there.remove("key");
+    for (StorePlace* place : {&here, &there}) place->commit();
+    REQUIRE(there->tombstone_count() == 1);
+    (void)repair(here, there, nothing);
+    (void)repair(there, here, nothing);
+    CHECK(here.digests() == there.digests());
+    CHECK(here.get("key") == "later");
+    CHECK(there.get("key") == "later");
+    for (StorePlace* place : {&here, &there}) {
+        CHECK((*place)->tombstone_count() == 0);
+        CHECK((*place)->key_count(0) == 1);
+        place->remove("key");
+        place->commit();
+        CHECK((*place)->tombstone_count() == 1);
+        ShardClocks all = (*place)->durable_clocks();
+        (*place)->set_stable_cut(StableCut{.clocks = all, .everybody = true, .lineages = {}});
+        while ((*place)->step_purge(100)) {
+        }
+        CHECK((*place)->tombstone_count() == 0);
+    }
+}
+
+// A write of the same number in the same shard, so that both clocks stay equal.
+void fill_up(StorePlace& behind, StorePlace& ahead, const std::string& key) {
+    const ShardId shard = behind->address_of(0, key).shard;
+    for (int i = 0; behind->shard(shard).clock != ahead->shard(shard).clock; ++i) {
+        const std::string filler = "filler" + std::to_string(i);
+        if (behind->address_of(0, filler).shard == shard) behind.set(filler, "filler");
+    }
+    behind.commit();
+}
+
+TEST_CASE("reconciliation: a clear that one side has lost is taken over, and nothing comes back",
+          "[node][reconciliation]") {
+    const bool reclaimed = GENERATE(false, true);
+    StorePlace here(7), there(7);
+    for (StorePlace* place : {&here, &there}) {
+        for (int i = 0; i < 100; ++i) place->add_member("set", name_of(i));
+        place->commit();
+    }
+    here.clear("set");
+    here.commit();
+    fill_up(there, here, "set");
+    for (int i = 0; reclaimed && here->masked_keys() > 0 && i < 100; ++i) {
+        here->reclaim_some(50);
+        here->set_now(here->now() + std::chrono::seconds(6));
+        here.checkpoint();
+    }
+    const bool here_first = GENERATE(false, true);
+    (void)repair(here_first ? here : there, here_first ? there : here, nothing);
+    (void)repair(here_first ? there : here, here_first ? here : there, nothing);
+    for (StorePlace* place : {&here, &there}) {
+        CHECK(place->members("set") == 0);
+        CHECK(place->walked() == (*place)->key_count(0));
+    }
+    CHECK(here.digests() == there.digests());
+    const auto digests = there.digests();
+    there.open();
+    CHECK(there.digests() == digests);
+    CHECK(there.members("set") == 0);
+}
+
+TEST_CASE(
+    "reconciliation: a replay finds what a repair made, though a purge before it is in no log",
+    "[node][reconciliation]") {
+    StorePlace here(7), there(7);
+    for (StorePlace* place : {&here, &there}) place->set("key", "value");
+    here.remove("key");
+    here.commit();
+    there.commit();
+    fill_up(there, here, "key");
+    here->set_stable_cut(
+        StableCut{.clocks = here->durable_clocks(), .everybody = true, .lineages = {}});
+    while (here->step_purge(100)) {
+    }
+    REQUIRE(here->tombstone_count() == 0);
+    (void)repair(here, there, nothing);
+    CHECK(here.get("key") == "value");
+    const auto digests = here.digests();
+    here.open();
+    CHECK(here.get("key") == "value");
+    CHECK(here.digests() == digests);
+    CHECK(here->tombstone_count() == 0);
+}
+
+}  // namespace
+}  // namespace skerry
