@@ -336,8 +336,10 @@ void Replication::on_reply(Peer& peer, Message message, std::uint64_t bytes, Mon
         return send_verification();
     }
     if (on_reconcile_reply(peer, message, now)) return;
-    if (auto* ack = std::get_if<Ack>(&message))
+    if (auto* ack = std::get_if<Ack>(&message)) {
+        peer.vouch_due = peer.tie == Tie::edge;
         return report(peer, ack->nonce, std::move(ack->durable), now);
+    }
     if (const auto* stable = std::get_if<Stable>(&message); stable && peer.tie == Tie::hub)
         return on_stable(*stable);
     if (const auto* refuse = std::get_if<Refuse>(&message)) on_refuse(peer, *refuse, now);

@@ -270,6 +270,7 @@ class Replication {
         bool vouch_due = false;                 // its last report may not be covered here
         std::shared_ptr<const Claim> vouched;   // of an edge: the last that is covered here
         std::shared_ptr<const StableCut> told;  // to an edge
+        std::uint64_t told_at_beat = 0;
     };
     // A caller that was not let in.
     struct Refused {

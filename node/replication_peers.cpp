@@ -245,7 +245,9 @@ void Replication::report(Peer& peer, std::uint64_t nonce, ShardClocks durable, M
 
 void Replication::report_changed(Peer& peer, const Heartbeat& heartbeat) {
     check_own_dots(heartbeat.durable, peer.who.name);
-    if (!peer.reported || peer.reported_by != heartbeat.nonce) return;  // what of the others?
+    if (!peer.reported || peer.reported_by != heartbeat.nonce)
+        return send(peer.link,
+                    Ping{++requests_});  // what of the others? The one that named all is lost
     std::map<ShardId, VersionVector> known(peer.durable.begin(), peer.durable.end());
     for (const auto& [shard, clock] : heartbeat.durable) known[shard] = clock;
     peer.durable.assign(known.begin(), known.end());

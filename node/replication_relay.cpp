@@ -17,6 +17,7 @@ namespace skerry {
 namespace {
 constexpr MonoTime kAnswerApart{20};       // to one edge: what is committed meanwhile goes together
 constexpr std::uint64_t kWholeEvery = 60;  // beats, to one who follows;
+constexpr std::uint64_t kToldAgain = 3;    // beats after a cut was told
 constexpr std::uint64_t kWholeOften = 5;   // who does not, needs one to begin
 constexpr std::size_t kCallersMax = 4096;
 
@@ -253,7 +254,9 @@ void Replication::tell_cut(Peer& edge) {
     const auto& cut = store_.stable_cut();
     if (!cut || !cut_.settled()) return;
     if (!cut_told_ || *cut_told_ != *cut) cut_told_ = std::make_shared<StableCut>(*cut);
-    const bool again = edge.beats % kWholeEvery == 0;
+    // Once more a little later: nobody says that it has come.
+    const bool again =
+        edge.beats % kWholeEvery == 0 || edge.beats == edge.told_at_beat + kToldAgain;
     if ((edge.told == cut_told_ && !again) || !covers(edge, cut_.known())) return;
     const bool whole = again || !edge.told || edge.told->everybody != cut->everybody ||
                        edge.told->lineages != cut->lineages;
@@ -264,6 +267,7 @@ void Replication::tell_cut(Peer& edge) {
                   .everybody = cut->everybody,
                   .lineages = {}};
     if (whole) stable.lineages = cut->lineages;
+    if (edge.told != cut_told_) edge.told_at_beat = edge.beats;
     edge.told = cut_told_;
     ++counters_.cuts_told;
     send(edge.link, stable);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "node/pull_cursor.hpp"
+
 namespace skerry {
 
 namespace {
@@ -49,7 +51,9 @@ std::optional<StableCut> CutMeter::step(ReplicaId self, const ShardClocks& durab
         return cut.everybody == now.cut.everybody && cut.lineages == now.cut.lineages;
     };
     if (settled_ && !same_members(settled_->cut)) settled_.reset();
-    if (!waiting_ || !same_members(waiting_->cut)) waiting_ = now;
+    // Nor what nobody says any more that it has: it may be gone with a disk, and would be waited for in vain.
+    if (!waiting_ || !same_members(waiting_->cut) || !covers_all(now.known, waiting_->known))
+        waiting_ = now;
     if (covers(waiting_->known)) {
         settled_ = std::move(waiting_);
         waiting_ = std::move(now);

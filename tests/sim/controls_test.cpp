@@ -133,16 +133,14 @@ TEST_CASE("a read that does not wait for what it has seen is found") {
     must_be_found({Shortcut::read_not_observed, "what a crash could take back"});
 }
 
+// Both end where a batch follows none of its writer's that is here: the second test of a batch, which a sound stream never needs.
+constexpr std::string_view kGap = "stream_gap";
 TEST_CASE("a relay batch applied before all that the hub had then is found") {
-    must_be_found({.shortcut = Shortcut::relay_unchecked,
-                   .failure = kDiverged,
-                   .seeds_max = 1000,
-                   .shape = Shape::fleet,
-                   .first = 980});
+    must_be_found({.shortcut = Shortcut::relay_unchecked, .failure = kGap, .shape = Shape::fleet});
 }
 TEST_CASE("an answer without records that passes over a flip is found") {
     must_be_found({.shortcut = Shortcut::relay_jumped,
-                   .failure = kDiverged,
+                   .failure = kGap,
                    .seeds_max = 1000,
                    .shape = Shape::fleet,
                    .first = 270});

@@ -142,6 +142,13 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("what an edge or its hub has missed of reports and cuts comes again") {
+    for (const std::uint64_t seed : {397U, 1123U, 1210U}) {
+        INFO(replay(seed));
+        CHECK(World(seed, {}, nullptr, Shape::fleet).run().failure.value_or("passes") == "passes");
+    }
+}
+
 TEST_CASE("an edge whose hub has lost its disk finds it again as a hub") {
     INFO(replay(2346));
     CHECK(World(2346, {}, nullptr, Shape::fleet).run().failure.value_or("passes") == "passes");
