@@ -84,6 +84,11 @@ TEST_CASE("a pull that is given up while an earlier one drains leaves the drain 
     must_hold(308);
 }
 
+TEST_CASE("a leaf that changes by what the asker has is compared again") {
+    must_hold(553);
+    must_hold(681);
+}
+
 TEST_CASE("CRDT.VERIFY names the shard and the bucket of a row that a disk has lost") {
     std::uint64_t named = 0;
     for (std::uint64_t seed = 1; seed <= 60; ++seed) {
