@@ -136,5 +136,35 @@ def check_growing_and_shrinking():
             assert "divergence" not in node.log(), node.log()
 
 
+def check_coming_back_with_its_data():
+    """Who was forgotten with what nobody else has joins as a new member, once its identity is removed, and brings it."""
+    with Cluster(["eu", "us"], namespaces=False) as cluster:
+        eu, us = cluster.start().nodes
+        eventually(lambda: states(eu) == states(us) == [("eu", "active"), ("us", "active")], lambda: "%s %s" % (states(eu), states(us)))
+        eu.call("SET", "both", "have it")
+        cluster.wait_agreement()
+        for node, other in ((eu, "us"), (us, "eu")):
+            assert node.call("CRDT.LINK", other, "cut") == "OK"
+        us.call("SET", "only", "here")
+        us.call("DEL", "both")
+        us.kill9()
+        assert eu.call("CRDT.LINK", "us", "heal") == "OK"
+        eventually(lambda: "link=down" in eu.call("INFO", "crdt"), "us is not down")
+        assert eu.call("CRDT.FORGET", "us") == "OK"
+        us.start()
+        eventually(lambda: "no_member" in us.log(), lambda: "not told:\n" + us.log())
+        assert us.stop() == 0
+        assert eu.call("GET", "only") is None
+        os.unlink(os.path.join(us.directory, "identity"))
+        us.start()
+        eventually(lambda: eu.call("GET", "only") == "here", lambda: "it is lost:\n" + us.log())
+        eventually(lambda: eu.call("GET", "both") is None, "what was removed is there")
+        eventually(lambda: states(us) == states(eu) == [("eu", "active"), ("us", "active"), ("us", "forgotten")],
+                   lambda: "%s %s" % (states(eu), states(us)))
+        us.call("SET", "again", "a member")
+        cluster.wait_agreement()
+        assert "divergence" not in eu.log() + us.log()
+
+
 if __name__ == "__main__":
     sys.exit(run_checks("members", globals()))
