@@ -14,6 +14,13 @@ constexpr std::uint64_t kSymbolsAtFirst = 4;
 constexpr std::size_t kShardsAsked = 64;
 constexpr std::size_t kRowsAStep = 2 * kStretchRowsMax;
 
+// Has it markers that say how much of a counter they had seen? The server may still have them, though nothing of the leaf is
+// visible there, and what is only empty would take them away.
+bool cancels(const Leaf& leaf) {
+    return std::ranges::any_of(
+        leaf, [](const Entry& entry) { return entry.removed && !entry.payload.empty(); });
+}
+
 std::string hex(std::uint64_t value) {
     static constexpr std::string_view kDigits = "0123456789abcdef";
     std::string out(16, '0');
@@ -239,6 +246,9 @@ void Reconciliation::decoded(MonoTime now) {
     session.outcome.symbols += session.decoder->symbol_count();
     // A leaf of them has changed since: nothing is known of what it is now.
     if (!collect_keys(mine_only)) return slice_again();
+    if (std::ranges::any_of(session.keys,
+                            [](const LeafKey& key) { return key.sub.size() > kPartBytesMax; }))
+        return fail_with("a leaf that fits no request", End::stuck);
     session.fetching = true;
     proceed(now);
 }
@@ -246,20 +256,24 @@ void Reconciliation::decoded(MonoTime now) {
 bool Reconciliation::collect_keys(const std::vector<std::uint64_t>& mine_only) {
     Session& session = *session_;
     session.keys.clear();
+    session.absent.clear();
     if (mine_only.empty()) return true;
+    std::size_t found = 0;
     const std::set<std::uint64_t> wanted(mine_only.begin(), mine_only.end());
     std::size_t rows = kStretchRowsMax;
-    const auto stopped = visit_items(store_, Whose::asker, session.todo.front().stretch, rows,
-                                     [&](std::uint64_t item, const WalkedLeaf& walked) {
-                                         if (wanted.contains(item))
-                                             session.keys.push_back(key_of(walked));
-                                     });
+    const auto stopped =
+        visit_items(store_, Whose::asker, session.todo.front().stretch, rows,
+                    [&](std::uint64_t item, const WalkedLeaf& walked) {
+                        if (!wanted.contains(item)) return;
+                        ++found;
+                        (repairs() || cancels(walked.leaf) ? session.keys : session.absent)
+                            .push_back(key_of(walked));
+                    });
     ASSERT(stopped.has_value());
-    const bool all = session.keys.size() == mine_only.size();
+    const bool all = found == mine_only.size();
     // What fits no request is only sent: the peer asks for it by its item.
-    if (repairs())
-        std::erase_if(session.keys,
-                      [](const LeafKey& key) { return key.sub.size() > kPartBytesMax; });
+    const auto too_long = [](const LeafKey& key) { return key.sub.size() > kPartBytesMax; };
+    if (repairs()) std::erase_if(session.keys, too_long);
     return all;
 }
 
@@ -267,7 +281,7 @@ bool Reconciliation::collect_keys(const std::vector<std::uint64_t>& mine_only) {
 
 void Reconciliation::ask_leaves(MonoTime now) {
     Session& session = *session_;
-    if (session.items.empty() && (full() || session.keys.empty())) {
+    if (session.items.empty() && session.keys.empty()) {
         if (full()) stage_bottoms();
         slice_done(now);
         return proceed(now);
@@ -279,7 +293,7 @@ void Reconciliation::ask_leaves(MonoTime now) {
                         .keys = {},
                         .offset = session.part.size()};
     request.items.resize(std::min(request.items.size(), kWantedMax));
-    if (repairs() && request.items.empty()) {
+    if (request.items.empty()) {
         std::size_t bytes = 0;
         for (const LeafKey& key : session.keys) {
             bytes += key.key.size() + key.sub.size();
@@ -367,7 +381,7 @@ void Reconciliation::forget_wanted(const std::vector<StagedLeaf>& leaves) {
                                        : store_.order_of(leaf.key.kind, leaf.key.sub);
         if (const auto item = item_of(stretch.key, address, order, leaf.leaf))
             std::erase(session.items, *item);
-        if (repairs()) std::erase(session.keys, leaf.key);
+        std::erase(session.keys, leaf.key);
     }
 }
 
@@ -404,7 +418,7 @@ void Reconciliation::stage_bottoms() {
         store_.stage(stage);
         stage.leaves.clear();
     };
-    for (LeafKey& key : session.keys) {
+    for (LeafKey& key : session.absent) {
         if (store_.stages(session.stage, key)) continue;
         stage.leaves.push_back({std::move(key), {}});
         if (stage.leaves.size() == kBottomsAtOnce) flush();
@@ -426,6 +440,7 @@ void Reconciliation::slice_done(MonoTime now) {
     session.decoder.reset();
     session.items.clear();
     session.keys.clear();
+    session.absent.clear();
     session.part.clear();
     session.fetching = false;
     session.moved_at = now;

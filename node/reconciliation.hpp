@@ -101,7 +101,8 @@ class Reconciliation {
         std::uint64_t own_items = 0;
         VersionVector clock;               // of the peer's symbols
         std::vector<std::uint64_t> items;  // that it alone has, to be asked for
-        std::vector<LeafKey> keys;  // of what this side alone has: to be asked for, or bottom
+        std::vector<LeafKey> keys;         // of what this side alone has: to be asked for,
+        std::vector<LeafKey> absent;       // or taken for absent there
         bool fetching = false;
         std::string part;  // of a leaf that comes in pieces
 

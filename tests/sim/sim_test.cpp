@@ -89,6 +89,8 @@ TEST_CASE("a leaf that changes by what the asker has is compared again") {
     must_hold(681);
 }
 
+TEST_CASE("cancels that only markers hold outlive a full reconcile") { must_hold(4096); }
+
 TEST_CASE("CRDT.VERIFY names the shard and the bucket of a row that a disk has lost") {
     std::uint64_t named = 0;
     for (std::uint64_t seed = 1; seed <= 60; ++seed) {
