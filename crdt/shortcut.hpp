@@ -33,6 +33,9 @@ enum class Shortcut : std::uint8_t {
     floor_not_joined,   // a flip does not take over what the server has purged
     seen_ignored,       // a pull goes on at a server that lacks what it was shown before
     volatile_base,      // what is only applied, not durable, is not asked for
+    // The full reconcile.
+    full_live_only,   // only leaves that look different come: markers outside the base do not
+    full_not_closed,  // the flip does not wait for a pass after the comparison
     // The repair.
     repair_by_clocks,    // leaves join at their clocks: what one side has lost, both lose
     repair_not_counted,  // digest and counts stay as they were

@@ -196,8 +196,9 @@ void sip_key(Io& io, Of<Io, SipKey>& m) {
 
 template <class Io>
 void stretch(Io& io, Of<Io, Stretch>& m) {
-    io.record(4);
+    io.record(5);
     io.shard(m.shard);
+    io.clock(m.base);
     io.text(m.from, kPlaceBytesMax);
     io.text(m.to, kPlaceBytesMax);
     sip_key(io, m.key);
@@ -320,7 +321,7 @@ void fields(Io& io, Is<BodyReply> auto& m) {
 }
 template <class Io>
 void fields(Io& io, Is<PullRequest> auto& m) {
-    io.record(7);
+    io.record(8);
     io.number(m.request);
     io.number(m.session);
     io.number(m.nonce);
@@ -328,6 +329,7 @@ void fields(Io& io, Is<PullRequest> auto& m) {
     io.clocks(m.target);
     io.text(m.cursor, kCursorBytesMax);
     io.number(m.credit_bytes);
+    io.flag(m.full);
 }
 template <class Io>
 void fields(Io& io, Is<PullChunk> auto& m) {
@@ -391,11 +393,12 @@ void fields(Io& io, Is<DigestReply> auto& m) {
 
 template <class Io>
 void fields(Io& io, Is<SliceRequest> auto& m) {
-    io.record(5);
+    io.record(6);
     io.number(m.request);
+    io.clocks(m.bases);
+    sip_key(io, m.key);
     io.shard(m.shard);
     io.text(m.from, kPlaceBytesMax);
-    sip_key(io, m.key);
     io.flag(m.back);
 }
 template <class Io>
@@ -403,9 +406,10 @@ void fields(Io& io, Is<SliceReply> auto& m) {
     io.record(4);
     io.number(m.request);
     io.number(m.nonce);
-    io.clock(m.clock);
+    io.clocks(m.clocks);
     io.list(m.slices, kSlicesMax, [](Io& each, auto& slice) {
-        each.record(3);
+        each.record(4);
+        each.shard(slice.shard);
         each.text(slice.to, kPlaceBytesMax);
         each.number(slice.digest);
         each.number(slice.items);

@@ -280,6 +280,7 @@ struct PullRequest {
     ShardClocks target;  // what the pull is for: the server makes a checkpoint that holds it first
     std::string cursor;  // empty = from the beginning
     std::uint64_t credit_bytes = 0;
+    bool full = false;  // what lies behind the purge floor is compared afterwards: no need_full
     friend bool operator==(const PullRequest&, const PullRequest&) = default;
 };
 
@@ -369,32 +370,34 @@ struct DigestReply {
     friend bool operator==(const DigestReply&, const DigestReply&) = default;
 };
 
-// ---- reconciling: docs/decisions/0013. Compared are the leaves with visible entries; each is an item, a keyed hash of its
-// place and these entries. A server that has something of a shard under way has
+// ---- reconciling: docs/decisions/0013. Compared are the leaves with visible entries of which none lies outside the asker's
+// base; each is an item, a keyed hash of its place and these entries. A server that has something of a shard under way has
 // nothing to say of it now: it is asked again. It keeps nothing between two requests.
 
 // A run of one shard's leaves, in the order of rows: from one place on, and before another. Places are opaque here.
 struct Stretch {
     ShardId shard;
-    std::string from;  // empty: the shard's beginning
-    std::string to;    // empty: its end
-    SipKey key;        // of the session, chosen by the asker
+    VersionVector base;  // of the asker: leaves with an entry outside are left out
+    std::string from;    // empty: the shard's beginning
+    std::string to;      // empty: its end
+    SipKey key;          // of the session, chosen by the asker
     friend bool operator==(const Stretch&, const Stretch&) = default;
 };
 
-// Asks what slices of a shard add up to.
+// Asks what slices of some shards add up to.
 struct SliceRequest {
     static constexpr MessageKind kKind = MessageKind::slice_request;
     std::uint64_t request = 0;  // comes back
-    ShardId shard;
-    std::string from;  // it goes on here; empty: the shard's beginning
+    ShardClocks bases;          // the shards asked for, and the asker's base in each
     SipKey key;
-    bool back = false;  // the asked node is to repair the shard from the asker, in its turn
+    ShardId shard;      // it goes on in this one,
+    std::string from;   // here
+    bool back = false;  // the asked node is to repair the first shard from the asker, in its turn
     friend bool operator==(const SliceRequest&, const SliceRequest&) = default;
 };
 struct Slice {
-    std::string
-        to;  // it begins where the one before it ends, or where the request goes on; empty: the shard's end
+    ShardId shard;
+    std::string to;  // it begins where the one before it ends, or at the shard's beginning
     std::uint64_t digest = 0;  // the sum of its items
     std::uint64_t items = 0;
     friend bool operator==(const Slice&, const Slice&) = default;
@@ -403,7 +406,7 @@ struct SliceReply {
     static constexpr MessageKind kKind = MessageKind::slice_reply;
     std::uint64_t request = 0;
     std::uint64_t nonce = 0;    // of the server's boot
-    VersionVector clock;        // of the shard
+    ShardClocks clocks;         // of the shards in `slices`
     std::vector<Slice> slices;  // none: the shard is busy
     friend bool operator==(const SliceReply&, const SliceReply&) = default;
 };

@@ -159,7 +159,7 @@ class PullServer {
             if (!meta->clock.empty()) chunk_.clocks.emplace_back(shard, meta->clock);
             if (!meta->purge_floor.empty()) chunk_.floors.emplace_back(shard, meta->purge_floor);
             // Markers that the asker lacks may be gone. Whoever has nothing at all misses none.
-            if (!asks_for_all && !base.covers(meta->purge_floor) &&
+            if (!asks_for_all && !request_.full && !base.covers(meta->purge_floor) &&
                 !taken(Shortcut::floor_not_asked))
                 chunk_.status = PullStatus::need_full;
             if (shard < first || base.covers(meta->clock)) continue;

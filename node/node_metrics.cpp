@@ -29,7 +29,7 @@ std::vector<NodeMetrics::Figure> NodeMetrics::counters(const NodeReadings& now) 
         {"skerry_fetches_total", "Requests for missed log positions.", net.fetches},
         {"skerry_pulls_total", "Pulls begun.", net.pulls},
         {"skerry_purged_total", "Traces of removals let go of.", now.store.purged},
-        {"skerry_pulls_full_total", "Pulls of all leaves, behind what the server had purged.",
+        {"skerry_pulls_full_total", "Pulls from behind what the server had purged.",
          now.replication.pulls_full},
         {"skerry_pulls_resumed_total", "Pulls that went on where one had stopped.",
          net.pulls_resumed},

@@ -1,8 +1,10 @@
-// node/reconciliation.hpp — finds the leaves in which this node and a peer differ at one clock, and mends them here.
+// node/reconciliation.hpp — finds the leaves in which this node and a peer differ, and makes them equal: the asking side.
 //
-// Repair   of one shard: each leaf that differs is united with the peer's (crdt/leaf.hpp), each slice at a moment when both
-//          clocks are equal, and at the end the shard's digest and counts are made those of its rows. Nothing that either side
-//          has is lost.
+// Repair   of one shard in which both have one clock and different data: each leaf that differs is united with the peer's
+//          (crdt/leaf.hpp), each slice at a moment when both clocks are equal, and at the end the shard's digest and counts are made
+//          those of its rows. Nothing that either side has is lost.
+// Full     behind the peer's purge floor: of leaves with nothing outside the base, those that only the peer has are staged, and
+//          those that it has no more are staged as bottom, at the clock at which it said so. A pull does the rest.
 // Steps    slices -> where a sum differs, coded symbols until they decode -> the leaves. Each slice stands for itself; one
 //          request is in flight at a time.
 // Bounds   own items of one stretch, its symbols, and one reply: some MiB, whatever the data. A shard that is busy at either
@@ -24,8 +26,9 @@ namespace skerry {
 
 class Reconciliation {
   public:
-    static constexpr MonoTime kPatience{10'000};     // for a shard that is busy, or unequal clocks
-    static constexpr MonoTime kAgain{50};            // while waiting
+    static constexpr MonoTime kPatience{
+        10'000};                           // for a shard that is busy, or clocks that are unequal
+    static constexpr MonoTime kAgain{50};  // while waiting
     static constexpr MonoTime kAnswerWithin{1000};   // then the peer is asked again
     static constexpr MonoTime kSilentMax{5000};      // then it is given up
     static constexpr MonoTime kProgressEvery{1000};  // told
@@ -36,24 +39,36 @@ class Reconciliation {
         std::uint64_t nonce = 0;  // of its boot
         SipKey key;               // of this session, random
     };
+    // stale: the peer began anew. stuck: one of the two was never at rest.
+    enum class End : std::uint8_t { done, failed, stale, stuck };
     struct Outcome {
         std::string failure;  // empty: done
+        End end = End::done;
         std::uint64_t slices = 0;
         std::uint64_t items = 0;        // that differ
         std::uint64_t symbols = 0;      // that it took
         std::uint64_t leaves = 0;       // that came
-        std::uint64_t changed = 0;      // of these
+        std::uint64_t changed = 0;      // of these, by a repair
         bool recounted = false;         // digest or counts were not those of the rows
         std::vector<std::string> keys;  // hashes of some of the leaves' keys, for the operator
+        ShardClocks clocks;  // of a full one: all that was staged is from states up to here
     };
 
     explicit Reconciliation(Store& store) : store_(store) {}
 
     // `back`: the peer is asked to repair from here, too.   Requires: none is under way.
-    void begin(Subject subject, ShardId shard, bool back, MonoTime now);
-    void stop() { session_.reset(); }
+    void begin_repair(Subject subject, ShardId shard, bool back, MonoTime now);
+    // Stages under `session`; leaves that it has staged already are not compared.   Requires: none is under way.
+    void begin_full(Subject subject, std::uint64_t session, ShardClocks bases, MonoTime now);
+    void stop() {
+        session_.reset();
+        outcome_.reset();
+        requests_.clear();
+    }
 
     [[nodiscard]] bool under_way() const { return session_.has_value(); }
+    [[nodiscard]] bool full() const { return session_ && session_->stage != 0; }
+    [[nodiscard]] const Subject& subject() const { return session_->subject; }
 
     void on_reply(LinkId link, SliceReply& reply, MonoTime now);
     void on_reply(LinkId link, SymbolReply& reply, MonoTime now);
@@ -74,17 +89,20 @@ class Reconciliation {
     };
     struct Session {
         Subject subject;
-        ShardId shard;
+        std::uint64_t stage = 0;  // session of staged leaves; 0: a repair
         bool back = false;
-        VersionVector clock;  // of both, when the slices were asked for
-        std::string from;     // the next slice begins here
-        bool sliced = false;  // up to the shard's end
+        ShardClocks bases;
+        std::size_t shards_asked = 0;  // at once
+        std::size_t shard = 0;         // the next to slice, in bases,
+        std::string from;              // from here on
         std::deque<Task> todo;
         // Of the first of these:
         std::optional<DifferenceDecoder> decoder;
         std::uint64_t own_items = 0;
+        VersionVector clock;               // of the peer's symbols
         std::vector<std::uint64_t> items;  // that it alone has, to be asked for
-        std::vector<LeafKey> keys;         // of what this side alone has: to be asked for, too
+        std::vector<LeafKey> keys;         // of what this side alone has: to be asked for,
+        std::vector<LeafKey> absent;       // or taken for absent there
         bool fetching = false;
         std::string part;  // of a leaf that comes in pieces
 
@@ -98,8 +116,10 @@ class Reconciliation {
         Outcome outcome;
     };
 
-    // Is the shard here in the state that its slices were asked for at, and the peer's at `theirs`, too?
-    [[nodiscard]] bool comparable(const VersionVector& theirs) const;
+    [[nodiscard]] bool repairs() const { return session_->stage == 0; }
+    void begin(Subject subject, ShardClocks bases, MonoTime now);
+    // Is the shard here in a state that can be compared with the peer's at `theirs`?
+    [[nodiscard]] bool comparable(ShardId shard, const VersionVector& theirs) const;
     [[nodiscard]] bool expects(LinkId link, std::uint64_t request, std::uint64_t nonce,
                                MonoTime now);
     void proceed(MonoTime now);
@@ -112,11 +132,13 @@ class Reconciliation {
     void ask_leaves(MonoTime now);
     [[nodiscard]] std::optional<Repair> repair_of(LeafReply& reply);
     void forget_wanted(const std::vector<StagedLeaf>& leaves);
-    void take(Repair repair);
+    void take(Repair repair, const VersionVector& clock);
+    void stage_bottoms();
     void slice_done(MonoTime now);
     void slice_again();
+    [[nodiscard]] std::size_t session_shard() const;
     void finish();
-    void fail_with(std::string why);
+    void fail_with(std::string why, End end = End::failed);
     void send(Message message, MonoTime now);
     void tell_progress(MonoTime now);
 

@@ -68,6 +68,9 @@ struct ReplicationOptions {
     MonoTime member_silent_max = std::chrono::hours(24 * 7);  // then a member does not count
     bool repairs = true;                                      // after an alarm, by itself
     MonoTime edge_silent_max = std::chrono::hours(24 * 30);   // the same of an edge
+    std::uint64_t full_percent =
+        0;                          // of pulls that reconcile in full without need: for simulations
+    std::uint64_t all_percent = 0;  // of these, and of others, that do not compare: the same
 };
 
 struct ReplicationCounters {
@@ -77,10 +80,12 @@ struct ReplicationCounters {
     std::uint64_t fetches = 0;
     std::uint64_t pulls = 0;
     std::uint64_t pulled_chunks = 0;
-    std::uint64_t pulls_full = 0;     // of these: the server had purged what was missed here
-    std::uint64_t pulls_resumed = 0;  // of these: went on where an earlier one had stopped
-    std::uint64_t pulls_moved = 0;    // of these: at another boot, or another node
-    std::uint64_t asked_again = 0;    // requests that were not answered in time
+    std::uint64_t compared = 0;           // pulls that compared, behind a floor
+    std::uint64_t reconciled_leaves = 0;  // that came by comparing, behind a floor
+    std::uint64_t pulls_full = 0;         // of these: the server had purged what was missed here
+    std::uint64_t pulls_resumed = 0;      // of these: went on where an earlier one had stopped
+    std::uint64_t pulls_moved = 0;        // of these: at another boot, or another node
+    std::uint64_t asked_again = 0;        // requests that were not answered in time
     std::uint64_t pulled_leaves = 0;
     std::uint64_t pulled_bytes = 0;
     std::uint64_t flips = 0;
@@ -279,6 +284,9 @@ class Replication {
         MonoTime at{};
         MonoTime noted_at{};
     };
+    // Behind a purge floor (node/replication_full.cpp): what is outside the base; what else differs; what has changed
+    // meanwhile. Or all there is.
+    enum class Full : std::uint8_t { none, pulling, comparing, closing, all };
     struct PullSession {
         explicit PullSession(Pacing pace) : pacing(pace) {}
         LinkId link;
@@ -299,7 +307,10 @@ class Replication {
         std::string reason;
         SyncProgress progress;
         bool whole = false;  // all leaves come, and nothing foreign is applied until the flip
-        bool full = false;   // and what only is here is looked at, too: node/replication_full.cpp
+        Full full = Full::none;
+        bool comparing = false;  // has begun
+        ShardClocks compared;    // Full::comparing: the shards to compare, and the base in them
+        ShardClocks said;        // what the server said then is its state up to here
         RowAddress absent_from;  // keys behind it are still to be looked at
         ShardClocks floors;      // of all servers so far: they join at the flip
         LogPosition staged;      // goes on once this is durable
@@ -447,6 +458,15 @@ class Replication {
     [[nodiscard]] bool only_own_events() const;
     void join_floors(const ShardClocks& floors);
     void on_need_full(const Peer& peer, const ShardClocks& floors, MonoTime now);
+    void begin_full(Full full, MonoTime now);
+    [[nodiscard]] bool by_chance(std::uint64_t percent) {
+        return percent != 0 && random_() % 100 < percent;
+    }
+    void compare_in_full(MonoTime now);
+    void stop_comparing();
+    void full_compared(Reconciliation::Outcome& outcome, MonoTime now);
+    // Has the server all that it said as it was compared?
+    [[nodiscard]] bool has_what_it_said(const PullChunk& chunk) const;
     // What the server lacks is staged, too. False: there is more.
     [[nodiscard]] bool stage_absent();
 

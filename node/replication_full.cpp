@@ -1,13 +1,18 @@
-// The part of node/replication.hpp that takes over all of a server's leaves, since it has purged what was missed here.
+// The part of node/replication.hpp that pulls from behind a server's purge floor: what clocks cannot tell is compared.
 //
-// Sound    every leaf of the server is staged at the clock of its chunk, and every leaf that is only here joins with an empty one
-//          at the server's final clock: what the server knew of, and has no more, dies; what it never knew survives.
-// Clock    the server may not purge beyond the clock at which the first pass began: what was read then, and is gone since
-//          without a trace, would survive. If it does, all begins again.
+// Passes   pulling: what has an entry outside the base, as any pull, though the base is behind the floor. Comparing, in the shards
+//          whose floor that is: of all other leaves what is visible (node/reconciliation.hpp); what only the server has is
+//          staged, what only is here joins with an empty leaf at the clock at which the server said so: what it knew of, and has
+//          no more, dies; what it never knew survives. Closing: what has changed since the first pass began.
+// Clock    the server may not purge beyond the base and the clock at which the first pass began: what was read then, and is gone
+//          since without a trace, would survive. If it does, all begins again.
+// All      a shard that is never at rest cannot be compared: then all leaves of the server are staged, and every local leaf that
+//          it lacks as an empty one at its final clock.
 // Empty    who has no leaf at all misses no marker: it asks for all leaves from the start, and has nothing to look at.
-// Foreign  in either case nothing of other writers is applied meanwhile: it could bring what the server has buried.
+// Foreign  in each case nothing of other writers is applied meanwhile: it could bring what the server has buried.
 #include <algorithm>
 
+#include "crdt/shortcut.hpp"
 #include "node/replication.hpp"
 
 namespace skerry {
@@ -46,15 +51,25 @@ void Replication::on_need_full(const Peer& peer, const ShardClocks& floors, Mono
     if (!pull_->whole && store_.durably_covers(floors)) return ask_pull(now);
     note(NoteLevel::warn, "pull_needs_full",
          {{"peer", peer.who.name},
-          {"why", pull_->full
-                      ? "it has purged again meanwhile"
-                      : "it has purged what was missed here: all its leaves are taken over"}});
+          {"why", pull_->full != Full::none ? "it has purged again meanwhile"
+                                            : "it has purged what was missed here"}});
     ++counters_.pulls_full;
+    const bool all = pull_->full == Full::all || by_chance(options_.all_percent);
+    begin_full(all ? Full::all : Full::pulling, now);
+}
+
+void Replication::begin_full(Full full, MonoTime now) {
+    stop_comparing();
     store_.drop_session(pull_->session);
     pull_->session = random_() >> 1 | 1;
     pull_->nonce = pull_->request = 0;
-    pull_->whole = pull_->full = true;
-    for (auto& [shard, clock] : pull_->base) clock = {};
+    pull_->whole = true;
+    pull_->full = full;
+    pull_->waiting_durable = pull_->comparing = false;
+    for (auto& [shard, clock] : pull_->base)
+        clock = full == Full::all ? VersionVector{} : store_.shard(shard).durable_clock;
+    pull_->compared.clear();
+    pull_->said.clear();
     pull_->pass_clocks.clear();
     pull_->seen.clear();
     pull_->floors.clear();
@@ -64,6 +79,57 @@ void Replication::on_need_full(const Peer& peer, const ShardClocks& floors, Mono
     pull_->absent_from = {};
     pull_->last.reset();
     ask_pull(now);
+}
+
+// All that is outside the base is staged.
+void Replication::compare_in_full(MonoTime now) {
+    if (pull_->comparing || reconciliation_.under_way()) return;
+    pull_->comparing = true;
+    const Peer* peer = peer_of(pull_->link);
+    reconciliation_.begin_full({.link = pull_->link,
+                                .name = peer == nullptr ? "" : peer->who.name,
+                                .nonce = pull_->nonce,
+                                .key = {random_(), random_()}},
+                               pull_->session, pull_->compared, now);
+}
+
+void Replication::stop_comparing() {
+    if (pull_->full == Full::comparing && pull_->comparing) reconciliation_.stop();
+}
+
+void Replication::full_compared(Reconciliation::Outcome& outcome, MonoTime now) {
+    if (!pull_ || pull_->full != Full::comparing) return;
+    using End = Reconciliation::End;
+    if (outcome.end == End::stale) return end_pull(outcome.failure);
+    if (outcome.end == End::failed) return interrupt_pull(outcome.failure, now);
+    if (outcome.end == End::stuck) {
+        note(NoteLevel::warn, "reconcile_takes_all", {{"why", outcome.failure}});
+        return begin_full(Full::all, now);
+    }
+    ++counters_.compared;
+    counters_.reconciled_leaves += outcome.leaves;
+    note(NoteLevel::info, "reconcile_compared",
+         {{"slices", std::to_string(outcome.slices)},
+          {"differences", std::to_string(outcome.items)},
+          {"symbols", std::to_string(outcome.symbols)},
+          {"leaves", std::to_string(outcome.leaves)}});
+    // From a checkpoint that has all that was said.
+    pull_->full = Full::closing;
+    pull_->waiting_durable = false;
+    pull_->nonce = 0;
+    pull_->said = std::move(outcome.clocks);
+    std::map<ShardId, VersionVector> target(pull_->target.begin(), pull_->target.end());
+    for (const auto& [shard, clock] : pull_->said) target[shard].join(clock);
+    pull_->target.assign(target.begin(), target.end());
+    if (taken(Shortcut::full_not_closed)) pull_->base = pull_->target;
+    ask_pull(now);
+}
+
+bool Replication::has_what_it_said(const PullChunk& chunk) const {
+    std::map<ShardId, VersionVector> has(pull_->base.begin(), pull_->base.end());
+    for (const auto& [shard, clock] : chunk.clocks) has[shard].join(clock);
+    return std::ranges::all_of(
+        pull_->said, [&](const auto& pair) { return has[pair.first].covers(pair.second); });
 }
 
 bool Replication::stage_absent() {

@@ -273,9 +273,9 @@ PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable, 
     row.role = peer.who.role;
     row.writer = peer.who.writer;
     row.link = !peer.up || now > peer.heard_at + kSilentMax ? "down" : "up";
-    row.phase = pull_ && pull_->link == peer.link ? pull_->flipping ? "flipping"
-                                                    : pull_->full   ? "pulling all"
-                                                                    : "pulling"
+    row.phase = pull_ && pull_->link == peer.link ? pull_->flipping            ? "flipping"
+                                                    : pull_->full == Full::all ? "pulling all"
+                                                                               : "pulling"
                 : peer.following                  ? "following"
                 : peer.greeted                    ? "greeted"
                 : !peer.refuses.empty()           ? "refused"

@@ -81,6 +81,9 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
          {{"peer", source->who.name},
           {"why", std::move(reason)},
           {"leaves", std::to_string(pull_->progress.leaves)}});
+    const bool fresh = pull_->seen.empty() && !pull_->whole;
+    if (fresh && by_chance(options_.full_percent))
+        return begin_full(by_chance(options_.all_percent) ? Full::all : Full::pulling, now);
     ask_pull(now);
 }
 
@@ -117,11 +120,13 @@ void Replication::ask_pull(MonoTime now) {
                                   .base = pull_->base,
                                   .target = pull_->target,
                                   .cursor = pull_->cursor,
-                                  .credit_bytes = pull_->pacing.credit()});
+                                  .credit_bytes = pull_->pacing.credit(),
+                                  .full = pull_->full == Full::pulling});
 }
 
 void Replication::interrupt_pull(std::string_view why, MonoTime now) {
     if (pull_->flipping) return;  // it needs the peer no more
+    stop_comparing();
     note(NoteLevel::info, "pull_interrupted",
          {{"why", std::string(why)}, {"leaves", std::to_string(pull_->progress.leaves)}});
     resume_until_ = now + kResumeWithin;
@@ -129,6 +134,7 @@ void Replication::interrupt_pull(std::string_view why, MonoTime now) {
 }
 
 void Replication::end_pull(std::string_view why) {
+    stop_comparing();
     note(NoteLevel::info, "pull_ended", {{"why", std::string(why)}});
     store_.drop_session(pull_->session);
     pull_.reset();
@@ -155,8 +161,10 @@ Replication::Part Replication::take_part(const LeafPart& part, Stage& stage) {
 
 std::optional<Stage> Replication::stage_of(PullChunk& chunk, MonoTime now) {
     Stage stage{.session = pull_->session, .clocks = chunk.clocks, .leaves = {}, .cursor = {}};
+    const bool live_only = pull_->full != Full::none && taken(Shortcut::full_live_only);
     for (PulledLeaf& leaf : chunk.leaves)
-        stage.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
+        if (!live_only || leaf.leaf.any_live())
+            stage.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
     const Part part = chunk.part ? take_part(*chunk.part, stage) : Part::taken;
     if (part == Part::changed) {  // since its first piece came: from there again
         pull_->part.clear();
@@ -191,7 +199,9 @@ bool Replication::goes_on_with(const Peer& peer, const PullChunk& chunk, MonoTim
     }
     check_own_dots(chunk.clocks, peer.who.name);
     // The leaves so far are at clocks up to `seen`: those to come must not be from before.
-    if (covers_all(chunk.clocks, pull_->seen) || taken(Shortcut::seen_ignored)) return true;
+    if (has_what_it_said(chunk) &&
+        (covers_all(chunk.clocks, pull_->seen) || taken(Shortcut::seen_ignored)))
+        return true;
     end_pull("the server has less than what is staged");
     return false;
 }
@@ -232,7 +242,7 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, std::uint64_t byte
     pull_->waiting_durable = true;
     if (!stage->leaves.empty()) {
         const SyncProgress& progress = pull_->progress;
-        if (!pull_->full)
+        if (pull_->full == Full::none)
             stage->cursor =
                 encode(PullCursor{pull_->nonce, pull_->base, pull_->pass_clocks, pull_->seen,
                                   pull_->cursor, progress.leaves, progress.bytes,
@@ -247,16 +257,24 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, std::uint64_t byte
 // that this one began with.
 void Replication::end_pass(PullChunk& chunk) {
     std::map<ShardId, VersionVector> base(pull_->pass_clocks.begin(), pull_->pass_clocks.end());
-    for (auto& [shard, clock] : pull_->base) clock.join(base[shard]);
-    if (chunk.clocks == pull_->pass_clocks || taken(Shortcut::one_pass))
+    if (pull_->full == Full::pulling) {
+        pull_->full = Full::comparing;
+        std::map<ShardId, VersionVector> floors(pull_->floors.begin(), pull_->floors.end());
+        for (const auto& [shard, clock] : pull_->base)
+            if (!clock.covers(floors[shard]) || options_.full_percent != 0)
+                pull_->compared.emplace_back(shard, clock);
+    } else if (chunk.clocks == pull_->pass_clocks || taken(Shortcut::one_pass)) {
         pull_->last = std::move(chunk);
+    }
+    for (auto& [shard, clock] : pull_->base) clock.join(base[shard]);
     pull_->pass_clocks.clear();
 }
 
 void Replication::continue_pull(MonoTime now) {
     if (!pull_ || !pull_->waiting_durable || store_.durable() < pull_->staged) return;
     if (!pull_->last && store_.staging_full()) return;  // until a checkpoint has taken it
-    if (pull_->last && pull_->full && !stage_absent()) return;
+    if (pull_->full == Full::comparing) return compare_in_full(now);
+    if (pull_->last && pull_->full == Full::all && !stage_absent()) return;
     pull_->waiting_durable = false;
     pull_->pacing.answered(now - pull_->turn_began);
     if (!pull_->last) return ask_pull(now);

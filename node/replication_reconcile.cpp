@@ -78,7 +78,7 @@ void Replication::repair_ended(const Reconciliation::Outcome& outcome, MonoTime 
 
 // While all leaves of a server are taken over: what a third node has may be what that server has buried.
 void Replication::put_repair_off() {
-    if (!reconciliation_.under_way() || !pull_ || !pull_->whole) return;
+    if (!reconciliation_.under_way() || !repairing_ || !pull_ || !pull_->whole) return;
     reconciliation_.stop();
     wanted_repairs_.push_front(*std::exchange(repairing_, std::nullopt));
 }
@@ -88,7 +88,8 @@ void Replication::step_reconciliation(MonoTime now) {
     reconciliation_.tick(now);
     for (auto& [link, request] : reconciliation_.take_requests()) send(link, request);
     for (Note& told : reconciliation_.take_notes()) notes_.push_back(std::move(told));
-    if (auto outcome = reconciliation_.take_outcome()) repair_ended(*outcome, now);
+    if (auto outcome = reconciliation_.take_outcome())
+        repairing_ ? repair_ended(*outcome, now) : full_compared(*outcome, now);
     const bool may_begin = !paused_ && !(pull_ && pull_->whole);
     while (!repairing_ && !wanted_repairs_.empty() && may_begin) {
         const WantedRepair wanted = wanted_repairs_.front();
@@ -96,11 +97,11 @@ void Replication::step_reconciliation(MonoTime now) {
         const Peer* peer = peer_of(wanted.link);
         if (peer == nullptr || !peer->up || !peer->greeted || peer->cut) continue;
         repairing_ = wanted;
-        reconciliation_.begin({.link = wanted.link,
-                               .name = peer->who.name,
-                               .nonce = peer->who.nonce,
-                               .key = {random_(), random_()}},
-                              wanted.shard, wanted.back, now);
+        reconciliation_.begin_repair({.link = wanted.link,
+                                      .name = peer->who.name,
+                                      .nonce = peer->who.nonce,
+                                      .key = {random_(), random_()}},
+                                     wanted.shard, wanted.back, now);
         for (auto& [link, request] : reconciliation_.take_requests()) send(link, request);
     }
 }

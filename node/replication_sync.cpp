@@ -18,10 +18,11 @@ SyncStatus Replication::pull_status(MonoTime now) const {
     const auto peer = peers_.find(pull_->link);
     if (peer != peers_.end()) row.peer = peer->second.who.name;
     row.direction = "in";
-    row.phase = pull_->flipping                            ? "measuring"
-                : pull_->waiting_durable                   ? "waiting"
-                : pull_->nonce == 0 && pull_->seen.empty() ? "asking"
-                                                           : "pulling";
+    row.phase = pull_->flipping                                      ? "measuring"
+                : pull_->comparing && pull_->full == Full::comparing ? "comparing"
+                : pull_->waiting_durable                             ? "waiting"
+                : pull_->nonce == 0 && pull_->seen.empty()           ? "asking"
+                                                                     : "pulling";
     row.reason = pull_->reason;
     row.session = pull_->session;
     pull_->progress.show(row, now);

@@ -5,6 +5,8 @@
 namespace skerry {
 
 namespace {
+constexpr std::size_t kShardsAtOnce = 64;  // of one reply, however few rows they have
+
 void append_word(std::string& out, std::uint64_t word) {
     out.append(reinterpret_cast<const char*>(&word), sizeof word);
 }
@@ -130,7 +132,7 @@ std::optional<std::uint64_t> item_of(const SipKey& key, const RowAddress& addres
     return sip_hash(key, described);
 }
 
-Result<std::optional<std::string>> visit_items(Store& store, const Stretch& stretch,
+Result<std::optional<std::string>> visit_items(Store& store, Whose whose, const Stretch& stretch,
                                                std::size_t& row_count, VisitItem visit) {
     auto place = decode_place(stretch.from);
     const auto to = end_of(stretch.to);
@@ -139,7 +141,8 @@ Result<std::optional<std::string>> visit_items(Store& store, const Stretch& stre
     std::string described;
     const bool done =
         walk_leaves(store, stretch.shard, *place, *to, row_count, [&](const WalkedLeaf& walked) {
-            if (!walked.leaf.any_live()) return;
+            const bool passed = whose == Whose::server && walked.leaf.outside(stretch.base);
+            if (!walked.leaf.any_live() || passed) return;
             describe(walked.record.address, walked.element, walked.leaf, described);
             visit(sip_hash(stretch.key, described), walked);
         });
@@ -149,25 +152,34 @@ Result<std::optional<std::string>> visit_items(Store& store, const Stretch& stre
 
 Result<SliceReply> serve_slices(Store& store, const SliceRequest& request) {
     SliceReply reply{
-        .request = request.request, .nonce = store.options().nonce, .clock = {}, .slices = {}};
-    if (request.shard.value >= store.shard_count()) return fail(Code::malformed, "slices: shard");
-    if (!settled(store, request.shard)) return reply;
-    reply.clock = store.shard(request.shard).durable_clock;
-    Stretch stretch{.shard = request.shard, .from = request.from, .to = {}, .key = request.key};
+        .request = request.request, .nonce = store.options().nonce, .clocks = {}, .slices = {}};
     std::size_t rows_left = kRowsAtOnce;
-    for (bool more = true; more && rows_left > 0;) {
-        Slice slice{.to = {}, .digest = 0, .items = 0};
-        const std::size_t most = std::min(rows_left, kSliceRows);
-        std::size_t rows = most;
-        const auto stopped = visit_items(store, stretch, rows, [&](std::uint64_t item, auto&) {
-            slice.digest += item;
-            ++slice.items;
-        });
-        if (!stopped) return std::unexpected(stopped.error());
-        more = stopped->has_value();
-        rows_left -= most - rows;
-        if (more) stretch.from = slice.to = **stopped;
-        reply.slices.push_back(std::move(slice));
+    for (const auto& [shard, base] : request.bases) {
+        if (shard.value >= store.shard_count()) return fail(Code::malformed, "slices: shard");
+        if (shard < request.shard) continue;
+        if (rows_left == 0 || reply.clocks.size() == kShardsAtOnce || !settled(store, shard)) break;
+        reply.clocks.emplace_back(shard, store.shard(shard).durable_clock);
+        Stretch stretch{.shard = shard,
+                        .base = base,
+                        .from = shard == request.shard ? request.from : std::string(),
+                        .to = {},
+                        .key = request.key};
+        for (bool more = true; more && rows_left > 0;) {
+            Slice slice{.shard = shard, .to = {}, .digest = 0, .items = 0};
+            const std::size_t most = std::min(rows_left, kSliceRows);
+            std::size_t rows = most;
+            const auto stopped =
+                visit_items(store, Whose::server, stretch, rows, [&](std::uint64_t item, auto&) {
+                    slice.digest += item;
+                    ++slice.items;
+                });
+            if (!stopped) return std::unexpected(stopped.error());
+            more = stopped->has_value();
+            rows_left -= most - rows;
+            if (more) stretch.from = slice.to = **stopped;
+            reply.slices.push_back(std::move(slice));
+        }
+        if (!reply.slices.back().to.empty()) break;
     }
     return reply;
 }
@@ -182,8 +194,8 @@ Result<SymbolReply> serve_symbols(Store& store, const SymbolRequest& request) {
     reply.clock = store.shard(request.stretch.shard).durable_clock;
     reply.symbols.resize(request.count);
     std::size_t rows = kStretchRowsMax;
-    const auto stopped =
-        visit_items(store, request.stretch, rows, [&](std::uint64_t item, const WalkedLeaf&) {
+    const auto stopped = visit_items(
+        store, Whose::server, request.stretch, rows, [&](std::uint64_t item, const WalkedLeaf&) {
             encode_item(request.stretch.key, item, request.first, reply.symbols);
         });
     if (!stopped) return std::unexpected(stopped.error());
@@ -206,7 +218,8 @@ Result<LeafReply> serve_leaves(Store& store, const LeafRequest& request) {
     if (!items.empty()) {
         std::size_t rows = kStretchRowsMax;
         const auto stopped = visit_items(
-            store, request.stretch, rows, [&](std::uint64_t item, const WalkedLeaf& walked) {
+            store, Whose::server, request.stretch, rows,
+            [&](std::uint64_t item, const WalkedLeaf& walked) {
                 if (std::ranges::binary_search(items, item))
                     gatherer.add({.key = key_of(walked), .leaf = walked.leaf}, &walked.record);
             });

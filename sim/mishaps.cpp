@@ -23,6 +23,10 @@ void World::make_plan() {
     plan_.flip_bytes_max = r.one_in(3) ? std::size_t{1} << 20 : r.below(2000);
     plan_.step_leaves = r.one_in(3) ? 1000 : r.between(1, 10);
     plan_.clear_above = seed_ % 4 == 0 ? 20 : seed_ / 4 % 3;
+    plan_.full_percent = seed_ % 3 == 1 ? 30 + seed_ % 70 : 0;
+    // Who compares with a node that has lost rows takes them for purged (docs/decisions/0013).
+    if (sabotage_.rot_at_end != Sabotage::Rot::none) plan_.full_percent = 0;
+    plan_.all_percent = seed_ % 8 == 3 ? 100 : seed_ % 8 == 6 ? 50 : 0;
     plan_.bulk_percent = r.one_in(2) ? 0 : r.between(1, 8);
     plan_.pull_credit_bytes = r.one_in(2) ? r.between(50, 500) : std::uint64_t{1} << 20;
     plan_.checkpoint_percent = r.one_in(3) ? 0 : r.between(1, 20);

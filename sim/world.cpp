@@ -162,7 +162,9 @@ void World::open(Node& node) {
                                    .aside = {},
                                    .found = {},
                                    .random_seed = random_.next(),
-                                   .pull_credit_bytes = plan_.pull_credit_bytes};
+                                   .pull_credit_bytes = plan_.pull_credit_bytes,
+                                   .full_percent = plan_.full_percent,
+                                   .all_percent = plan_.all_percent};
     if (node.index == 0) replication.seeds.push_back(gossip_address(1));
     for (NodeIndex i = 0; plan_.knows_all && i < plan_.node_count; ++i)
         replication.seeds.push_back(gossip_address(i));
@@ -212,6 +214,8 @@ void World::stop_process(Node& node) {
     coverage.checkpoints += stats.checkpoints;
     coverage.resumed += counters.pulls_resumed;
     coverage.pulls_full += counters.pulls_full;
+    coverage.compared += counters.compared;
+    coverage.reconciled_leaves += counters.reconciled_leaves;
     coverage.purged += stats.purged;
     coverage.moved += counters.pulls_moved;
     coverage.drains += stats.drains;

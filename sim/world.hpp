@@ -64,8 +64,8 @@ struct Coverage {
     std::uint64_t resumed = 0, moved = 0, drains = 0, drained_by_touch = 0,
                   drained_in_background = 0, ends_while_staging = 0, ends_while_draining = 0,
                   images_while_draining = 0, asked_while_draining = 0;
-    std::uint64_t purged = 0, pulls_full = 0, absences = 0, left_out = 0, floors_checked = 0,
-                  purged_at_end = 0;
+    std::uint64_t purged = 0, pulls_full = 0, compared = 0, reconciled_leaves = 0, absences = 0,
+                  left_out = 0, floors_checked = 0, purged_at_end = 0;
     std::uint64_t edges = 0, passed_on = 0, hubs_left = 0, cuts_told = 0, edges_purged = 0;
     std::uint64_t clears = 0, masks_measured = 0, masks_dropped = 0, reclaimed = 0,
                   ends_while_masked = 0, asked_while_masked = 0;
@@ -132,7 +132,9 @@ inline constexpr Counted kCounted[] = {
     {"writes refused by a node that is no member", &Coverage::refused_as_gone},
     {"shards compared by CRDT.VERIFY", &Coverage::verified},
     {"leaves purged", &Coverage::purged},
-    {"pulls of all leaves, behind a floor", &Coverage::pulls_full},
+    {"pulls behind a floor", &Coverage::pulls_full},
+    {"comparisons for a pull", &Coverage::compared},
+    {"leaves that came by comparing", &Coverage::reconciled_leaves},
     {"long absences", &Coverage::absences},
     {"cuts that a silent member had left", &Coverage::left_out},
     {"floors compared with every member's clock", &Coverage::floors_checked},
@@ -207,9 +209,11 @@ class World {
         Millis mishap_every;
         std::array<std::uint64_t, kMishaps> weights;  // 0: does not happen in this world
         bool may_die;                                 // one node may never come back
-        bool knows_all;     // every node is told of every other one, also of those that come later
-        Millis silent_max;  // then a member counts no more; 0: never
-        std::vector<Role> roles;  // by node; none: all are cores
+        bool knows_all;  // every node is told of every other one, also of those that come later
+        std::uint64_t full_percent;  // of pulls that compare without need
+        std::uint64_t all_percent;   // of pulls behind a floor that do not compare
+        Millis silent_max;           // then a member counts no more; 0: never
+        std::vector<Role> roles;     // by node; none: all are cores
         [[nodiscard]] std::uint16_t shards() const {
             return static_cast<std::uint16_t>(shard_count + 1);
         }

@@ -28,6 +28,13 @@ bool Store::is_staged(std::uint64_t session, std::string_view place) {
     return !row || row->has_value();
 }
 
+bool Store::stages(std::uint64_t session, const LeafKey& key) {
+    const RowAddress address = address_of(key.database, key.key);
+    const ElementOrder order =
+        is_key_level(key.kind) ? ElementOrder{} : order_of(key.kind, key.sub);
+    return is_staged(session, stage_place(address, key.kind, order));
+}
+
 // The leaves of one key with an entry that the clock covers.
 std::vector<LeafKey> Store::leaves_within(const RowAddress& address, const VersionVector& clock) {
     std::vector<LeafKey> leaves;
@@ -79,7 +86,7 @@ bool Store::stage_absent(std::uint64_t session, const ShardClocks& clocks, RowAd
                          std::size_t key_count) {
     ASSERT(key_count > 0);
     // What is staged lies in memory or in the table, and rows are the state.
-    if (halted_ || image_ || draining() || staging_full()) return false;
+    if (!can_compare_staged()) return false;
     Stage stage{.session = session, .clocks = {}, .leaves = {}, .cursor = {}};
     const auto flush = [&] {
         if (stage.leaves.empty()) return;
@@ -89,9 +96,7 @@ bool Store::stage_absent(std::uint64_t session, const ShardClocks& clocks, RowAd
     };
     for (const RowAddress& address : next_keys(clocks, from, key_count))
         for (LeafKey& key : leaves_within(address, *clock_of(clocks, address.shard))) {
-            const ElementOrder order =
-                is_key_level(key.kind) ? ElementOrder{} : order_of(key.kind, key.sub);
-            if (is_staged(session, stage_place(address, key.kind, order))) continue;
+            if (stages(session, key)) continue;
             stage.leaves.push_back({std::move(key), Leaf{}});
             if (stage.leaves.size() == kLeavesAtOnce) flush();
         }

@@ -202,6 +202,12 @@ class Store {
     // call again, after the next commit or checkpoint. Requires: until the flip nothing of other writers is applied.
     bool stage_absent(std::uint64_t session, const ShardClocks& clocks, RowAddress& from,
                       std::size_t key_count);
+    // Can stages() be asked, and more be staged? If not, after the next checkpoint.
+    [[nodiscard]] bool can_compare_staged() const {
+        return !halted_ && !image_ && !draining() && !staging_full();
+    }
+    // Is the leaf staged under the session? Requires: can_compare_staged().
+    [[nodiscard]] bool stages(std::uint64_t session, const LeafKey& key);
     // Joins all that is staged under the session, each leaf at its own clocks, and the clocks; purge floors join `floors`,
     // the server's. True: done. False: there is much; step_staged() goes on until flipping() is false.
     bool flip(std::uint64_t session, const ShardClocks& clocks, const ShardClocks& floors);

@@ -50,7 +50,11 @@ inline std::vector<PulledLeaf> sample_leaves() {
 }
 
 inline Stretch sample_stretch() {
-    return {.shard = ShardId{3}, .from = "here", .to = "there", .key = {1, ~0ull}};
+    return {.shard = ShardId{3},
+            .base = sample_clocks()[0].second,
+            .from = "here",
+            .to = "there",
+            .key = {1, ~0ull}};
 }
 
 inline std::vector<Message> sample_replies() {
@@ -114,12 +118,16 @@ inline std::vector<Message> sample_replies() {
 
 inline std::vector<Message> reconcile_samples() {
     return {
-        SliceRequest{
-            .request = 11, .shard = ShardId{3}, .from = "here", .key = {1, ~0ull}, .back = true},
+        SliceRequest{.request = 11,
+                     .bases = sample_clocks(),
+                     .key = {1, ~0ull},
+                     .shard = ShardId{3},
+                     .from = "here",
+                     .back = true},
         SliceReply{.request = 11,
                    .nonce = 99,
-                   .clock = sample_clocks()[0].second,
-                   .slices = {{"there", ~0ull, 7}, {"", 0, 0}}},
+                   .clocks = sample_clocks(),
+                   .slices = {{ShardId{3}, "there", ~0ull, 7}, {ShardId{3}, "", 0, 0}}},
         SymbolRequest{.request = 12, .stretch = sample_stretch(), .first = 4, .count = 8},
         SymbolReply{.request = 12,
                     .nonce = 99,
@@ -187,7 +195,8 @@ inline std::vector<Message> sample_messages() {
                     .base = sample_clocks(),
                     .target = {},
                     .cursor = "here",
-                    .credit_bytes = 65536},
+                    .credit_bytes = 65536,
+                    .full = true},
         replies[2],
         Ack{.writer = kSampleB, .nonce = 1, .durable = sample_clocks()},
         Ping{.token = 17},

@@ -20,8 +20,9 @@ Reconciliation::Outcome repair(StorePlace& here, StorePlace& there, auto between
     for (std::uint16_t i = 0; i < here->shard_count(); ++i) {
         if (here->shard(ShardId{i}).digest == there->shard(ShardId{i}).digest) continue;
         Reconciliation asker(*here);
-        asker.begin(subject_of(*there), ShardId{i}, false, MonoTime(1000));
-        last = play(asker, *there, between, [&] {
+        WireBytes bytes;
+        asker.begin_repair(subject_of(*there), ShardId{i}, false, MonoTime(1000));
+        last = play(asker, *there, bytes, between, [&] {
             here.commit();
             there.commit();
         });
@@ -40,7 +41,8 @@ TEST_CASE("stretch: the slices of a shard add up to the same, whatever their len
     for (std::uint16_t i = 0; i < place->shard_count(); ++i) {
         const ShardId shard{i};
         std::uint64_t whole = 0, items = 0;
-        Stretch stretch{.shard = shard, .from = {}, .to = {}, .key = {1, 2}};
+        Stretch stretch{
+            .shard = shard, .base = place->shard(shard).clock, .from = {}, .to = {}, .key = {1, 2}};
         std::size_t all = ~std::size_t{0};
         const auto sum = [&](std::uint64_t& to) {
             return [&](std::uint64_t item, const WalkedLeaf&) {
@@ -48,7 +50,7 @@ TEST_CASE("stretch: the slices of a shard add up to the same, whatever their len
                 ++items;
             };
         };
-        REQUIRE(!*visit_items(*place, stretch, all, sum(whole)));
+        REQUIRE(!*visit_items(*place, Whose::server, stretch, all, sum(whole)));
         const std::uint64_t count = std::exchange(items, 0);
         CHECK((count > 100) == (shard != place->configuration_shard()));
         for (const std::size_t rows : {1, 7, 1000}) {
@@ -57,7 +59,7 @@ TEST_CASE("stretch: the slices of a shard add up to the same, whatever their len
             stretch.from.clear();
             for (bool more = true; more;) {
                 std::size_t left = rows;
-                const auto stopped = *visit_items(*place, stretch, left, sum(parts));
+                const auto stopped = *visit_items(*place, Whose::server, stretch, left, sum(parts));
                 // The same stretch, read up to its end.
                 more = stopped.has_value();
                 if (more) stretch.from = *stopped;
@@ -68,20 +70,38 @@ TEST_CASE("stretch: the slices of a shard add up to the same, whatever their len
     }
 }
 
+TEST_CASE("stretch: leaves with an entry outside the asker's base are no items",
+          "[node][stretch]") {
+    StorePlace place(1);
+    fill(place);
+    Stretch stretch{.shard = ShardId{0}, .base = {}, .from = {}, .to = {}, .key = {1, 2}};
+    std::size_t rows = 1'000'000, count = 0;
+    const auto visit = [&](std::uint64_t, const WalkedLeaf&) { ++count; };
+    CHECK(!*visit_items(*place, Whose::server, stretch, rows, visit));
+    CHECK(count == 0);
+    CHECK(!*visit_items(*place, Whose::asker, stretch, rows, visit));
+    CHECK(count > 0);
+}
+
 TEST_CASE("stretch: what cannot be asked for is refused", "[node][stretch]") {
     StorePlace place(1);
     fill(place);
     Store& store = *place;
-    const Stretch nowhere{.shard = ShardId{99}, .from = {}, .to = {}, .key = {}};
-    const Stretch misplaced{.shard = ShardId{1}, .from = "?", .to = {}, .key = {}};
-    CHECK(!serve_slices(
-        store, {.request = 1, .shard = ShardId{99}, .from = {}, .key = {}, .back = false}));
+    const Stretch nowhere{.shard = ShardId{99}, .base = {}, .from = {}, .to = {}, .key = {}};
+    const Stretch misplaced{.shard = ShardId{1}, .base = {}, .from = "?", .to = {}, .key = {}};
+    CHECK(!serve_slices(store, {.request = 1,
+                                .bases = {{ShardId{99}, {}}},
+                                .key = {},
+                                .shard = ShardId{0},
+                                .from = {},
+                                .back = false}));
     CHECK(!serve_symbols(store, {.request = 1, .stretch = nowhere, .first = 0, .count = 4}));
     CHECK(!serve_symbols(store, {.request = 1, .stretch = misplaced, .first = 0, .count = 4}));
-    CHECK(!serve_symbols(store, {.request = 1,
-                                 .stretch = {.shard = ShardId{1}, .from = {}, .to = {}, .key = {}},
-                                 .first = 0,
-                                 .count = kSymbolsMax + 1}));
+    CHECK(!serve_symbols(
+        store, {.request = 1,
+                .stretch = {.shard = ShardId{1}, .base = {}, .from = {}, .to = {}, .key = {}},
+                .first = 0,
+                .count = kSymbolsMax + 1}));
     CHECK(!serve_leaves(
         store, {.request = 1, .stretch = misplaced, .items = {1}, .keys = {}, .offset = 0}));
 }
@@ -149,10 +169,11 @@ TEST_CASE("reconciliation: nothing is united while the clocks are not equal",
     for (StorePlace* place : {&here, &there}) place->commit();
     const ShardId shard = here->address_of(0, "key").shard;
     Reconciliation asker(*here);
-    asker.begin(subject_of(*there), shard, false, MonoTime(1000));
+    WireBytes bytes;
+    asker.begin_repair(subject_of(*there), shard, false, MonoTime(1000));
     int asked = 0;
     const auto outcome = play(
-        asker, *there,
+        asker, *there, bytes,
         [&] {
             // Just before the leaves come, and from then on: a write here that the peer does not have.
             if (++asked < 3) return;
@@ -163,6 +184,59 @@ TEST_CASE("reconciliation: nothing is united while the clocks are not equal",
     CHECK(!outcome.failure.empty());
     CHECK(outcome.changed == 0);
     CHECK(here.get("key") == "later");
+}
+
+TEST_CASE("reconciliation: what a peer has purged goes, what it has not seen stays",
+          "[node][reconciliation]") {
+    StorePlace writer(1);
+    fill(writer);
+    StorePlace away(2);
+    for (const Stage& chunk : writer.chunks(5)) away->stage(chunk);
+    away.flip(5, writer->clocks());
+    away.drain();
+    away.commit();
+    const ShardClocks base = away->clocks();
+    for (std::size_t i = 0; i < 3000; i += 10) writer.remove(name_of(i));
+    for (std::size_t i = 1; i < 3000; i += 100) writer.set(name_of(i), "changed");
+    writer.commit();
+    // As the writer is once it has purged: markers are gone, the clock is the same.
+    StorePlace purged(3);
+    for (Stage chunk : writer.chunks(6)) {
+        std::erase_if(chunk.leaves, [](const StagedLeaf& leaf) { return !leaf.leaf.any_live(); });
+        purged->stage(chunk);
+    }
+    purged.flip(6, writer->clocks());
+    purged.drain();
+    purged.checkpoint();
+    away.set("own", "unsent");
+    away.set(name_of(20), "unsent");  // removed there meanwhile
+    away.commit();
+
+    WireBytes bytes;
+    ShardClocks bases;
+    for (std::uint16_t i = 0; i < away->shard_count(); ++i)
+        bases.emplace_back(ShardId{i}, VersionVector{});
+    for (const auto& [shard, clock] : base) bases[shard.value].second = clock;
+    const ShardClocks clocks = pull_all(purged.kv(), bases, 9, &*away, bytes);
+    away.commit();
+    Reconciliation asker(*away);
+    asker.begin_full(subject_of(*purged), 9, bases, MonoTime(1000));
+    const auto outcome = play(asker, *purged, bytes, nothing, [&] { away.commit(); });
+    CHECK(outcome.failure.empty());
+    CHECK(outcome.items == 301);  // what was removed, and the own write beside
+    CHECK(outcome.leaves == 0);
+    away.flip(9, clocks);
+    away.drain();
+
+    CHECK(away.get(name_of(10)) == "absent");
+    CHECK(away.get(name_of(101)) == "changed");
+    CHECK(away.get("own") == "unsent");
+    CHECK(away.get(name_of(20)) == "unsent");
+    CHECK(away.members("set") == 2500);
+    // But for its own two writes it is what the peer is.
+    away.remove("own");
+    away.remove(name_of(20));
+    CHECK(away.digests() == purged.digests());
 }
 
 // Markers in leaves that a repair brings are counted, and purged like any other.

@@ -134,6 +134,12 @@ TEST_CASE("a pull that is given up while an earlier one drains leaves the drain 
     must_hold(308);
 }
 
+TEST_CASE("a leaf that changes by what the asker has is compared again") {
+    must_hold(553);
+    must_hold(681);
+}
+
+TEST_CASE("cancels that only markers hold outlive a full reconcile") { must_hold(4096); }
 TEST_CASE(
     "an edge holds what is stable before it is a member, and with a name of another's no more") {
     for (const std::uint64_t seed : {1449U, 1278U}) {

@@ -1,14 +1,25 @@
-// tests/support/reconcile_wire.hpp — a repair between two stores: frames go straight from one to the other.
+// tests/support/reconcile_wire.hpp — a reconciliation between two stores: frames go straight from one to the other, and are counted.
 #pragma once
 
 #include "net/message.hpp"
+#include "node/feed.hpp"
 #include "node/reconciliation.hpp"
 #include "tests/catch.hpp"
 
 namespace skerry {
 
-inline Message through_the_wire(const Message& message) {
-    return *decode(encode(message, Compression::where_it_helps));
+struct WireBytes {
+    std::uint64_t asked = 0;
+    std::uint64_t answered = 0;
+    std::uint64_t round_trips = 0;
+    std::uint64_t slices = 0;  // of both, what tells where to look
+    [[nodiscard]] std::uint64_t all() const { return asked + answered; }
+};
+
+inline Message through_the_wire(const Message& message, std::uint64_t& bytes) {
+    const std::string frame = encode(message, Compression::where_it_helps);
+    bytes += frame.size();
+    return *decode(frame);
 }
 
 inline Message answer_of(Store& server, const Message& request) {
@@ -27,12 +38,16 @@ inline Reconciliation::Subject subject_of(const Store& server) {
 
 // Until it ends. `between` runs before each answer, `settle` after each: what was written becomes durable.
 template <class Between, class Settle>
-Reconciliation::Outcome play(Reconciliation& asker, Store& server, Between between, Settle settle) {
+Reconciliation::Outcome play(Reconciliation& asker, Store& server, WireBytes& bytes,
+                             Between between, Settle settle) {
     for (MonoTime now{1000}; now < MonoTime(600'000); now += MonoTime(20)) {
         for (const auto& [link, request] : asker.take_requests()) {
+            ++bytes.round_trips;
+            const std::uint64_t before = bytes.all();
             between();
-            const Message asked = through_the_wire(request);
-            Message answer = through_the_wire(answer_of(server, asked));
+            const Message asked = through_the_wire(request, bytes.asked);
+            Message answer = through_the_wire(answer_of(server, asked), bytes.answered);
+            if (std::holds_alternative<SliceReply>(answer)) bytes.slices += bytes.all() - before;
             if (auto* slices = std::get_if<SliceReply>(&answer))
                 asker.on_reply(kWireLink, *slices, now);
             else if (auto* symbols = std::get_if<SymbolReply>(&answer))
@@ -46,6 +61,32 @@ Reconciliation::Outcome play(Reconciliation& asker, Store& server, Between betwe
     }
     FAIL("the reconciliation does not end");
     return {};
+}
+
+// All that a pull from this base brings, of one clock, staged at `to`. Requires: a checkpoint has all of the server.
+inline ShardClocks pull_all(const Kv& server, ShardClocks base, std::uint64_t session, Store* to,
+                            WireBytes& bytes) {
+    PullRequest request{.request = 1,
+                        .session = session,
+                        .nonce = 0,
+                        .base = std::move(base),
+                        .target = {},
+                        .cursor = {},
+                        .credit_bytes = kReplyBytesAim,
+                        .full = true};
+    while (true) {
+        ++bytes.round_trips;
+        const auto reader = server.reader();
+        (void)through_the_wire(request, bytes.asked);
+        Message answer = through_the_wire(*serve_pull(**reader, request), bytes.answered);
+        auto& chunk = std::get<PullChunk>(answer);
+        Stage stage{.session = session, .clocks = chunk.clocks, .leaves = {}, .cursor = {}};
+        for (PulledLeaf& leaf : chunk.leaves)
+            stage.leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
+        if (to != nullptr && !stage.leaves.empty()) to->stage(stage);
+        if (chunk.cursor.empty()) return chunk.clocks;
+        request.cursor = chunk.cursor;
+    }
 }
 
 }  // namespace skerry
