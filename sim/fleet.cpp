@@ -49,6 +49,7 @@ void World::plan_large_fleet() {
     plan_.pull_credit_bytes = std::uint64_t{1} << 20;
     plan_.checkpoint_percent = 0;
     plan_.may_die = plan_.knows_all = false;
+    plan_.full_percent = plan_.all_percent = 0;
     plan_.silent_max = 0;
     plan_.mishap_every = 3 * kDay;
     plan_.weights.fill(0);
