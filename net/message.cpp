@@ -250,7 +250,7 @@ void fields(Io& io, Is<Announce> auto& m) {
 }
 template <class Io>
 void fields(Io& io, Is<Heartbeat> auto& m) {
-    io.record(10);
+    io.record(11);
     io.replica(m.writer);
     io.number(m.nonce);
     io.text(m.name, kNameBytesMax);
@@ -263,6 +263,7 @@ void fields(Io& io, Is<Heartbeat> auto& m) {
     });
     io.number(m.wall_ms);
     io.flag(m.whole);
+    io.number(m.number);
     io.list(m.edges, kEdgesMax, [](Io& each, auto& edge) {
         each.record(3);
         each.replica(edge.writer);

@@ -190,7 +190,9 @@ struct Heartbeat {
     std::vector<std::pair<ShardId, std::uint64_t>>
         digests;  // by shard; over the live, unmasked entries
     std::uint64_t wall_ms = 0;
-    bool whole = true;             // `durable` names every shard that has a clock
+    bool whole = true;  // `durable` names every shard that has a clock
+    std::uint64_t number =
+        0;  // unless published: of the heartbeats over this connection; one that is missing shows
     std::vector<HeardEdge> edges;  // that the speaker, a hub, hears now
     ShardClocks edges_durable;     // the least of the durable clocks of those that are vouched for
     friend bool operator==(const Heartbeat&, const Heartbeat&) = default;

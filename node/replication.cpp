@@ -371,6 +371,7 @@ void Replication::on_heartbeat(Peer& peer, const Heartbeat& heartbeat, MonoTime 
         report(peer, heartbeat.nonce, heartbeat.durable, now);
     else
         report_changed(peer, heartbeat);
+    peer.beat_heard = heartbeat.number;
     note_clock(peer, heartbeat, now);
     if (heartbeat.whole) aim_to_join(heartbeat, now);
     note_edges(peer, heartbeat, now);
@@ -623,7 +624,9 @@ void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, std::uint64_t by
     answered(peer, reply.records.size(), bytes, now);
     if (reply.status != FetchStatus::ok) {
         stop_following(peer);
-        start_pull(peer, "its log does not reach back", now);
+        // An edge or its hub may have all that the other has: then it follows from the next heartbeat that names all.
+        if (peer.tie == Tie::mesh || !store_.covers(peer.durable))
+            start_pull(peer, "its log does not reach back", now);
         return;
     }
     // The asked-for range is what is needed first: it goes before what is parked.

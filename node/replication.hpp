@@ -272,6 +272,7 @@ class Replication {
         LogPosition looked_to;                  // nothing for it up to here
         bool idle = false;                      // the last answer from there had nothing
         std::uint64_t beats = 0;                // heartbeats sent to it since it was greeted
+        std::uint64_t beat_heard = 0;           // the number of the last one from it
         bool vouch_due = false;                 // its last report may not be covered here
         std::shared_ptr<const Claim> vouched;   // of an edge: the last that is covered here
         std::shared_ptr<const StableCut> told;  // to an edge

@@ -245,12 +245,14 @@ void Replication::report(Peer& peer, std::uint64_t nonce, ShardClocks durable, M
 
 void Replication::report_changed(Peer& peer, const Heartbeat& heartbeat) {
     check_own_dots(heartbeat.durable, peer.who.name);
-    if (!peer.reported || peer.reported_by != heartbeat.nonce)
-        return send(peer.link,
-                    Ping{++requests_});  // what of the others? The one that named all is lost
-    std::map<ShardId, VersionVector> known(peer.durable.begin(), peer.durable.end());
-    for (const auto& [shard, clock] : heartbeat.durable) known[shard] = clock;
-    peer.durable.assign(known.begin(), known.end());
+    const bool known = peer.reported && peer.reported_by == heartbeat.nonce;
+    if (!known || heartbeat.number != peer.beat_heard + 1)
+        send(peer.link,
+             Ping{++requests_});  // one is missing: what of the others? The answer names all
+    if (!known) return;
+    std::map<ShardId, VersionVector> clocks(peer.durable.begin(), peer.durable.end());
+    for (const auto& [shard, clock] : heartbeat.durable) clocks[shard] = clock;
+    peer.durable.assign(clocks.begin(), clocks.end());
     peer.own_events = own_events(peer.durable);
 }
 

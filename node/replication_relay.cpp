@@ -166,6 +166,7 @@ Heartbeat Replication::changed_since_last(const Heartbeat& all) {
 void Replication::beat(Peer& peer, const Heartbeat& all, const Heartbeat& changed) {
     const bool whole = peer.beats % (peer.standing ? kWholeEvery : kWholeOften) == 0;
     Heartbeat told = whole ? all : changed;
+    told.number = peer.beats;
     // Whoever has what is durable here may follow all batches from there.
     if (peer.tie == Tie::edge) told.last = StreamPosition{store_.durable().value};
     send(peer.link, told);

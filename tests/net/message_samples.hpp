@@ -177,6 +177,7 @@ inline std::vector<Message> sample_messages() {
                   .digests = {{ShardId{0}, 5}, {ShardId{3}, ~0ull}},
                   .wall_ms = 1700000000000,
                   .whole = false,
+                  .number = 12,
                   .edges = {{kSampleA, "c", true}, {kSampleB, "d", false}},
                   .edges_durable = sample_clocks()},
         FetchRequest{.request = 5,
