@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from checks import run_checks  # noqa: E402
-from cluster import ROOT, SKERRYD, Cluster, Node, ReplyError, free_port  # noqa: E402
+from cluster import ROOT, SKERRYD, Cluster, Node, ReplyError, free_port, gossip_of  # noqa: E402
 
 SKERRY = os.environ.get("SKERRY", os.path.join(os.path.dirname(SKERRYD), "skerry"))
 SEED = int(os.environ.get("SEED", int.from_bytes(os.urandom(4), "little")))
@@ -188,7 +188,8 @@ def check_restored_into_cluster():
         wanted = dump(us)
         assert wanted == dump(eu) == dump(ap)
 
-        beside = Node(cluster, "beside", "127.0.0.1", free_port(), free_port())
+        port = free_port()
+        beside = Node(cluster, "beside", "127.0.0.1", port, gossip_of(port))
         wants(0, "restore", backup, beside.directory)
         cluster.nodes.append(beside)
         cluster.by_name["beside"] = beside
