@@ -22,8 +22,8 @@ struct ZmqTransportOptions {
     std::string
         gossip_bind;  // host:port; host * = every interface, port 0 = any free one; empty: nobody can connect
     std::string publish_bind;  // the same
-    std::string
-        name;  // of those who cannot be connected to: each waits otherwise before it tries again
+    // Of those who cannot be connected to: each waits otherwise before it tries again.
+    std::string name = {};
     std::size_t inbox_bytes_max = 64 * 1024 * 1024;
     std::chrono::milliseconds reconnect_min{200};  // doubles up to the other, with jitter
     std::chrono::milliseconds reconnect_max{5'000};
