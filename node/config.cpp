@@ -115,14 +115,6 @@ Result<std::string> apply_duration(Config& config, const Texts& values) {
     return std::to_string(*number);
 }
 
-template <auto member>
-Result<std::string> apply_yes_no(Config& config, const Texts& values) {
-    if (values.front() != "yes" && values.front() != "no")
-        return fail(Code::malformed, "\"" + values.front() + "\" is not one of yes, no");
-    config.*member = values.front() == "yes";
-    return values.front();
-}
-
 Result<std::string> apply_durability(Config& config, const Texts& values) {
     constexpr std::array<std::pair<std::string_view, Durability>, 3> kNames{
         {{"always", Durability::always},
@@ -187,7 +179,7 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
         {"memory", "SIZE", false, {"1gb"}, apply_bytes<&Config::memory_bytes>, "memory for data"},
         {"log-keep", "SIZE", false, {"256mb"}, apply_bytes<&Config::log_keep_bytes>,
          "log kept for nodes that were away"},
-        {"repair", "yes|no", false, {"yes"}, apply_yes_no<&Config::repairs>,
+        {"repair", "yes|no", false, {"yes"}, apply_switch<&Config::repairs>,
          "repairs by itself what differs from another node at the same clock"},
         {"shards", "COUNT", false, {"256"}, apply_number<&Config::shard_count, 1, 16384>,
          "shards; the same on every node of a cluster"},

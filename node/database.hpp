@@ -43,6 +43,8 @@ class WriteWeight {
 
 // What FLUSHDB and FLUSHALL still have to remove: a part at a time, so that nobody else waits for all of it.
 struct Flush {
+    static constexpr std::size_t kKeysAtOnce = 1000;  // about a millisecond
+
     std::uint8_t database = 0;
     std::uint8_t last = 0;   // of the databases
     std::uint64_t from = 0;  // the order of the first key that was not looked at

@@ -21,7 +21,6 @@ constexpr std::size_t kEvictRows = 2000;
 constexpr std::size_t kExpireKeys = 200;
 constexpr std::size_t kStagedLeaves = 250;
 constexpr std::size_t kPurgeLeaves = 500;
-constexpr std::size_t kFlushedKeys = 1000;
 constexpr std::size_t kReclaimedRows = 1000;  // a tick: nobody waits for them
 constexpr std::uint64_t kDiskReserveBytes = std::uint64_t{128} << 20;  // two log segments
 // Of blocks that the log has, on a full disk: below it removals are refused, too, and keys are hidden, not expired.
@@ -220,7 +219,8 @@ void Node::step_flush() {
     if (flushing_.empty() || failed_) return;
     Flushing& first = flushing_.front();
     const auto refusal = refused(Writes::all);
-    if (!refusal && !database_->flush_some(first.rest, kFlushedKeys)) return server_->post([] {});
+    if (!refusal && !database_->flush_some(first.rest, Flush::kKeysAtOnce))
+        return server_->post([] {});
     if (Connection* connection = server_->find(first.connection)) {
         refusal ? connection->reply().error(*refusal) : connection->reply().ok();
         if (store_->applied() > store_->durable()) connection->hold_until(store_->applied());

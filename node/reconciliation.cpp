@@ -83,10 +83,15 @@ void Reconciliation::send(Message message, MonoTime now) {
     requests_.emplace_back(session_->subject.link, session_->asked);
 }
 
+template <class Request>
 bool Reconciliation::expects(LinkId link, std::uint64_t request, std::uint64_t nonce,
                              MonoTime now) {
     if (!session_ || session_->subject.link != link || request == 0 || session_->request != request)
         return false;
+    if (!std::holds_alternative<Request>(session_->asked)) {
+        fail_with("an answer to another question");
+        return false;
+    }
     if (nonce != session_->subject.nonce) {
         fail_with("the peer began anew", End::stale);
         return false;
@@ -117,7 +122,7 @@ void Reconciliation::ask_slices(MonoTime now) {
 }
 
 void Reconciliation::on_reply(LinkId link, SliceReply& reply, MonoTime now) {
-    if (!expects(link, reply.request, reply.nonce, now)) return;
+    if (!expects<SliceRequest>(link, reply.request, reply.nonce, now)) return;
     Session& session = *session_;
     const std::map<ShardId, VersionVector> clocks(reply.clocks.begin(), reply.clocks.end());
     // Bases of shards that one reply does not reach need not be sent with each request.
@@ -218,7 +223,7 @@ void Reconciliation::ask_symbols(MonoTime now) {
 }
 
 void Reconciliation::on_reply(LinkId link, SymbolReply& reply, MonoTime now) {
-    if (!expects(link, reply.request, reply.nonce, now)) return;
+    if (!expects<SymbolRequest>(link, reply.request, reply.nonce, now)) return;
     Session& session = *session_;
     const ShardId shard = session.todo.front().stretch.shard;
     const bool first = session.decoder->symbol_count() == 0;
@@ -346,7 +351,7 @@ std::optional<Repair> Reconciliation::repair_of(LeafReply& reply) {
 }
 
 void Reconciliation::on_reply(LinkId link, LeafReply& reply, MonoTime now) {
-    if (!expects(link, reply.request, reply.nonce, now)) return;
+    if (!expects<LeafRequest>(link, reply.request, reply.nonce, now)) return;
     Session& session = *session_;
     const ShardId shard = session.todo.front().stretch.shard;
     if (reply.busy || !comparable(shard, reply.clock)) return slice_again();

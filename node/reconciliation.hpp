@@ -120,6 +120,8 @@ class Reconciliation {
     void begin(Subject subject, ShardClocks bases, MonoTime now);
     // Is the shard here in a state that can be compared with the peer's at `theirs`?
     [[nodiscard]] bool comparable(ShardId shard, const VersionVector& theirs) const;
+    // Is this the answer to what is asked, a Request?
+    template <class Request>
     [[nodiscard]] bool expects(LinkId link, std::uint64_t request, std::uint64_t nonce,
                                MonoTime now);
     void proceed(MonoTime now);

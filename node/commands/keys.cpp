@@ -153,14 +153,12 @@ struct CopyOptions {
     return type == KeyType::set ? "intset" : "listpack";
 }
 
-constexpr std::size_t kFlushedAtOnce = 1000;  // keys: about a millisecond
-
 // FLUSHDB and FLUSHALL take ASYNC or SYNC, which are the same here: the reply comes when all is gone, and others are served
 // meanwhile.
 void flush(CommandContext& c, Flush flush) {
     if (c.count() > 2 || (c.count() == 2 && !c.says(1, "ASYNC") && !c.says(1, "SYNC")))
         return c.reply.error(kSyntaxError);
-    if (c.db.flush_some(flush, kFlushedAtOnce)) return c.reply.ok();
+    if (c.db.flush_some(flush, Flush::kKeysAtOnce)) return c.reply.ok();
     c.node.flush(c.connection, flush);
 }
 

@@ -34,6 +34,23 @@ Reconciliation::Outcome repair(StorePlace& here, StorePlace& there, auto between
 
 void nothing() {}
 
+TEST_CASE("reconciliation: an answer to what was not asked ends it", "[node][reconciliation]") {
+    StorePlace here(1);
+    fill(here);
+    const auto ends = [&](auto reply) {
+        Reconciliation asker(*here);
+        asker.begin_repair(subject_of(*here), ShardId{0}, false, MonoTime(1000));
+        reply.request = std::get<SliceRequest>(asker.take_requests().front().second).request;
+        reply.nonce = here->options().nonce;
+        asker.on_reply(kWireLink, reply, MonoTime(1001));
+        const auto outcome = asker.take_outcome();
+        REQUIRE(outcome);
+        CHECK(outcome->failure == "an answer to another question");
+    };
+    ends(SymbolReply{.request = 0, .nonce = 0, .clock = {}, .symbols = {{1, 2}}});
+    ends(LeafReply{});
+}
+
 TEST_CASE("stretch: the slices of a shard add up to the same, whatever their length",
           "[node][stretch]") {
     StorePlace place(1);
