@@ -29,6 +29,7 @@ std::size_t WriterTable::index_of(ReplicaId id) {
 }
 
 void Packer::number(std::uint64_t value) {
+    if (value <= kFixNumberMax) return out_.push_back(static_cast<char>(value));
     StringSink sink{out_};
     msgpack::packer<StringSink>(sink).pack_uint64(value);
 }

@@ -90,12 +90,49 @@ void raise(std::vector<Cancel>& cancels, const Cancel& cancel) {
     }
 }
 
+// In place, since a payload is a large thing to move, and every increment reads one. nullptr, or what is wrong with it.
+const char* read_payload(const Entry& entry, Payload& payload) {
+    payload.epoch = entry.seq;
+    if (entry.removed && entry.payload.empty()) return nullptr;
+    if (entry.payload.empty()) return "value: no flags";
+    const auto flags = static_cast<unsigned char>(entry.payload[0]);
+    if ((flags & ~kAll) != 0 || (entry.removed && (flags & (kBase | kCounts | kReal)) != 0))
+        return "value: flags";
+    std::string_view rest = std::string_view(entry.payload).substr(1);
+    WallTime deadline = kNoDeadline;
+    if (flags & kNumbers) {
+        Unpacker in(rest);
+        (void)in.array();
+        if (flags & kDeadline) deadline = WallTime(in.number_up_to(std::uint64_t{1} << 62));
+        if (flags & kEpoch) payload.epoch = Seq{in.number_up_to(entry.seq.value)};
+        if (flags & kCounts) {
+            payload.added.up = read128(in);
+            payload.added.down = read128(in);
+        }
+        if (flags & kReal) read_real(in, payload.added);
+        if (flags & kCancels) read_cancels(in, payload.cancels);
+        const auto behind = in.behind();
+        if (!behind) return "value: its numbers";
+        rest = *behind;
+    }
+    if (flags & kBase)
+        payload.base = Base{rest, deadline};
+    else if (!rest.empty())
+        return "value: bytes without a base";
+    return nullptr;
+}
+
 // Our own log and checked peers wrote it: a payload that does not decode here is a broken
 // invariant.
+void read_checked(const Entry& entry, Payload& payload) {
+    const char* const wrong = read_payload(entry, payload);
+    ASSERT(wrong == nullptr);
+}
+
 Payload decoded(const Entry& entry) {
-    Result<Payload> payload = decode(entry);
-    ASSERT(payload.has_value());
-    return std::move(*payload);
+    Payload payload;
+    read_checked(entry, payload);
+    return payload;
 }
 
 bool has_cancels(const Entry& entry) {
@@ -223,34 +260,9 @@ std::string encode(const Payload& payload, Seq entry_seq) {
 }
 
 Result<Payload> decode(const Entry& entry) {
-    Payload payload;
-    payload.epoch = entry.seq;
-    if (entry.removed && entry.payload.empty()) return payload;
-    if (entry.payload.empty()) return fail(Code::malformed, "value: no flags");
-    const auto flags = static_cast<unsigned char>(entry.payload[0]);
-    if ((flags & ~kAll) != 0 || (entry.removed && (flags & (kBase | kCounts | kReal)) != 0))
-        return fail(Code::malformed, "value: flags");
-    std::string_view rest = std::string_view(entry.payload).substr(1);
-    WallTime deadline = kNoDeadline;
-    if (flags & kNumbers) {
-        Unpacker in(rest);
-        (void)in.array();
-        if (flags & kDeadline) deadline = WallTime(in.number_up_to(std::uint64_t{1} << 62));
-        if (flags & kEpoch) payload.epoch = Seq{in.number_up_to(entry.seq.value)};
-        if (flags & kCounts) {
-            payload.added.up = read128(in);
-            payload.added.down = read128(in);
-        }
-        if (flags & kReal) read_real(in, payload.added);
-        if (flags & kCancels) read_cancels(in, payload.cancels);
-        const auto behind = in.behind();
-        if (!behind) return fail(Code::malformed, "value: its numbers");
-        rest = *behind;
-    }
-    if (flags & kBase)
-        payload.base = Base{rest, deadline};
-    else if (!rest.empty())
-        return fail(Code::malformed, "value: bytes without a base");
+    Result<Payload> payload;
+    if (const char* const wrong = read_payload(entry, *payload))
+        return fail(Code::malformed, wrong);
     return payload;
 }
 
@@ -275,8 +287,9 @@ Reading read(const Leaf& leaf) {
     absl::InlinedVector<std::pair<const Entry*, Payload>, 4> entries;
     std::vector<Cancel> cancels;
     for (const Entry& entry : leaf) {
-        entries.emplace_back(&entry, decoded(entry));
-        for (const Cancel& cancel : entries.back().second.cancels) raise(cancels, cancel);
+        Payload& payload = entries.emplace_back(&entry, Payload{}).second;
+        read_checked(entry, payload);
+        for (const Cancel& cancel : payload.cancels) raise(cancels, cancel);
     }
     const Entry* winner = nullptr;
     for (const auto& [entry, payload] : entries) {
@@ -360,7 +373,7 @@ LeafDelta add(const Leaf& seen, const Dot& dot, Hlc now, const Amount& amount) {
     Hlc epoch_began = now;
     if (const Entry* own = seen.of(dot.replica)) {
         const Seq fresh = payload.epoch;
-        payload = decoded(*own);
+        read_checked(*own, payload);
         if (own->live())
             epoch_began = own->hlc;
         else
