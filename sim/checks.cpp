@@ -218,8 +218,9 @@ void World::check_end() {
             if (node->dead || outcome_.failure) continue;
             if (pass == 1) {
                 // What the disk says alone.
-                if (plan_.interval) (void)node->disk.log.sync();
-                random_.one_in(2) ? stop_cleanly(*node) : crash(*node);
+                (void)node->disk.log.sync();
+                random_.one_in(2) || plan_.durability == Durability::none ? stop_cleanly(*node)
+                                                                          : crash(*node);
                 start(*node);
                 if (outcome_.failure) return;
             }

@@ -37,10 +37,14 @@ Result<void> SimLog::append(std::string_view frames, LogPosition last_position) 
 }
 
 Result<void> SimLog::sync() {
-    if (std::exchange(sync_fails_, false)) sync_failed_ = true;
+    if (std::exchange(sync_fails_, false) && !ignores_syncs_) sync_failed_ = true;
     if (sync_failed_) return fail(Code::io_failed, "a sync has failed");
     durable_ = last();
     durable_bytes_ = whole_bytes_;
+    if (!ignores_syncs_) {
+        on_disk_ = durable_;
+        on_disk_bytes_ = durable_bytes_;
+    }
     return {};
 }
 
@@ -73,13 +77,17 @@ Result<void> SimLog::drop_before(LogPosition position) {
     offsets_.erase(offsets_.begin(), offsets_.begin() + static_cast<std::ptrdiff_t>(count));
     for (std::size_t& offset : offsets_) offset -= cut;
     durable_bytes_ -= std::min(cut, durable_bytes_);
+    on_disk_bytes_ -= std::min(cut, on_disk_bytes_);
     whole_bytes_ -= cut;
     first_.value += count;
+    on_disk_.value = std::max(on_disk_.value, first_.value - 1);
     return {};
 }
 
 bool SimLog::crash(Random& random) {
     const std::size_t written = bytes_.size();
+    durable_ = on_disk_;
+    durable_bytes_ = on_disk_bytes_;
     crash(random.between(0, written - durable_bytes_));
     return bytes_.size() < written;
 }
@@ -96,7 +104,10 @@ Result<void> SimLog::reopen() {
         std::tie(bytes_, offsets_, whole_bytes_) = before;
         return fail(Code::corrupt, "what had been durable is damaged");
     }
-    return sync();  // as opening does, before anything relies on it
+    // As opening does, before anything relies on it.
+    durable_ = on_disk_ = last();
+    durable_bytes_ = on_disk_bytes_ = whole_bytes_;
+    return {};
 }
 
 std::optional<bool> SimLog::rot(Random& random) {

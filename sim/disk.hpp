@@ -1,6 +1,7 @@
 // sim/disk.hpp — a disk in memory that outlives the process using it: a log and an ordered store with honest syncs.
 //
 // Crash    what was synced stays; of what was only appended a random prefix of the bytes stays, torn anywhere.
+//          A log that ignores syncs, as under --durability none, keeps for certain only what was there when it was opened.
 // Kv       a write is atomic and durable when it returns; a reader is a snapshot.
 // Room     `reserve`: the ordered store takes only what may use the reserve, the log still has what the node keeps back;
 //          `none`: both refuse, and an append leaves half of its bytes.
@@ -46,6 +47,7 @@ class SimLog final : public Log {
     // ---- what goes wrong
     void set_room(Room room) { room_ = room; }
     void fail_next_sync() { sync_fails_ = true; }
+    void ignore_syncs() { ignores_syncs_ = true; }
     void mend() { sync_fails_ = false; }
     // One bit of what is durable turns. nullopt: there was nothing; true: a later frame proves that the frame it is in
     // had been durable, so that reopen() has to report it.
@@ -62,8 +64,11 @@ class SimLog final : public Log {
     LogPosition first_{1};
     LogPosition durable_;
     std::size_t durable_bytes_ = 0;
+    LogPosition on_disk_;  // as durable, if syncs are ignored: what a crash leaves
+    std::size_t on_disk_bytes_ = 0;
     std::size_t whole_bytes_ = 0;  // behind them: what an append that failed has left
     Room room_ = Room::plenty;
+    bool ignores_syncs_ = false;
     bool sync_fails_ = false;
     bool sync_failed_ = false;
     bool tail_undefined_ = false;

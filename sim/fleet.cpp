@@ -41,7 +41,7 @@ void World::plan_large_fleet() {
     plan_.duration = 30 * kDay;
     plan_.command_every = 60;
     plan_.sync_max = 10;
-    plan_.interval = false;
+    plan_.durability = Durability::always;
     plan_.memory_bytes = std::size_t{1} << 24;
     plan_.flip_bytes_max = std::size_t{1} << 20;
     plan_.step_leaves = 1000;

@@ -16,7 +16,9 @@ void World::make_plan() {
     plan_.duration = static_cast<Millis>(r.between(2000, 8000));
     plan_.command_every = static_cast<Millis>(r.between(10, 80));
     plan_.sync_max = r.one_in(3) ? 100 : 10;
-    plan_.interval = r.one_in(5);
+    plan_.durability = r.one_in(5)       ? Durability::interval
+                       : seed_ % 16 == 7 ? Durability::none
+                                         : Durability::always;
     plan_.quick_percent = r.one_in(3) ? r.between(20, 100) : 0;
     plan_.drift_max = r.one_in(3) ? WallTime(r.below(1000)) : HlcClock::kDriftMax;
     plan_.memory_bytes = r.one_in(2) ? 2000 : std::size_t{1} << 24;

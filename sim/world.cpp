@@ -101,6 +101,7 @@ void World::set_now(Node& node) { node.store->set_now(kEpoch + WallTime(now_ + n
 // As FileLog::open, and as an operator who reads what a refusal says (docs/STORAGE.md).
 void World::start(Node& node) {
     SimLog& log = node.disk.log;
+    if (plan_.durability == Durability::none) log.ignore_syncs();
     const LogPosition durable = log.durable();
     const auto reopened = log.reopen();
     if (!reopened && reopened.error().code == Code::io_failed) return start_later(node);
@@ -143,10 +144,16 @@ void World::open(Node& node) {
         lose_disk(node);
         return start(node);
     }
+    if (!opened && std::exchange(node.unsynced, false)) {
+        ++outcome_.coverage.ahead_of_log;
+        lose_disk(node);
+        return start(node);
+    }
     if (!opened)
         return fail("node " + std::to_string(node.index) +
                     " does not open: " + opened.error().text());
     node.rotten.reset();
+    node.unsynced = false;
     node.joined = true;
     homes_[node.writer] = node.index;
     node.store = std::move(*opened);
@@ -254,10 +261,13 @@ void World::crash(Node& node) {
     lose_tail(node);
 }
 
-// Under `interval` peers may have what is lost here: it was published when it was written.
+// Unless `always` peers may have what is lost here: it was published when it was written.
 void World::lose_tail(Node& node) {
-    if (plan_.interval) excuse(node);
-    outcome_.coverage.taken_back += node.disk.log.crash(random_) && plan_.interval ? 1 : 0;
+    const bool published = plan_.durability != Durability::always;
+    if (published) excuse(node);
+    const bool lost = node.disk.log.crash(random_);
+    outcome_.coverage.taken_back += lost && published ? 1 : 0;
+    node.unsynced = lost && plan_.durability == Durability::none;
 }
 
 // As Node::finish(): what is under way is written, nothing is published any more.
@@ -316,7 +326,8 @@ void World::tick(Node& node) {
     const auto& cut = node.store->stable_cut();
     outcome_.coverage.left_out += cut && !cut->everybody ? 1 : 0;
     if (now_ >= node.disk_checked_at + kDiskCheckEvery) check_disk(node);
-    if (plan_.interval && now_ >= node.synced_at + kSyncEvery) (void)sync(node);
+    if (plan_.durability == Durability::interval && now_ >= node.synced_at + kSyncEvery)
+        (void)sync(node);
     note_known_edges(node);
     serve_waits(node);
     serve_leave(node);
@@ -353,8 +364,9 @@ void World::write_commit(Node& node) {
         return on_node(node, 0, [this, &node] { log_failed(node); });
     }
     // As node/committer.hpp: on the spot, or beside.
-    if (plan_.interval || random_.percent(plan_.quick_percent)) {
-        if (!plan_.interval && !sync(node)) return;
+    const bool awaited = plan_.durability == Durability::always;
+    if (!awaited || random_.percent(plan_.quick_percent)) {
+        if (awaited && !sync(node)) return;
         ++outcome_.coverage.quick_commits;
         return commit_done(node);
     }
@@ -406,7 +418,7 @@ void World::step_checkpoint(Node& node) {
 
 void World::write_checkpoint(Node& node) {
     node.writing_checkpoint = true;
-    if (plan_.interval && !sync(node)) return;
+    if (plan_.durability != Durability::always && !sync(node)) return;
     const Millis delay = sabotage_.checkpoint_before_durable
                              ? 0
                              : static_cast<Millis>(random_.between(0, plan_.sync_max));

@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "node/config.hpp"
 #include "node/database.hpp"
 #include "node/replication.hpp"
 #include "sim/disk.hpp"
@@ -54,7 +55,8 @@ struct Coverage {
     std::uint64_t quick_commits = 0, taken_back = 0, drills = 0, clocks_ahead = 0;
     std::uint64_t refused_writes = 0, deletes_when_full = 0, pauses = 0, failed_appends = 0,
                   failed_syncs = 0, failed_checkpoints = 0;
-    std::uint64_t lost_disks = 0, restored_disks = 0, rot_reported = 0, rot_cut = 0;
+    std::uint64_t lost_disks = 0, ahead_of_log = 0, restored_disks = 0, rot_reported = 0,
+                  rot_cut = 0;
     std::uint64_t waits = 0, waits_survived = 0;
     std::uint64_t verified = 0, damage_named = 0;
     std::uint64_t evicted_members = 0, forgotten = 0, forgotten_alive = 0, forgets_refused = 0,
@@ -103,6 +105,7 @@ inline constexpr Counted kCounted[] = {
     {"failed syncs", &Coverage::failed_syncs},
     {"failed checkpoints", &Coverage::failed_checkpoints},
     {"lost disks", &Coverage::lost_disks},
+    {"checkpoints ahead of a log that was never synced", &Coverage::ahead_of_log},
     {"restored disks", &Coverage::restored_disks},
     {"logs refused for rot", &Coverage::rot_reported},
     {"logs whose rotten end was cut", &Coverage::rot_cut},
@@ -192,8 +195,8 @@ class World {
         std::uint16_t shard_count;  // of the slots
         Millis duration;
         Millis command_every;
-        Millis sync_max;  // how long a commit takes at most
-        bool interval;    // --durability interval: published when written, synced once a second
+        Millis sync_max;              // how long a commit takes at most
+        Durability durability;        // unless always, published when written
         std::uint64_t quick_percent;  // of commits that are waited for on the spot
         WallTime drift_max;           // a clock further ahead is not absorbed
         std::size_t memory_bytes;
@@ -263,6 +266,7 @@ class World {
         Millis checkpoint_retry_at = 0;
         Millis disk_checked_at = 0;
         Millis synced_at = 0;
+        bool unsynced = false;                   // its log has lost what it had taken for durable
         std::vector<VersionVector> seen_clocks;  // at the last event
         std::vector<VersionVector> seen_floors;
         ShardClocks durable_at_crash;
