@@ -10,7 +10,6 @@
 #include <functional>
 #include <optional>
 
-#include "node/config.hpp"
 #include "node/worker.hpp"
 #include "store/log.hpp"
 #include "store/store.hpp"

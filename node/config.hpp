@@ -16,6 +16,7 @@
 
 #include "crdt/result.hpp"
 #include "node/note.hpp"
+#include "store/log.hpp"
 
 namespace skerry {
 
@@ -37,7 +38,6 @@ struct HostPort {
 
 // As net/message.hpp has it.
 enum class NodeRole : std::uint8_t { core, hub, edge };
-enum class Durability : std::uint8_t { always, interval, none };
 // Three heartbeats: below that a node that runs would be left out all the time.
 inline constexpr std::int64_t kMemberSilentMsMin = 3000;
 

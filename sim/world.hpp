@@ -21,7 +21,6 @@
 #include <string>
 #include <vector>
 
-#include "node/config.hpp"
 #include "node/database.hpp"
 #include "node/replication.hpp"
 #include "sim/disk.hpp"

@@ -24,6 +24,10 @@ struct LogPosition {
     [[nodiscard]] constexpr LogPosition next() const { return LogPosition{value + 1}; }
 };
 
+// When whoever appends syncs: before it tells anybody; once a second, having told them; never, which a power cut may
+// punish with all since the start.
+enum class Durability : std::uint8_t { always, interval, none };
+
 inline constexpr std::size_t kLogBodyBytesMax = 512 * 1024 * 1024;
 
 class Log {
