@@ -203,9 +203,12 @@ void Store::take_in_strays(const RowAddress& address, bool has_row) {
     }
     if (loaded) record = &insert(std::move(loaded));
     mark_dirty(*record, nullptr);
-    stats_.memory_bytes -= bytes_of_key_row(*record);
+    const std::size_t bytes = bytes_of_key_row(*record);
     record->with_extra().complete = false;
-    stats_.memory_bytes += bytes_of_key_row(*record);
+    // A clear of the key may have found nothing to mask, and its mask may have gone.
+    if (const VersionVector cleared = cleared_of(*record); !mask_of(*record).covers(cleared))
+        mask(*record, cleared);
+    stats_.memory_bytes += bytes_of_key_row(*record) - bytes;
 }
 
 bool Store::recount(ShardId shard) {
