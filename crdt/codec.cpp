@@ -252,7 +252,7 @@ Leaf Unpacker::leaf() {
 LeafKey Unpacker::leaf_key() {
     LeafKey key;
     array_of(4);
-    key.database = static_cast<std::uint8_t>(number_up_to(kKeyspaceCount - 1));
+    key.database = static_cast<DatabaseId>(number_up_to(kDatabaseIdCount - 1));
     const std::uint64_t kind = number_up_to(255);
     if (!is_known(static_cast<std::uint8_t>(kind))) reject("a leaf is of an unknown kind");
     key.kind = static_cast<LeafKind>(kind);

@@ -15,8 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include "crdt/domain.hpp"
 #include "crdt/leaf.hpp"
-#include "crdt/leaf_key.hpp"
 #include "crdt/result.hpp"
 #include "crdt/version_vector.hpp"
 

@@ -45,8 +45,7 @@ struct Dot {
     }
 };
 
-// A shard of the default domain: a run of hash slots. All replicas of a cluster cut the slots
-// alike.
+// A shard of a domain: a run of hash slots (crdt/domain.hpp). All replicas of a cluster cut the slots alike.
 struct ShardId {
     std::uint16_t value = 0;
     friend constexpr auto operator<=>(ShardId, ShardId) = default;

@@ -13,10 +13,11 @@
 namespace skerry {
 
 inline constexpr std::uint16_t kSlotCount = 16384;
-inline constexpr std::uint8_t kDatabaseCount = 16;  // that SELECT reaches
-// The database of the configuration domain (docs/decisions/0014): no client reaches it, and it has a shard of its own.
-inline constexpr std::uint8_t kConfigurationDatabase = kDatabaseCount;
-inline constexpr std::uint8_t kKeyspaceCount = kDatabaseCount + 1;  // databases that are stored
+// A database that is stored: 0-15 are those of SELECT, as the domain main has them; one is that of the configuration domain
+// (docs/decisions/0014); and each further domain has one of its own (docs/decisions/0017), which crdt/domain.hpp numbers.
+using DatabaseId = std::uint16_t;
+inline constexpr DatabaseId kDatabaseCount = 16;  // that SELECT reaches
+inline constexpr DatabaseId kConfigurationDatabase = kDatabaseCount;
 inline constexpr std::size_t kKeyBytesMax = 64 * 1024;
 inline constexpr std::size_t kValueBytesMax = 64 * 1024 * 1024;
 
@@ -43,7 +44,7 @@ enum class LeafKind : std::uint8_t {
 [[nodiscard]] constexpr bool is_known(std::uint8_t kind) { return kind >= 1 && kind <= 11; }
 
 struct LeafKey {
-    std::uint8_t database = 0;
+    DatabaseId database = 0;
     LeafKind kind = LeafKind::string;
     std::string key;
     std::string sub;
@@ -57,19 +58,6 @@ struct LeafKey {
 // Which of `shard_count` runs of slots holds the slot. Requires: 1 <= shard_count <= kSlotCount.
 [[nodiscard]] constexpr ShardId shard_of_slot(std::uint16_t slot, std::uint16_t shard_count) {
     return ShardId{static_cast<std::uint16_t>(std::uint32_t{slot} * shard_count / kSlotCount)};
-}
-
-// The shard of the configuration domain follows those of the slots.
-[[nodiscard]] constexpr ShardId configuration_shard(std::uint16_t slot_shard_count) {
-    return ShardId{slot_shard_count};
-}
-inline constexpr std::uint16_t kShardCountMax = kSlotCount + 1;
-
-// The shard of a key with that slot in that database.
-[[nodiscard]] constexpr ShardId shard_of(std::uint8_t database, std::uint16_t slot,
-                                         std::uint16_t slot_shard_count) {
-    return database == kConfigurationDatabase ? configuration_shard(slot_shard_count)
-                                              : shard_of_slot(slot, slot_shard_count);
 }
 
 }  // namespace skerry

@@ -21,6 +21,7 @@ enum class Shortcut : std::uint8_t {
     flip_unnamed,      // what is published does not name what a flip brought
     flip_passed_over,  // the same of a served log
     relay_unchecked,   // an edge applies what its hub hands on before all that the hub had then
+    part_passed_over,  // a batch of which the asker holds a part is served as if it held nothing
     relay_jumped,      // an answer without records passes over what the hub's log has in between
     // The pull.
     clock_per_chunk,    // V joins the clock of each chunk as it comes
@@ -44,6 +45,7 @@ enum class Shortcut : std::uint8_t {
     // Purge.
     unstable_purged,  // markers go that some member has not seen
     edges_unheard,    // markers go that some edge has not seen
+    holder_unheard,   // the same, of a domain, by a node that holds it
     // Clears.
     clear_covers_receiver,  // a clear masks all that the receiver has, not what its writer had seen
     clear_over_counters,    // elements that count are left to the clear

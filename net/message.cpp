@@ -67,7 +67,9 @@ class FieldWriter {
             halves.insert(halves.end(), {symbol.sum, symbol.check});
         words(halves, 2 * kSymbolsMax);
     }
-    void database(std::uint8_t value) { packer_.number(value); }
+    void database(DatabaseId value) { packer_.number(value); }
+    void domain(DomainNumber value) { packer_.number(value); }
+    void check(bool sound) { ASSERT(sound); }
     void leaf_key(const LeafKey& value) { packer_.put(value); }
     void leaf(const Leaf& value) { packer_.put(value); }
     void record(std::size_t count) { packer_.array(count); }
@@ -127,8 +129,14 @@ class FieldReader {
         for (std::size_t i = 0; i + 1 < halves.size(); i += 2)
             values.push_back({halves[i], halves[i + 1]});
     }
-    void database(std::uint8_t& value) {
-        value = static_cast<std::uint8_t>(in_.number_up_to(kKeyspaceCount - 1));
+    void database(DatabaseId& value) {
+        value = static_cast<DatabaseId>(in_.number_up_to(kDatabaseIdCount - 1));
+    }
+    void domain(DomainNumber& value) {
+        value = static_cast<DomainNumber>(in_.number_up_to(kDomainNumberMax));
+    }
+    void check(bool sound) {
+        if (!in_.failed() && !sound) in_.reject("a domain");
     }
     void leaf_key(LeafKey& value) { value = in_.leaf_key(); }
     void leaf(Leaf& value) { value = in_.leaf(); }
@@ -153,8 +161,32 @@ template <class Io, class T>
 using Of = std::conditional_t<Io::kWrites, const T, T>;
 
 template <class Io>
+void holdings(Io& io, Of<Io, Holdings>& m) {
+    io.record(2);
+    io.flag(m.main);
+    io.list(m.domains, kDomainNumberMax, [](Io& each, auto& domain) { each.domain(domain); });
+    // By number, each once, and 0 is no number of theirs.
+    io.check(std::ranges::adjacent_find(m.domains, std::ranges::greater_equal()) ==
+                 m.domains.end() &&
+             (m.domains.empty() || m.domains.front() != kMainDomain));
+}
+
+template <class Io>
+void domain_rule(Io& io, Of<Io, DomainRule>& m) {
+    std::string what;
+    if constexpr (Io::kWrites) what = m.text();
+    io.record(1);
+    io.text(what, kDomainTextBytesMax);
+    if constexpr (!Io::kWrites) {
+        auto rule = parse_domain_rule(what);
+        io.check(rule.has_value());
+        if (rule) m = std::move(*rule);
+    }
+}
+
+template <class Io>
 void introduction(Io& io, Of<Io, Introduction>& m) {
-    io.record(13);
+    io.record(15);
     io.number(m.protocol_version);
     io.text(m.cluster, kNameBytesMax);
     io.number(m.shard_count);
@@ -169,6 +201,8 @@ void introduction(Io& io, Of<Io, Introduction>& m) {
     io.list(m.peers, kPeersMax,
             [](Io& each, auto& address) { each.text(address, kAddressBytesMax); });
     io.choice(m.role, Role::edge);
+    holdings(io, m.holds);
+    io.list(m.domains, kDomainNumberMax, [](Io& each, auto& rule) { domain_rule(each, rule); });
 }
 
 template <class Io>
@@ -219,7 +253,7 @@ void fields(Io& io, Is<HelloOk> auto& m) {
 template <class Io>
 void fields(Io& io, Is<Refuse> auto& m) {
     io.record(2);
-    io.choice(m.code, RefuseCode::no_hub);
+    io.choice(m.code, RefuseCode::domain);
     io.text(m.reason, kReasonBytesMax);
 }
 template <class Io>
@@ -265,10 +299,11 @@ void fields(Io& io, Is<Heartbeat> auto& m) {
     io.flag(m.whole);
     io.number(m.number);
     io.list(m.edges, kEdgesMax, [](Io& each, auto& edge) {
-        each.record(3);
+        each.record(4);
         each.replica(edge.writer);
         each.text(edge.name, kNameBytesMax);
         each.flag(edge.vouched);
+        holdings(each, edge.holds);
     });
     io.clocks(m.edges_durable);
 }
@@ -460,13 +495,18 @@ void fields(Io& io, Is<LeafReply> auto& m) {
 }
 template <class Io>
 void fields(Io& io, Is<Stable> auto& m) {
-    io.record(6);
+    io.record(7);
     io.number(m.nonce);
     io.number(m.members);
     io.clocks(m.clocks);
     io.flag(m.whole);
     io.flag(m.everybody);
     io.list(m.lineages, kEdgesMax, [](Io& each, auto& lineage) { each.number(lineage); });
+    io.list(m.partial, kEdgesMax, [](Io& each, auto& holder) {
+        each.record(2);
+        each.number(holder.lineage);
+        holdings(each, holder.holds);
+    });
 }
 
 void append_checksum(std::string& frame) {

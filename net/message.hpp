@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "crdt/codec.hpp"
+#include "crdt/domain_rules.hpp"
 #include "net/rateless_iblt.hpp"
 
 namespace skerry {
@@ -102,6 +103,9 @@ struct Introduction {
     std::string client_address;      // the same, for Redis clients
     std::vector<std::string> peers;  // gossip addresses that the speaker knows
     Role role = Role::core;          // of an edge the gossip and publish addresses are empty
+    Holdings holds = {};             // to an edge: of what it holds, as the rules
+    std::vector<DomainRule>
+        domains;  // of what is held; the same at every node, or there is no talk
     friend bool operator==(const Introduction&, const Introduction&) = default;
 };
 
@@ -128,6 +132,7 @@ enum class RefuseCode : std::uint8_t {
     not_introduced = 7,  // something other than Hello came first
     gone = 8,            // the caller has left the cluster, or was forgotten
     no_hub = 9,          // an edge has called somebody who takes none in
+    domain = 10,         // a domain means something else here, or an edge's is not held
 };
 struct Refuse {
     static constexpr MessageKind kKind = MessageKind::refuse;
@@ -175,6 +180,7 @@ struct HeardEdge {
     ReplicaId writer;
     std::string name;
     bool vouched = false;  // the speaker's clock covers what it has
+    Holdings holds = {};
     friend bool operator==(const HeardEdge&, const HeardEdge&) = default;
 };
 
@@ -194,7 +200,8 @@ struct Heartbeat {
     std::uint64_t number =
         0;  // unless published: of the heartbeats over this connection; one that is missing shows
     std::vector<HeardEdge> edges;  // that the speaker, a hub, hears now
-    ShardClocks edges_durable;     // the least of the durable clocks of those that are vouched for
+    ShardClocks
+        edges_durable;  // the least of the durable clocks of those that are vouched for, and hold the shard
     friend bool operator==(const Heartbeat&, const Heartbeat&) = default;
 };
 
@@ -443,7 +450,7 @@ struct LeafRequest {
 };
 // What clears of a key have removed, as far as the server knows: an entry at or below it is not lost, but gone.
 struct ClearedKey {
-    std::uint8_t database = 0;
+    DatabaseId database = 0;
     std::string key;
     VersionVector clock;
     friend bool operator==(const ClearedKey&, const ClearedKey&) = default;
@@ -465,12 +472,13 @@ struct LeafReply {
 struct Stable {
     static constexpr MessageKind kKind = MessageKind::stable;
     std::uint64_t nonce = 0;    // of the edge's boot
-    std::uint64_t members = 0;  // a hash of the two below: those that the cut was settled among
+    std::uint64_t members = 0;  // a hash of the three below: those that the cut was settled among
     ShardClocks
         clocks;  // unless whole: of the shards whose cut has changed, among the same members
     bool whole = true;
-    bool everybody = true;                // told with the whole alone,
-    std::vector<std::uint64_t> lineages;  // and these
+    bool everybody = true;                 // told with the whole alone,
+    std::vector<std::uint64_t> lineages;   // and these,
+    std::vector<PartHolder> partial = {};  // and these
     friend bool operator==(const Stable&, const Stable&) = default;
 };
 

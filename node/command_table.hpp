@@ -32,6 +32,8 @@ inline constexpr std::uint32_t kLoading =
 inline constexpr std::uint32_t kBlocking = 1U << 8;
 inline constexpr std::uint32_t kReadiness =
     1U << 9;  // asks whether the node serves: refused as data is, though it touches none
+inline constexpr std::uint32_t kWholeDatabase =
+    1U << 10;  // names no key, and is about those of the selected database
 }  // namespace flag
 
 struct KeySpec {

@@ -41,6 +41,19 @@ static_assert(kArgumentsMax <= WriteWeight::kElementsMax &&
     return {};
 }
 
+// Why the command is about what this node does not hold; empty: it is not.
+[[nodiscard]] std::string not_held(const Database& database, DatabaseId db, const Command& command,
+                                   std::span<const std::string_view> arguments) {
+    if (command.has(flag::kWholeDatabase) && database.stored_for(db).empty())
+        return "NODOMAIN nothing of database " + std::to_string(db) +
+               " is held by this node: ask one that holds it";
+    const KeyRange keys = keys_of(command, arguments);
+    for (std::size_t i = keys.begin; i < keys.end; i += keys.step)
+        if (!database.holds(db, arguments[i]))
+            return commands::no_domain(database, db, arguments[i]);
+    return {};
+}
+
 }  // namespace
 
 void Commands::opened(Connection& connection) {
@@ -84,6 +97,13 @@ bool Commands::admit(Connection& connection, const Command& command,
         }
     }
     if (const std::string text = oversized(command, arguments); !text.empty()) {
+        reply.error(text);
+        return false;
+    }
+    if (!database_.lacks_domains()) [[likely]]
+        return true;
+    const auto db = static_cast<DatabaseId>(connection.client().database);
+    if (const std::string text = not_held(database_, db, command, arguments); !text.empty()) {
         reply.error(text);
         return false;
     }

@@ -139,6 +139,22 @@ Result<std::string> apply_role(Config& config, const Texts& values) {
     return fail(Code::malformed, "\"" + values.front() + "\" is not one of core, hub, edge");
 }
 
+Result<std::string> apply_domains(Config& config, const Texts& values) {
+    std::vector<DomainRule> rules;
+    std::string text;
+    for (const std::string& value : values) {
+        auto rule = parse_domain_rule(value);
+        if (!rule) return std::unexpected(rule.error());
+        for (const DomainRule& other : rules)
+            if (const auto why = conflict(other, "one flag", *rule, "another"))
+                return fail(Code::malformed, *why);
+        text += (text.empty() ? "" : " ") + rule->text();
+        if (std::ranges::find(rules, *rule) == rules.end()) rules.push_back(std::move(*rule));
+    }
+    config.domains = std::move(rules);
+    return text;
+}
+
 template <bool Config::* member>
 Result<std::string> apply_switch(Config& config, const Texts& values) {
     const std::string& text = values.front();
@@ -183,6 +199,10 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
          "repairs by itself what differs from another node at the same clock"},
         {"shards", "COUNT", false, {"256"}, apply_number<&Config::shard_count, 1, 16384>,
          "shards; the same on every node of a cluster"},
+        {"domain", "NAME=NUMBER,db=N|NAME=NUMBER,prefix=TEXT", true, {}, apply_domains,
+         "a part of the keys that this node holds as a domain of its own; may be given several times"},
+        {"main", "yes|no", false, {"yes"}, apply_switch<&Config::holds_main>,
+         "holds what is of no domain, too; only an edge may say no"},
         {"log-level", "error|warn|info|debug", false, {"info"}, apply_log_level, "what is logged to stderr"},
         {"password", "TEXT", false, {""}, apply_password, "what clients must AUTH with (default: none)"},
         {"drift-max-ms", "MS", false, {"300000"}, apply_duration<&Config::drift_max, 1, 86'400'000>,
@@ -308,6 +328,10 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
     if (config.role == NodeRole::edge && config.peers.empty())
         return fail(Code::malformed,
                     "role edge: at least one peer is wanted, the gossip address of a hub");
+    if (!config.holds_main && config.role != NodeRole::edge)
+        return fail(Code::malformed, "main no: only an edge goes without the domain main");
+    if (!config.holds_main && config.domains.empty())
+        return fail(Code::malformed, "main no: at least one domain is wanted, to hold instead");
     if (config.role == NodeRole::hub && !config.gossip)
         return fail(Code::malformed,
                     "role hub: gossip is wanted, where edges and other nodes connect");

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "crdt/domain_rules.hpp"
 #include "crdt/result.hpp"
 #include "node/note.hpp"
 #include "store/log.hpp"
@@ -58,6 +59,8 @@ struct Config {
     std::uint64_t log_keep_bytes = 0;
     bool repairs = true;
     std::uint16_t shard_count = 0;
+    std::vector<DomainRule> domains;  // that this node declares, and holds
+    bool holds_main = true;
     NoteLevel log_level = NoteLevel::info;
     std::string password;  // empty = none
     std::chrono::milliseconds drift_max{0};

@@ -19,28 +19,57 @@ constexpr KeyType type_of(LeafKind element) {
 }
 }  // namespace
 
+// ---- domains
+
+void Database::set_rules(DomainRules rules) {
+    rules_ = std::move(rules);
+    const Holdings& holds = store_.options().holds;
+    lacks_domains_ = !holds.main || std::ranges::any_of(rules_.all(), [&](const DomainRule& rule) {
+        return !holds.holds_domain(rule.number);
+    });
+}
+
+std::string Database::domain_of(DatabaseId db, std::string_view key) const {
+    const DatabaseId stored = rules_.stored_in(db, key);
+    if (stored <= kConfigurationDatabase) return "main";
+    const auto number = static_cast<DomainNumber>(stored - kConfigurationDatabase);
+    const DomainRule* rule = rules_.find(number);
+    return rule != nullptr ? rule->name : std::to_string(number);
+}
+
+std::vector<DatabaseId> Database::stored_for(DatabaseId db) const {
+    std::vector<DatabaseId> stored = rules_.stored_for(db);
+    std::erase_if(stored,
+                  [&](DatabaseId id) { return !store_.options().holds.holds_database(id); });
+    return stored;
+}
+
 // ---- finding
 
-KeyRecord* Database::seen(std::uint8_t db, std::string_view key) {
-    KeyRecord* record = store_.find(db, key);
+KeyRecord* Database::seen(DatabaseId db, std::string_view key) {
+    return seen_in(rules_.stored_in(db, key), key);
+}
+
+KeyRecord* Database::seen_in(DatabaseId stored, std::string_view key) {
+    KeyRecord* record = store_.find(stored, key);
     if (record != nullptr && !taken(Shortcut::read_not_observed))
         observed_ = std::max(observed_, record->changed);
     return record;
 }
 
-KeyRecord* Database::visible(std::uint8_t db, std::string_view key) {
+KeyRecord* Database::visible(DatabaseId db, std::string_view key) {
     KeyRecord* record = seen(db, key);
     return record != nullptr && record->exists() && !expired(*record) ? record : nullptr;
 }
 
-KeyRecord& Database::to_write(std::uint8_t db, std::string_view key) {
-    KeyRecord& record = store_.find_or_make(db, key);
+KeyRecord& Database::to_write(DatabaseId db, std::string_view key) {
+    KeyRecord& record = store_.find_or_make(rules_.stored_in(db, key), key);
     observed_ = std::max(observed_, record.changed);
     if (record.exists() && expired(record)) remove_all(record);
     return record;
 }
 
-KeyType Database::type(std::uint8_t db, std::string_view key) {
+KeyType Database::type(DatabaseId db, std::string_view key) {
     const KeyRecord* record = visible(db, key);
     return record == nullptr ? KeyType::none : record->type;
 }
@@ -99,8 +128,9 @@ void Database::remove_all(KeyRecord& record) {
     remove_leaf(record, LeafKind::deadline);
 }
 
-bool Database::remove(std::uint8_t db, std::string_view key) {
-    KeyRecord* record = seen(db, key);
+bool Database::remove(DatabaseId db, std::string_view key) { return remove_seen(seen(db, key)); }
+
+bool Database::remove_seen(KeyRecord* record) {
     if (record == nullptr || !record->exists()) return false;
     const bool was_visible = !expired(*record);
     remove_all(*record);
@@ -109,10 +139,11 @@ bool Database::remove(std::uint8_t db, std::string_view key) {
 
 bool Database::flush_some(Flush& flush, std::size_t keys) {
     std::size_t looked_at = 0;
-    for (; flush.database <= flush.last; ++flush.database, flush.from = 0) {
+    for (; !flush.stored.empty(); flush.stored.erase(flush.stored.begin()), flush.from = 0) {
+        const DatabaseId stored = flush.stored.front();
         std::vector<std::string> found;
         std::optional<std::uint64_t> next;
-        store_.for_each_key(flush.database, flush.from, [&](const KeyRecord& record) {
+        store_.for_each_key(stored, flush.from, [&](const KeyRecord& record) {
             const std::uint64_t order = record.address.order.order;
             if (looked_at >= keys && order != flush.from) {  // keys of one order go together
                 next = order;
@@ -124,7 +155,7 @@ bool Database::flush_some(Flush& flush, std::size_t keys) {
             return true;
         });
         for (const std::string& key : found) {
-            remove(flush.database, key);
+            remove_seen(seen_in(stored, key));
             store_.end_command();  // a database may not fit one log record
         }
         if (!next) continue;
@@ -148,12 +179,12 @@ std::size_t Database::expire_some(std::size_t count) {
 
 // ---- deadlines
 
-WallTime Database::deadline(std::uint8_t db, std::string_view key) {
+WallTime Database::deadline(DatabaseId db, std::string_view key) {
     const KeyRecord* record = visible(db, key);
     return record == nullptr ? kNoDeadline : record->deadline;
 }
 
-void Database::set_deadline(std::uint8_t db, std::string_view key, WallTime at) {
+void Database::set_deadline(DatabaseId db, std::string_view key, WallTime at) {
     KeyRecord& record = to_write(db, key);
     ASSERT(record.exists());
     store_.change(record, LeafKind::deadline, {}, [&](const Leaf& leaf, const Dot& dot, Hlc now) {
@@ -167,29 +198,72 @@ void Database::drop_stale_deadline(KeyRecord& record) {
 
 // ---- walking
 
-std::uint64_t Database::key_count(std::uint8_t db) {
+std::uint64_t Database::key_count(DatabaseId db) {
     observed_ = store_.applied();
-    return store_.key_count(db);
+    std::uint64_t count = 0;
+    for (const DatabaseId stored : rules_.stored_for(db)) count += store_.key_count(stored);
+    return count;
 }
 
-std::uint64_t Database::deadline_count(std::uint8_t db) {
+std::uint64_t Database::deadline_count(DatabaseId db) {
     observed_ = store_.applied();
-    return store_.deadline_count(db);
+    std::uint64_t count = 0;
+    for (const DatabaseId stored : rules_.stored_for(db)) count += store_.deadline_count(stored);
+    return count;
 }
 
-void Database::for_each_key(std::uint8_t db, std::uint64_t from, VisitKey visit) {
+void Database::for_each_key(DatabaseId db, std::uint64_t from, VisitKey visit) {
     observed_ = store_.applied();
-    store_.for_each_key(db, from, [&](const KeyRecord& record) {
-        return !record.exists() || expired(record) || visit(record);
+    for_each_stored_key(stored_for(db), from, [&](const KeyRecord& record) {
+        if (!record.exists() || expired(record)) return true;
+        const bool reached = rules_.stored_in(db, record.key) == record.address.database ||
+                             record.address.database >= kDatabaseCount;
+        return !reached || visit(record);
     });
 }
 
-std::uint64_t Database::count(std::uint8_t db, std::string_view key, LeafKind kind) {
+// Each database by itself is in order: whichever has the least key goes on until another one has it.
+void Database::for_each_stored_key(const std::vector<DatabaseId>& stored, std::uint64_t from,
+                                   VisitKey visit) {
+    if (stored.size() == 1) return store_.for_each_key(stored.front(), from, visit);
+    struct Run {
+        DatabaseId stored;
+        std::optional<std::uint64_t> next;  // the order of its next key
+    };
+    bool more = true;
+    // Visits keys of the run up to the order `last`.
+    const auto go_on = [&](Run& run, std::uint64_t at, std::optional<std::uint64_t> last) {
+        run.next.reset();
+        store_.for_each_key(run.stored, at, [&](const KeyRecord& record) {
+            const std::uint64_t order = record.address.order.order;
+            if (last && order <= *last) {
+                more = visit(record);
+                return more;
+            }
+            run.next = order;
+            return false;
+        });
+    };
+    std::vector<Run> runs;
+    for (const DatabaseId id : stored) {
+        go_on(runs.emplace_back(Run{id, {}}), from, std::nullopt);
+        if (!runs.back().next) runs.pop_back();
+    }
+    while (more && !runs.empty()) {
+        std::ranges::partial_sort(
+            runs, runs.begin() + std::min<std::ptrdiff_t>(2, std::ssize(runs)), {}, &Run::next);
+        Run& run = runs.front();
+        go_on(run, *run.next, runs.size() > 1 ? *runs[1].next : ~std::uint64_t{0});
+        if (!run.next) runs.erase(runs.begin());
+    }
+}
+
+std::uint64_t Database::count(DatabaseId db, std::string_view key, LeafKind kind) {
     const KeyRecord* record = visible(db, key);
     return record == nullptr || record->type != type_of(kind) ? 0 : record->live(kind);
 }
 
-void Database::for_each(std::uint8_t db, std::string_view key, LeafKind kind, Hash128 from,
+void Database::for_each(DatabaseId db, std::string_view key, LeafKind kind, Hash128 from,
                         VisitElement visit) {
     KeyRecord* record = visible(db, key);
     if (record == nullptr || record->type != type_of(kind)) return;
@@ -200,7 +274,7 @@ void Database::for_each(std::uint8_t db, std::string_view key, LeafKind kind, Ha
 
 // ---- strings
 
-std::optional<std::string_view> Database::get_view(std::uint8_t db, std::string_view key,
+std::optional<std::string_view> Database::get_view(DatabaseId db, std::string_view key,
                                                    std::string& out) {
     const KeyRecord* record = visible(db, key);
     if (record == nullptr || record->type != KeyType::string) return std::nullopt;
@@ -209,7 +283,7 @@ std::optional<std::string_view> Database::get_view(std::uint8_t db, std::string_
     return out;
 }
 
-std::optional<std::string> Database::get(std::uint8_t db, std::string_view key) {
+std::optional<std::string> Database::get(DatabaseId db, std::string_view key) {
     std::string out;
     const auto view = get_view(db, key, out);
     if (!view) return std::nullopt;
@@ -222,7 +296,7 @@ void Database::write_string(KeyRecord& record, std::string_view bytes, WallTime 
     });
 }
 
-void Database::set(std::uint8_t db, std::string_view key, std::string_view bytes, WallTime at) {
+void Database::set(DatabaseId db, std::string_view key, std::string_view bytes, WallTime at) {
     KeyRecord& record = to_write(db, key);
     if (record.extra) {
         remove_collections(record);
@@ -231,7 +305,7 @@ void Database::set(std::uint8_t db, std::string_view key, std::string_view bytes
     write_string(record, bytes, at);
 }
 
-void Database::set_keep_deadline(std::uint8_t db, std::string_view key, std::string_view bytes) {
+void Database::set_keep_deadline(DatabaseId db, std::string_view key, std::string_view bytes) {
     KeyRecord& record = to_write(db, key);
     drop_stale_deadline(record);
     const WallTime at = record.exists() ? record.deadline : kNoDeadline;
@@ -270,14 +344,13 @@ Result<std::string> Database::add_real(KeyRecord& record, LeafKind kind, std::st
     return value::format_real(after);
 }
 
-Result<std::int64_t> Database::add(std::uint8_t db, std::string_view key, std::int64_t increment) {
+Result<std::int64_t> Database::add(DatabaseId db, std::string_view key, std::int64_t increment) {
     KeyRecord& record = to_write(db, key);
     drop_stale_deadline(record);
     return add_integer(record, LeafKind::string, {}, record.string, increment);
 }
 
-Result<std::string> Database::add_real(std::uint8_t db, std::string_view key,
-                                       long double increment) {
+Result<std::string> Database::add_real(DatabaseId db, std::string_view key, long double increment) {
     KeyRecord& record = to_write(db, key);
     drop_stale_deadline(record);
     return add_real(record, LeafKind::string, {}, record.string, increment);
@@ -299,7 +372,7 @@ void Database::end_collection(KeyRecord& record, LeafKind kind, LeafKind birth) 
     drop_stale_deadline(record);
 }
 
-bool Database::set_add(std::uint8_t db, std::string_view key, std::string_view member) {
+bool Database::set_add(DatabaseId db, std::string_view key, std::string_view member) {
     KeyRecord& record = to_write(db, key);
     begin_collection(record, LeafKind::member, birth_of(LeafKind::member));
     bool absent = true;
@@ -311,7 +384,7 @@ bool Database::set_add(std::uint8_t db, std::string_view key, std::string_view m
     return absent;
 }
 
-bool Database::set_remove(std::uint8_t db, std::string_view key, std::string_view member) {
+bool Database::set_remove(DatabaseId db, std::string_view key, std::string_view member) {
     KeyRecord* record = visible(db, key);
     if (record == nullptr || !store_.element(*record, LeafKind::member, member).any_live())
         return false;
@@ -322,12 +395,12 @@ bool Database::set_remove(std::uint8_t db, std::string_view key, std::string_vie
     return true;
 }
 
-bool Database::set_contains(std::uint8_t db, std::string_view key, std::string_view member) {
+bool Database::set_contains(DatabaseId db, std::string_view key, std::string_view member) {
     KeyRecord* record = visible(db, key);
     return record != nullptr && store_.element(*record, LeafKind::member, member).any_live();
 }
 
-bool Database::hash_set(std::uint8_t db, std::string_view key, std::string_view field,
+bool Database::hash_set(DatabaseId db, std::string_view key, std::string_view field,
                         std::string_view bytes) {
     KeyRecord& record = to_write(db, key);
     begin_collection(record, LeafKind::field, birth_of(LeafKind::field));
@@ -339,7 +412,7 @@ bool Database::hash_set(std::uint8_t db, std::string_view key, std::string_view 
     return absent;
 }
 
-bool Database::hash_remove(std::uint8_t db, std::string_view key, std::string_view field) {
+bool Database::hash_remove(DatabaseId db, std::string_view key, std::string_view field) {
     KeyRecord* record = visible(db, key);
     if (record == nullptr ||
         !shows(LeafKind::field, store_.element(*record, LeafKind::field, field)))
@@ -351,7 +424,7 @@ bool Database::hash_remove(std::uint8_t db, std::string_view key, std::string_vi
     return true;
 }
 
-std::optional<std::string> Database::hash_get(std::uint8_t db, std::string_view key,
+std::optional<std::string> Database::hash_get(DatabaseId db, std::string_view key,
                                               std::string_view field) {
     KeyRecord* record = visible(db, key);
     if (record == nullptr || record->type != KeyType::hash) return std::nullopt;
@@ -360,8 +433,8 @@ std::optional<std::string> Database::hash_get(std::uint8_t db, std::string_view 
     return value::text(value::read(leaf));
 }
 
-Result<std::int64_t> Database::hash_add(std::uint8_t db, std::string_view key,
-                                        std::string_view field, std::int64_t increment) {
+Result<std::int64_t> Database::hash_add(DatabaseId db, std::string_view key, std::string_view field,
+                                        std::int64_t increment) {
     KeyRecord& record = to_write(db, key);
     begin_collection(record, LeafKind::field, birth_of(LeafKind::field));
     const Leaf& seen = store_.element(record, LeafKind::field, field);
@@ -370,7 +443,7 @@ Result<std::int64_t> Database::hash_add(std::uint8_t db, std::string_view key,
     return sum;
 }
 
-Result<std::string> Database::hash_add_real(std::uint8_t db, std::string_view key,
+Result<std::string> Database::hash_add_real(DatabaseId db, std::string_view key,
                                             std::string_view field, long double increment) {
     KeyRecord& record = to_write(db, key);
     begin_collection(record, LeafKind::field, birth_of(LeafKind::field));
@@ -385,7 +458,7 @@ Result<std::string> Database::hash_add_real(std::uint8_t db, std::string_view ke
 static_assert(WriteWeight::kElementsMax < kBatchOperationsMax &&
               WriteWeight::kBytesMax < kBatchBytesMax);
 
-bool Database::copy_fits(std::uint8_t db, std::string_view key) {
+bool Database::copy_fits(DatabaseId db, std::string_view key) {
     const KeyRecord* record = visible(db, key);
     if (record == nullptr || record->type == KeyType::string) return true;
     const LeafKind kind = record->type == KeyType::set ? LeafKind::member : LeafKind::field;
@@ -399,7 +472,7 @@ bool Database::copy_fits(std::uint8_t db, std::string_view key) {
     return weight.fits();
 }
 
-void Database::copy(std::uint8_t from_db, std::string_view from, std::uint8_t to_db,
+void Database::copy(DatabaseId from_db, std::string_view from, DatabaseId to_db,
                     std::string_view to) {
     const KeyRecord* source = visible(from_db, from);
     ASSERT(source != nullptr);

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "crdt/domain_rules.hpp"
 #include "store/store.hpp"
 
 namespace skerry {
@@ -45,42 +46,55 @@ class WriteWeight {
 struct Flush {
     static constexpr std::size_t kKeysAtOnce = 1000;  // about a millisecond
 
-    std::uint8_t database = 0;
-    std::uint8_t last = 0;   // of the databases
-    std::uint64_t from = 0;  // the order of the first key that was not looked at
+    std::vector<DatabaseId> stored;  // what is left: Database::stored_for()
+    std::uint64_t from = 0;  // the order of the first key that was not looked at in the first
 };
 
 class Database {
   public:
-    explicit Database(Store& store) : store_(store) {}
+    explicit Database(Store& store) : Database(store, {}) {}
+    Database(Store& store, DomainRules rules) : store_(store) { set_rules(std::move(rules)); }
 
     [[nodiscard]] Store& store() { return store_; }
     // The log position that everything read since reset_observed() must be durable at.
     [[nodiscard]] LogPosition observed() const { return observed_; }
     void reset_observed() { observed_ = {}; }
 
-    // ---- keys. `db` is 0..15 everywhere.
-    [[nodiscard]] KeyType type(std::uint8_t db, std::string_view key);  // none: absent or expired
-    [[nodiscard]] bool exists(std::uint8_t db, std::string_view key) {
+    // ---- domains. A key that was written to main before a rule named it is not reached any more.
+    void set_rules(DomainRules rules);
+    [[nodiscard]] const DomainRules& rules() const { return rules_; }
+    // Is there a domain that this node knows, and does not hold?
+    [[nodiscard]] bool lacks_domains() const { return lacks_domains_; }
+    [[nodiscard]] bool holds(DatabaseId db, std::string_view key) const {
+        return !lacks_domains_ || store_.options().holds.holds_database(rules_.stored_in(db, key));
+    }
+    // The domain of the key, for people.
+    [[nodiscard]] std::string domain_of(DatabaseId db, std::string_view key) const;
+    // What of a database is held here.
+    [[nodiscard]] std::vector<DatabaseId> stored_for(DatabaseId db) const;
+
+    // ---- keys. `db` is 0..15 everywhere, or a stored database beyond those of SELECT.
+    [[nodiscard]] KeyType type(DatabaseId db, std::string_view key);  // none: absent or expired
+    [[nodiscard]] bool exists(DatabaseId db, std::string_view key) {
         return type(db, key) != KeyType::none;
     }
     // Removes everything observed under the key, of every type. False: there was no visible key.
-    bool remove(std::uint8_t db, std::string_view key);
-    [[nodiscard]] WallTime deadline(std::uint8_t db,
+    bool remove(DatabaseId db, std::string_view key);
+    [[nodiscard]] WallTime deadline(DatabaseId db,
                                     std::string_view key);  // kNoDeadline: none, or no key
     // Requires: the key exists, at is in the future or kNoDeadline (= PERSIST).
-    void set_deadline(std::uint8_t db, std::string_view key, WallTime at);
-    [[nodiscard]] std::uint64_t key_count(std::uint8_t db);
+    void set_deadline(DatabaseId db, std::string_view key, WallTime at);
+    [[nodiscard]] std::uint64_t key_count(DatabaseId db);
     // Of these, those that have a deadline.
-    [[nodiscard]] std::uint64_t deadline_count(std::uint8_t db);
-    // Visible keys with order >= from, in order, until `visit` returns false.
+    [[nodiscard]] std::uint64_t deadline_count(DatabaseId db);
+    // Visible keys with order >= from, in order, until `visit` returns false; of all domains that are held.
     using VisitKey = absl::FunctionRef<bool(const KeyRecord& record)>;
-    void for_each_key(std::uint8_t db, std::uint64_t from, VisitKey visit);
+    void for_each_key(DatabaseId db, std::uint64_t from, VisitKey visit);
     // May what the key shows be written at once, by copy()?
-    [[nodiscard]] bool copy_fits(std::uint8_t db, std::string_view key);
+    [[nodiscard]] bool copy_fits(DatabaseId db, std::string_view key);
     // Writes what the key shows to another place, which is removed first. Requires: the source
     // exists, copy_fits().
-    void copy(std::uint8_t from_db, std::string_view from, std::uint8_t to_db, std::string_view to);
+    void copy(DatabaseId from_db, std::string_view from, DatabaseId to_db, std::string_view to);
     // Goes on with a flush, about `keys` further; true: it has come to its end. Each key goes by an event of its own.
     [[nodiscard]] bool flush_some(Flush& flush, std::size_t keys);
     // Removes up to `count` keys of which this replica wrote the deadline that has come.
@@ -88,60 +102,65 @@ class Database {
 
     // ---- strings. Requires: type() is string or none (setting may replace any type).
     // The value as text. nullopt: absent.
-    [[nodiscard]] std::optional<std::string> get(std::uint8_t db, std::string_view key);
+    [[nodiscard]] std::optional<std::string> get(DatabaseId db, std::string_view key);
     // The same without a copy when it can; `out` backs the view otherwise.
-    [[nodiscard]] std::optional<std::string_view> get_view(std::uint8_t db, std::string_view key,
+    [[nodiscard]] std::optional<std::string_view> get_view(DatabaseId db, std::string_view key,
                                                            std::string& out);
     // Replaces the key whatever it holds.
-    void set(std::uint8_t db, std::string_view key, std::string_view bytes,
+    void set(DatabaseId db, std::string_view key, std::string_view bytes,
              WallTime deadline = kNoDeadline);
     // Replaces the value and leaves the deadline as it is (SET KEEPTTL, APPEND, SETRANGE).
-    void set_keep_deadline(std::uint8_t db, std::string_view key, std::string_view bytes);
+    void set_keep_deadline(DatabaseId db, std::string_view key, std::string_view bytes);
     // Adds, and gives the sum. Errors: not_a_number, out_of_range (nothing changes).
-    [[nodiscard]] Result<std::int64_t> add(std::uint8_t db, std::string_view key,
+    [[nodiscard]] Result<std::int64_t> add(DatabaseId db, std::string_view key,
                                            std::int64_t increment);
-    [[nodiscard]] Result<std::string> add_real(std::uint8_t db, std::string_view key,
+    [[nodiscard]] Result<std::string> add_real(DatabaseId db, std::string_view key,
                                                long double increment);
 
     // ---- sets. Requires: type() is set or none.
-    bool set_add(std::uint8_t db, std::string_view key,
+    bool set_add(DatabaseId db, std::string_view key,
                  std::string_view member);  // true: it was absent
-    bool set_remove(std::uint8_t db, std::string_view key,
+    bool set_remove(DatabaseId db, std::string_view key,
                     std::string_view member);  // true: it was present
-    [[nodiscard]] bool set_contains(std::uint8_t db, std::string_view key, std::string_view member);
+    [[nodiscard]] bool set_contains(DatabaseId db, std::string_view key, std::string_view member);
 
     // ---- hashes. Requires: type() is hash or none.
-    bool hash_set(std::uint8_t db, std::string_view key, std::string_view field,
+    bool hash_set(DatabaseId db, std::string_view key, std::string_view field,
                   std::string_view bytes);  // true: new
-    bool hash_remove(std::uint8_t db, std::string_view key, std::string_view field);
-    [[nodiscard]] std::optional<std::string> hash_get(std::uint8_t db, std::string_view key,
+    bool hash_remove(DatabaseId db, std::string_view key, std::string_view field);
+    [[nodiscard]] std::optional<std::string> hash_get(DatabaseId db, std::string_view key,
                                                       std::string_view field);
-    [[nodiscard]] Result<std::int64_t> hash_add(std::uint8_t db, std::string_view key,
+    [[nodiscard]] Result<std::int64_t> hash_add(DatabaseId db, std::string_view key,
                                                 std::string_view field, std::int64_t increment);
-    [[nodiscard]] Result<std::string> hash_add_real(std::uint8_t db, std::string_view key,
+    [[nodiscard]] Result<std::string> hash_add_real(DatabaseId db, std::string_view key,
                                                     std::string_view field, long double increment);
 
     // ---- both: members (kind member) or fields (kind field).
-    [[nodiscard]] std::uint64_t count(std::uint8_t db, std::string_view key, LeafKind kind);
+    [[nodiscard]] std::uint64_t count(DatabaseId db, std::string_view key, LeafKind kind);
     // Live elements with hash >= from, in order of hash, until `visit` returns false. A field's
     // value is text of its leaf: value_of(element).
     using VisitElement = Store::VisitElement;
-    void for_each(std::uint8_t db, std::string_view key, LeafKind kind, Hash128 from,
+    void for_each(DatabaseId db, std::string_view key, LeafKind kind, Hash128 from,
                   VisitElement visit);
     [[nodiscard]] static std::string value_of(const Element& field) {
         return *value::text(value::read(field.leaf));
     }
 
     // The record for CRDT.INFO and CRDT.CONFLICTS, visible or not; nullptr: never written.
-    [[nodiscard]] KeyRecord* record(std::uint8_t db, std::string_view key) { return seen(db, key); }
+    [[nodiscard]] KeyRecord* record(DatabaseId db, std::string_view key) { return seen(db, key); }
 
   private:
+    // The same of a stored database.
+    KeyRecord* seen_in(DatabaseId stored, std::string_view key);
+    bool remove_seen(KeyRecord* record);
+    void for_each_stored_key(const std::vector<DatabaseId>& stored, std::uint64_t from,
+                             VisitKey visit);
     // The record, noted as observed; nullptr: never written.
-    KeyRecord* seen(std::uint8_t db, std::string_view key);
+    KeyRecord* seen(DatabaseId db, std::string_view key);
     // The record if it shows a key now; else nullptr.
-    KeyRecord* visible(std::uint8_t db, std::string_view key);
+    KeyRecord* visible(DatabaseId db, std::string_view key);
     // The record to write to: what had expired there is removed first.
-    KeyRecord& to_write(std::uint8_t db, std::string_view key);
+    KeyRecord& to_write(DatabaseId db, std::string_view key);
     [[nodiscard]] bool expired(const KeyRecord& record) const {
         return record.deadline <= store_.now();
     }
@@ -163,6 +182,8 @@ class Database {
                                  const Leaf& seen, long double increment);
 
     Store& store_;
+    DomainRules rules_;
+    bool lacks_domains_ = false;
     LogPosition observed_;
 };
 

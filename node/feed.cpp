@@ -23,14 +23,25 @@ std::optional<std::string_view> link_of(Chain chain, const Record& record, std::
     return remote->batch_bytes;
 }
 
-ReplicaId writer_of(const Record& record) {
+const Batch& batch_of(const Record& record) {
     const Remote* remote = std::get_if<Remote>(&record);
-    return remote != nullptr ? remote->batch.writer : std::get<Batch>(record).writer;
+    return remote != nullptr ? remote->batch : std::get<Batch>(record);
 }
 }  // namespace
 
+std::optional<std::string> Asker::part_of(const Batch& batch, std::string_view bytes) const {
+    BatchPart part = skerry::part_of(
+        batch, [this](ShardId shard) { return gets(shard); },
+        [this](const LeafKey& key) {
+            return shard_of(key.database, slot_of(key.key), slot_shard_count);
+        });
+    if (part.all) return std::string(bytes);
+    if (part.bytes.empty() || taken(Shortcut::part_passed_over)) return std::nullopt;
+    return std::move(part.bytes);
+}
+
 FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_t nonce,
-                       LogPosition durable, ReplicaId asker) {
+                       LogPosition durable, const Asker& asker) {
     FetchReply reply{.request = request.request,
                      .nonce = nonce,
                      .status = FetchStatus::ok,
@@ -58,11 +69,15 @@ FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_
             const auto link = link_of(request.chain, *record, body);
             if (const Remote* remote = std::get_if<Remote>(&*record); remote != nullptr && !link)
                 for (const ShardRange& range : remote->batch.ranges)
-                    foreign[range.shard].advance({remote->batch.writer, range.last});
+                    if (asker.gets(range.shard))
+                        foreign[range.shard].advance({remote->batch.writer, range.last});
             const Flip* flip = std::get_if<Flip>(&*record);
             if (flip != nullptr && !taken(Shortcut::flip_passed_over))
-                for (const auto& [shard, clock] : flip->clocks) foreign[shard].join(clock);
-            if (!link) {
+                for (const auto& [shard, clock] : flip->clocks)
+                    if (asker.gets(shard)) foreign[shard].join(clock);
+            const bool is_own = link && batch_of(*record).writer == asker.writer;
+            auto part = link && !is_own ? asker.part_of(batch_of(*record), *link) : std::nullopt;
+            if (!part && !is_own) {
                 if (foreign.empty()) reply.through = StreamPosition{position.value};
                 return true;
             }
@@ -74,13 +89,12 @@ FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_
             fetched.position = StreamPosition{position.value};
             fetched.previous = previous;
             fetched.foreign.assign(foreign.begin(), foreign.end());
-            const ReplicaId writer = writer_of(*record);
-            fetched.origin = writer == asker                          ? RecordOrigin::skipped
+            fetched.origin = is_own                                   ? RecordOrigin::skipped
                              : std::holds_alternative<Batch>(*record) ? RecordOrigin::own
                                                                       : RecordOrigin::remote;
-            if (writer != asker) {
-                fetched.body_bytes = link->size();
-                if (link->size() <= kPartBytesMax) fetched.body = *link;
+            if (part) {
+                fetched.body_bytes = part->size();
+                if (part->size() <= kPartBytesMax) fetched.body = std::move(*part);
             }
             bytes += fetched.body.size() + 64;
             previous = reply.through = fetched.position;
@@ -91,13 +105,13 @@ FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_
     return reply;
 }
 
-std::optional<std::string> read_body(const Log& log, LogPosition position) {
+std::optional<std::string> read_body(const Log& log, LogPosition position, const Asker& asker) {
     std::optional<std::string> found;
     const auto read = log.read(position, [&](LogPosition at, std::string_view body) {
         if (at != position) return false;
         const Result<Record> record = decode_record(body);
         const auto link = record ? link_of(Chain::relay, *record, body) : std::nullopt;
-        if (link) found = std::string(*link);
+        if (link) found = asker.part_of(batch_of(*record), *link);
         return false;
     });
     return read ? found : std::nullopt;
@@ -239,7 +253,7 @@ class PullServer {
 
     Result<void> by_scan(ShardId shard, const VersionVector& base) {
         std::string from = std::max(cursor_.row, rows_from(shard, 0, 0));
-        const std::string end = rows_end(shard, kKeyspaceCount - 1);
+        const std::string end = rows_end(shard);
         for (bool more = true; more && !full_;) {
             std::vector<std::pair<std::string, std::string>> rows;
             std::size_t bytes = 0;
@@ -264,7 +278,7 @@ class PullServer {
     // each of its rows is sent as it is with them.
     Result<void> by_merge(ShardId shard, const VersionVector& base, const VersionVector& before) {
         std::string from = std::max(cursor_.row, rows_from(shard, 0, 0));
-        const std::string end = rows_end(shard, kKeyspaceCount - 1);
+        const std::string end = rows_end(shard);
         for (bool more = true; more && !full_;) {
             std::set<std::string> rows;
             std::string bound = end;  // what is known up to here

@@ -13,15 +13,28 @@
 #include "net/message.hpp"
 #include "store/kv.hpp"
 #include "store/log.hpp"
+#include "store/record.hpp"
 #include "store/row.hpp"
 
 namespace skerry {
 
+// Who asks, and which shards it gets to see. A record of which nothing is left is not there for it.
+struct Asker {
+    ReplicaId writer;
+    Holdings holds;
+    std::uint16_t slot_shard_count = 0;
+
+    [[nodiscard]] bool gets(ShardId shard) const { return holds.holds(shard, slot_shard_count); }
+    // Of a batch; nullopt: nothing.
+    [[nodiscard]] std::optional<std::string> part_of(const Batch& batch,
+                                                     std::string_view bytes) const;
+};
 [[nodiscard]] FetchReply serve_fetch(const Log& log, const FetchRequest& request,
-                                     std::uint64_t nonce, LogPosition durable, ReplicaId asker);
+                                     std::uint64_t nonce, LogPosition durable, const Asker& asker);
 
 // The batch of one record; nullopt: no longer kept, or none.
-[[nodiscard]] std::optional<std::string> read_body(const Log& log, LogPosition position);
+[[nodiscard]] std::optional<std::string> read_body(const Log& log, LogPosition position,
+                                                   const Asker& asker);
 
 // Errors: io_failed, corrupt. Requires: the base names shards of this cluster only.
 [[nodiscard]] Result<PullChunk> serve_pull(KvReader& stored, const PullRequest& request);

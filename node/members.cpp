@@ -27,6 +27,31 @@ constexpr auto kTextFields = std::to_array<TextField>({
 constexpr std::string_view kRoleField = "role";
 constexpr std::string_view kStateField = "state";
 constexpr std::string_view kGoneField = "gone";
+constexpr std::string_view kHoldsField = "holds";
+
+// "main 17 204"
+std::string text_of(const Holdings& holds) {
+    std::string text = holds.main ? "main" : "";
+    for (const DomainNumber domain : holds.domains)
+        text += (text.empty() ? "" : " ") + std::to_string(domain);
+    return text;
+}
+
+Holdings parse_holdings(std::string_view text) {
+    Holdings holds{.main = false, .domains = {}};
+    while (!text.empty()) {
+        const std::string_view word = text.substr(0, text.find(' '));
+        text.remove_prefix(std::min(text.size(), word.size() + 1));
+        DomainNumber domain = 0;
+        const auto parsed = std::from_chars(word.data(), word.data() + word.size(), domain);
+        if (word == "main")
+            holds.main = true;
+        else if (parsed.ec == std::errc() && domain > 0 && domain <= kDomainNumberMax)
+            holds.domains.push_back(domain);
+    }
+    std::ranges::sort(holds.domains);
+    return holds;
+}
 
 // What a later version may have written shows as one that is not there.
 std::optional<MemberState> parse_state(std::string_view text) {
@@ -75,6 +100,7 @@ const std::vector<Member>& MemberTable::rows() {
         };
         for (const TextField& field : kTextFields) row.*field.text = text(field.name);
         row.role = parse_role(text(kRoleField)).value_or(Role::core);
+        row.holds = parse_holdings(text(kHoldsField));
         row.state = parse_state(text(kStateField)).value_or(MemberState::active);
         if (const auto gone = parse_state(text(kGoneField))) row.state = *gone;
     }
@@ -98,6 +124,7 @@ void MemberTable::write(const Member& member) {
     ASSERT(member.state != MemberState::joining);
     for (const TextField& field : kTextFields) set(member.id, field.name, member.*field.text);
     set(member.id, kRoleField, name_of(member.role));
+    set(member.id, kHoldsField, text_of(member.holds));
     set(member.id, member.gone() ? kGoneField : kStateField, name_of(member.state));
     store_.end_command();
 }

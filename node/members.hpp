@@ -1,7 +1,7 @@
 // node/members.hpp — the table of members: who belongs to the cluster, as data of the configuration domain.
 //
 // Row      one hash per member in kConfigurationDatabase, under its identity, the upper half of its writer ids, so that it
-//          outlives incarnations. Fields: name, region, gossip, publish, client, role, state, gone. Concurrent edits meet field
+//          outlives incarnations. Fields: name, region, gossip, publish, client, role, state, gone, holds. Concurrent edits meet field
 //          by field, the last writer wins (docs/SEMANTICS.md, HSET).
 // State    active, evicted (silent too long) and replaced (another identity came under the name) follow one another.
 // Gone     left or forgotten is for good, whatever `state` says: a field of its own that is only ever written, so that a
@@ -39,6 +39,7 @@ struct Member {
     std::string name, region, gossip_address, publish_address, client_address;
     Role role = Role::core;
     MemberState state = MemberState::joining;
+    Holdings holds = {};
 
     [[nodiscard]] bool gone() const {
         return state == MemberState::left || state == MemberState::forgotten;

@@ -42,6 +42,15 @@ class NoTransport final : public Transport {
 };
 }  // namespace
 
+namespace {
+Holdings holdings_of(const Config& config) {
+    Holdings holds{.main = config.holds_main, .domains = {}};
+    for (const DomainRule& rule : config.domains) holds.domains.push_back(rule.number);
+    std::ranges::sort(holds.domains);
+    return holds;
+}
+}  // namespace
+
 Result<std::unique_ptr<Node>> Node::open(Config config, LogAdapter& log, Fences fences) {
     std::unique_ptr<Node> node(new Node(std::move(config), log, std::move(fences)));
     if (auto opened = node->open_store(); !opened) return std::unexpected(opened.error());
@@ -69,12 +78,14 @@ Result<void> Node::open_store() {
     StoreOptions options{.self = {},
                          .nonce = random_bits() | 1,
                          .shard_count = config_.shard_count,
+                         .holds = holdings_of(config_),
                          .hash_seed = hash64(config_.cluster),
                          .memory_bytes = config_.memory_bytes,
                          .drift_max = config_.drift_max};
     auto store = open_own_store(directory, identity_, *log_, *kv_, options, wall_now());
     if (!store) return std::unexpected(store.error());
     store_ = std::move(*store);
+    if (const auto why = refusal_of(*store_, config_.domains)) return fail(Code::refused, *why);
     database_ = std::make_unique<Database>(*store_);
     commands_ = std::make_unique<Commands>(*database_, *this, random_bits());
     metrics_ = std::make_unique<NodeMetrics>(commands_->table());
@@ -132,6 +143,7 @@ Result<void> Node::open_replication() {
             "it showed that this node's writer id was used elsewhere (" + fences_.why +
             "): this node goes on as " + identity_.writer.text();
     replication.repairs = config_.repairs;
+    replication.domains = config_.domains;
     replication.client_address =
         config_.announce ? config_.announce->text() : config_.listen.front().text();
     if (config_.gossip || config_.role == NodeRole::edge) {
@@ -156,6 +168,7 @@ Result<void> Node::open_replication() {
     Transport& transport = transport_ ? static_cast<Transport&>(*transport_) : *no_transport_;
     replication_ =
         std::make_unique<Replication>(*store_, *log_, *kv_, transport, std::move(replication));
+    database_->set_rules(replication_->domains());
     return {};
 }
 
@@ -277,6 +290,8 @@ std::optional<int> Node::run() {
 void Node::tick() {
     store_->set_now(wall_now());
     replication_->tick(mono());
+    if (database_->rules().all().size() != replication_->domains().all().size())
+        database_->set_rules(replication_->domains());
     catching_up_ = config_.refuse_until_synced && replication_->catching_up(mono()).has_value();
     if (!failed_) store_->reclaim_some(kReclaimedRows);
     if (!log_full()) database_->expire_some(kExpireKeys);

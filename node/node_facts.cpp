@@ -321,6 +321,8 @@ void Node::wait(Connection& connection, std::int64_t replicas, std::int64_t time
 
 void Node::barrier(Connection& connection, std::string_view token, std::int64_t timeout_ms) {
     auto clocks = decode_clock_token(token);
+    // What is not held here cannot be read here either.
+    if (clocks) std::erase_if(*clocks, [&](const auto& at) { return !store_->holds(at.first); });
     if (!clocks) return connection.reply().error("ERR invalid clock token");
     Waiting waiting{.connection = connection.id(),
                     .clocks = std::move(*clocks),

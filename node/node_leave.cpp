@@ -45,9 +45,9 @@ void Node::step_leave() {
     if (lacking.empty() && replication_->hears_members(mono())) {
         replication_->leave();
         leaving_->clocks.clear();
-        for (const auto& [shard, clock] : store_->clocks())
-            if (const Seq own = clock.at(store_->self()); own.value != 0)
-                leaving_->clocks.emplace_back(shard, VersionVector{{store_->self(), own}});
+        const ShardId table = store_->configuration_shard();  // which all hold
+        const Seq own = store_->shard(table).clock.at(store_->self());
+        leaving_->clocks.emplace_back(table, VersionVector{{store_->self(), own}});
         leaving_->marked = true;
         return;
     }

@@ -238,7 +238,7 @@ struct Replica::State {
         auto request = frames.next<PullRequest>();
         if (!request) return std::unexpected(request.error());
         for (const auto& [shard, clock] : request->base)
-            if (shard.value >= store->shard_count())
+            if (!store->holds(shard))
                 return fail(Code::malformed, "exchange: a shard beyond the last");
         return request;
     }
@@ -443,8 +443,8 @@ Result<std::string> Replica::request() {
     if (state_->broken) return std::unexpected(*state_->broken);
     PullRequest request;
     request.credit_bytes = kReplyBytesAim;
-    for (std::uint16_t i = 0; i < state_->store->shard_count(); ++i)
-        request.base.emplace_back(ShardId{i}, state_->store->shard(ShardId{i}).durable_clock);
+    for (const ShardId shard : state_->store->held())
+        request.base.emplace_back(shard, state_->store->shard(shard).durable_clock);
     std::string out;
     append_frame(out, state_->introduction());
     append_frame(out, request);

@@ -18,7 +18,7 @@ constexpr std::uint64_t kFreshLogBytes =
 // relies on.
 bool sound(const Batch& batch, const Store& store) {
     for (const ShardRange& range : batch.ranges)
-        if (range.shard.value >= store.shard_count()) return false;
+        if (!store.holds(range.shard)) return false;
     return std::ranges::all_of(batch.operations, [&](const Operation& operation) {
         const ShardId shard = store.address_of(operation.key.database, operation.key.key).shard;
         const auto range = std::ranges::find(batch.ranges, shard, &ShardRange::shard);
@@ -62,10 +62,14 @@ Replication::Replication(Store& store, Log& log, const Kv& kv, Transport& transp
       random_(options_.random_seed),
       verification_(store),
       reconciliation_(store),
-      members_(store) {
-    for (std::uint16_t i = 0; i < store_.shard_count(); ++i) {
-        own_committed_.push_back(store_.shard(ShardId{i}).durable_clock.at(store_.self()));
-        own_event_count_ += own_committed_.back().value;
+      members_(store),
+      domain_table_(store) {
+    for (const DomainRule& rule : options_.domains) rules_.add(rule);
+    learn_domains();
+    for (const ShardId shard : store_.held()) {
+        const Seq seq = store_.shard(shard).durable_clock.at(store_.self());
+        own_committed_[shard] = seq;
+        own_event_count_ += seq.value;
     }
 }
 
@@ -161,6 +165,7 @@ void Replication::receive(Incoming incoming, MonoTime now) {
              {{"peer", peer ? peer->address : "?"}, {"why", message.error().text()}});
         return;
     }
+    keep_held(*message);
     if (asks && (peer == nullptr || is_question(*message)))
         return on_request(incoming.connection, *message, now);
     if (peer != nullptr) on_peer(*peer, std::move(*message), incoming, now);
@@ -234,10 +239,7 @@ void Replication::on_pull_request(const ConnectionToken& from, const PullRequest
     const bool begins = request.nonce == 0;
     const bool stale = store_.stats().log_bytes_since_checkpoint > kFreshLogBytes ||
                        store_.stats().covered.value == 0;
-    const auto unknown = [&](const auto& pair) { return pair.first.value >= store_.shard_count(); };
-    if (std::ranges::any_of(request.base, unknown) || std::ranges::any_of(request.target, unknown))
-        chunk.status = PullStatus::refused;
-    else if (!begins && request.nonce != chunk.nonce)
+    if (!begins && request.nonce != chunk.nonce)
         chunk.status = PullStatus::restart;
     else if (begins && (stale || store_.freezing())) {
         wants_checkpoint_ = stale;
@@ -305,17 +307,20 @@ void Replication::on_body_request(const ConnectionToken& from, const BodyRequest
     if (request.nonce != reply.nonce) {
         reply.status = BodyStatus::wrong_nonce;
     } else {
-        if (served_body_.first != position || position.value == 0) {
-            auto body = position <= store_.durable() ? read_body(log_, position) : std::nullopt;
-            served_body_ = {body ? position : LogPosition{},
+        const Asker asker = asker_of(from);
+        if (served_body_.position != position || served_body_.holds != asker.holds ||
+            position.value == 0) {
+            auto body =
+                position <= store_.durable() ? read_body(log_, position, asker) : std::nullopt;
+            served_body_ = {body ? position : LogPosition{}, asker.holds,
                             body ? std::move(*body) : std::string()};
         }
-        if (served_body_.first != position) {
+        if (served_body_.position != position) {
             reply.status = BodyStatus::gone;
         } else {
-            reply.total_bytes = served_body_.second.size();
+            reply.total_bytes = served_body_.bytes.size();
             reply.offset = std::min(request.offset, reply.total_bytes);
-            reply.part = served_body_.second.substr(
+            reply.part = served_body_.bytes.substr(
                 reply.offset, std::min<std::uint64_t>(request.bytes_max, kPartBytesMax));
             if (reply.offset + reply.part.size() == reply.total_bytes) served_body_ = {};
         }
@@ -405,7 +410,7 @@ void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat, 
                                                   heartbeat.durable.end());
     for (const auto& [shard, digest] : heartbeat.digests) {
         const auto clock = theirs.find(shard);
-        if (shard.value >= store_.shard_count() || clock == theirs.end()) continue;
+        if (!store_.holds(shard) || clock == theirs.end()) continue;
         const ShardState& mine = store_.shard(shard);
         if (mine.clock != clock->second) continue;
         if (mine.digest == digest) {
@@ -419,7 +424,7 @@ void Replication::compare_digests(const Peer& peer, const Heartbeat& heartbeat, 
         note(NoteLevel::error, "divergence",
              {{"shard", std::to_string(shard.value)}, {"peer", peer.who.name}});
         if (verification_.under_way()) continue;
-        verification_.begin({{peer.link, peer.who.name}}, {shard}, now);
+        verification_.begin({{peer.link, peer.who.name, {shard}}}, now);
         send_verification();
     }
 }
@@ -529,7 +534,14 @@ void Replication::drain_all(MonoTime now) {
 }
 
 bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item) {
-    const auto batch = decode_batch(item.body);
+    auto batch = decode_batch(item.body);
+    std::optional<std::string> body;
+    if (batch) {
+        const Asker self{store_.self(), store_.options().holds, store_.slot_shard_count()};
+        body = self.part_of(*batch, item.body);
+        if (!body) return true;  // nothing of it is held here
+        if (body->size() != item.body.size()) batch = decode_batch(*body);
+    }
     if (!batch || !sound(*batch, store_)) {
         ++counters_.malformed;
         note(NoteLevel::error, "batch_refused",
@@ -564,7 +576,7 @@ bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item)
         return true;
     }
     const bool of_edge = peer.tie == Tie::edge;
-    store_.apply_remote(source_text(peer.who.writer, position), item.body, *batch,
+    store_.apply_remote(source_text(peer.who.writer, position), *body, *batch,
                         of_edge ? Onward::passed_on : Onward::stays);
     ++counters_.batches_applied;
     counters_.passed_on += of_edge ? 1 : 0;
@@ -639,11 +651,15 @@ void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, std::uint64_t by
                                     {},
                                     record.body_bytes,
                                     record.origin == RecordOrigin::skipped});
-        // What was announced has its body now.
+        // What was announced has its body now, or the part of it that is for this node.
         if (!fresh && !place->second.body.empty()) continue;
         peer.parked_bytes += record.body.size();
+        place->second.body_bytes = record.body_bytes;
         place->second.body = std::move(record.body);
     }
+    if (reply.records.empty())
+        peer.applied =
+            std::max(peer.applied, taken(Shortcut::relay_jumped) ? peer.announced : reply.through);
     // The first that is parked waits for what its publisher's log does not have.
     if (reply.records.empty() && !peer.parked.empty() &&
         (peer.parked.begin()->second.previous > peer.applied ||
@@ -651,9 +667,6 @@ void Replication::on_fetch_reply(Peer& peer, FetchReply& reply, std::uint64_t by
         stop_following(peer);
         return;
     }
-    if (reply.records.empty())
-        peer.applied =
-            std::max(peer.applied, taken(Shortcut::relay_jumped) ? peer.announced : reply.through);
     if (reply.records.empty())
         peer.announced = peer.applied;  // positions beyond hold nothing for others
     drain(peer, now);
@@ -666,6 +679,9 @@ void Replication::on_body_reply(Peer& peer, BodyReply& reply, std::uint64_t byte
     const auto found = peer.parked.find(reply.position);
     if (found == peer.parked.end()) return;
     Parked& item = found->second;
+    // Of what was announced the part may be less that is for this node.
+    if (item.body.empty() && reply.status == BodyStatus::ok && reply.total_bytes < item.body_bytes)
+        item.body_bytes = reply.total_bytes;
     if (reply.status != BodyStatus::ok || reply.total_bytes != item.body_bytes ||
         reply.offset != item.body.size() || reply.part.empty()) {
         stop_following(peer);

@@ -35,6 +35,8 @@
 #include "net/message.hpp"
 #include "net/transport.hpp"
 #include "node/catch_up.hpp"
+#include "node/domain_table.hpp"
+#include "node/feed.hpp"
 #include "node/lag.hpp"
 #include "node/members.hpp"
 #include "node/note.hpp"
@@ -57,7 +59,8 @@ struct ReplicationOptions {
     std::string gossip_address;  // as others reach it; empty: an edge, or this node stands alone
     std::string publish_address;
     std::string client_address;
-    std::vector<std::string> seeds;  // gossip addresses to connect to
+    std::vector<std::string> seeds;        // gossip addresses to connect to
+    std::vector<DomainRule> domains = {};  // that are declared here, and held
     // Runs the first on another thread, then the second on the core thread, unless the node has ended. Empty: both at once.
     using Task = std::function<void()>;
     std::function<void(Task work, Task then)> aside;
@@ -177,6 +180,8 @@ class Replication {
     // Members that are connected and whose durable clock does not cover this; and is any connected at all?
     [[nodiscard]] std::vector<std::string> lacking(const ShardClocks& clocks, MonoTime now);
     [[nodiscard]] bool hears_members(MonoTime now);
+    // The domains that are declared here, and those that the cluster's table has. It only grows.
+    [[nodiscard]] const DomainRules& domains() const { return rules_; }
     // Why this node is no member any more, and writes nothing; a sentence.
     [[nodiscard]] const std::optional<std::string>& gone() const { return gone_; }
 
@@ -217,6 +222,7 @@ class Replication {
     struct EdgeReport {
         ReplicaId writer;
         std::string name;
+        Holdings holds = {};
         std::shared_ptr<const Claim> claim;
         MonoTime heard_at{};
     };
@@ -224,6 +230,7 @@ class Replication {
     struct Caller {
         std::string name;
         LinkId edge;  // 0: not an edge
+        Holdings holds = {};
     };
     struct Peer {
         LinkId link;
@@ -267,8 +274,10 @@ class Replication {
         Tie tie = Tie::mesh;
         ConnectionToken token;                 // of an edge
         std::optional<FetchRequest> standing;  // its question, to which there is no answer yet,
+        StreamPosition
+            standing_from;  // as it asked; what holds nothing for it is passed over since
         MonoTime standing_since{};
-        MonoTime answered_at{-1'000'000};       // the one before it
+        MonoTime answered_at{-1'000'000};       // the one before it, or it was looked for in vain
         LogPosition looked_to;                  // nothing for it up to here
         bool idle = false;                      // the last answer from there had nothing
         std::uint64_t beats = 0;                // heartbeats sent to it since it was greeted
@@ -323,7 +332,7 @@ class Replication {
     Peer& peer_at(const std::string& address, MonoTime now);
     Peer* peer_of(LinkId link);
     [[nodiscard]] bool is_cut(std::string_view name) const;
-    [[nodiscard]] Introduction introduction() const;
+    [[nodiscard]] Introduction introduction(const Holdings* of = nullptr) const;
     void send(LinkId link, const Message& message);
     void greet(Peer& peer, MonoTime now);
     void watch_silence(Peer& peer, MonoTime now);
@@ -480,7 +489,8 @@ class Replication {
     void on_edge_hello(const ConnectionToken& from, const Hello& hello, MonoTime now);
     Peer& edge_peer(const Introduction& who, MonoTime now);
     void on_fetch_request(const ConnectionToken& from, const FetchRequest& request, MonoTime now);
-    [[nodiscard]] FetchReply fetched(const FetchRequest& request, ReplicaId asker) const;
+    [[nodiscard]] FetchReply fetched(const FetchRequest& request, const Asker& asker) const;
+    [[nodiscard]] Asker asker_of(const ConnectionToken& from);
     void serve_standing(Peer& peer, MonoTime now);
     void serve_all_standing(MonoTime now);
     void step_tied(MonoTime now);
@@ -496,6 +506,26 @@ class Replication {
     [[nodiscard]] std::vector<std::string> hub_addresses();
     void step_hub(MonoTime now);
     void on_stable(const Stable& stable);
+
+    // ---- replication_domains.cpp
+    // Takes out what is of shards that are not held here.
+    void keep_held(ShardClocks& clocks) const;
+    void keep_held(Message& message) const;
+    [[nodiscard]] bool shares(const Peer& peer, ShardId shard) const {
+        return peer.who.holds.holds(shard, store_.slot_shard_count()) && store_.holds(shard);
+    }
+    [[nodiscard]] std::vector<ShardId> shared_with(const Peer& peer) const;
+    // Of clocks, digests or the like, by shard: what the peer holds, too.
+    template <class ByShard>
+    void keep_shared(const Peer& peer, ByShard& list) const {
+        std::erase_if(list, [&](const auto& pair) { return !shares(peer, pair.first); });
+    }
+    [[nodiscard]] std::optional<Refuse> refusal_of_domains(const Introduction& who) const;
+    void step_domains(MonoTime now);
+    void learn_domains();
+    void declare_domains(MonoTime now);
+    [[nodiscard]] const Holdings& holdings_of(const Peer& peer);
+    [[nodiscard]] std::uint64_t own_events_elsewhere(const Peer& peer) const;
 
     // ---- replication_cut.cpp
     void add_edges(std::vector<CutMember>& members, MonoTime now);
@@ -538,7 +568,12 @@ class Replication {
     bool wants_checkpoint_ = false;
     bool backlogged_ = false;
     bool paused_ = false;
-    std::pair<LogPosition, std::string> served_body_;
+    struct ServedBody {
+        LogPosition position;
+        Holdings holds;  // of those who ask
+        std::string bytes;
+    };
+    ServedBody served_body_;
     MonoTime heartbeat_at_{-1'000'000};
     CutMeter cut_;
     MonoTime cut_at_{-1'000'000};
@@ -546,6 +581,10 @@ class Replication {
     std::optional<MonoTime> strangers_noted_at_;
     std::optional<std::string> fenced_;
     MemberTable members_;
+    DomainTable domain_table_;
+    DomainRules rules_;
+    std::optional<ShadowSearch> shadow_search_;     // before one is declared
+    std::map<DomainNumber, MonoTime> domain_told_;  // what stands in its way
     std::optional<std::string> gone_;
     std::optional<ShardClocks> join_target_;  // what a peer had at
     MonoTime join_target_at_{};
@@ -564,7 +603,7 @@ class Replication {
     MonoTime returned_at_{-1'000'000};
     std::string fenced_by_;
     LagMeter lag_;
-    std::vector<Seq> own_committed_;            // by shard
+    std::map<ShardId, Seq> own_committed_;
     std::uint64_t own_event_count_ = 0;         // their sum
     std::map<ShardId, std::uint64_t> alarmed_;  // digest of ours that was reported already
     ReplicationCounters counters_;

@@ -83,13 +83,14 @@ void Replication::add_edges(std::vector<CutMember>& members, MonoTime now) {
             (row == nullptr || row->counts()) && now <= since + options_.edge_silent_max;
         const Claim* claim = report.claim.get();
         members.push_back({counts, report.writer, claim != nullptr ? &claim->least : nullptr,
-                           claim != nullptr ? &claim->known : nullptr});
+                           claim != nullptr ? &claim->known : nullptr, report.holds});
     }
     for (const auto& [link, peer] : peers_) {
         const MemberId id = member_of(peer.who.writer);
         if (peer.tie != Tie::edge || edges_.contains(id) || members_.find(id) != nullptr) continue;
         if (peer.up || !is_name_of_another(peer.who.name, id))
-            members.push_back({.counts = peer.up, .writer = peer.who.writer});
+            members.push_back(
+                {.counts = peer.up, .writer = peer.who.writer, .holds = peer.who.holds});
     }
 }
 
@@ -104,7 +105,7 @@ void Replication::update_stable_cut(MonoTime now) {
         if (row != nullptr && row->role == Role::edge) continue;  // it was a core before
         if (replaced(peer) || (row != nullptr && superseded(*row, now))) continue;
         members.push_back({counts(peer, now), peer.who.writer,
-                           has_said(peer) ? &peer.durable : nullptr, nullptr});
+                           has_said(peer) ? &peer.durable : nullptr, nullptr, holdings_of(peer)});
     }
     if (!taken(Shortcut::edges_unheard)) add_edges(members, now);
     // Those of the table that this process has not met.
@@ -114,11 +115,12 @@ void Replication::update_stable_cut(MonoTime now) {
             continue;
         const bool waited_for =
             row.counts() && now <= active_since_.at(row.id) + silent_max(row.role);
-        members.push_back({.counts = waited_for, .writer = {}});
+        const ReplicaId writer{std::uint64_t{row.id.value} << 32};  // one of its ids
+        members.push_back({.counts = waited_for, .writer = writer, .holds = row.holds});
     }
-    store_.set_stable_cut(
-        cut_.step(store_.self(), store_.durable_clocks(), members,
-                  [this](const ShardClocks& clocks) { return store_.covers(clocks); }));
+    store_.set_stable_cut(cut_.step(
+        {store_.self(), store_.slot_shard_count(), store_.options().holds}, store_.durable_clocks(),
+        members, [this](const ShardClocks& clocks) { return store_.covers(clocks); }));
 }
 
 }  // namespace skerry

@@ -1,6 +1,7 @@
 // The part of node/replication.hpp that keeps the table of members (node/members.hpp): joins it, learns addresses from it,
 // leaves out who is silent for long, and turns away who is gone.
 #include <algorithm>
+#include <set>
 
 #include "node/replication.hpp"
 
@@ -73,7 +74,8 @@ Member Replication::own_row() const {
             .publish_address = options_.publish_address,
             .client_address = options_.client_address,
             .role = options_.role,
-            .state = MemberState::active};
+            .state = MemberState::active,
+            .holds = store_.options().holds};
 }
 
 std::vector<Member> Replication::namesakes(MonoTime now) {
@@ -140,8 +142,10 @@ void Replication::step_own_row(MonoTime now) {
 // ---- the others
 
 void Replication::step_members(MonoTime now) {
-    if (alone() || now < members_looked_at_ + kLookEvery) return;
+    if (now < members_looked_at_ + kLookEvery) return;
     members_looked_at_ = now;
+    step_domains(now);
+    if (alone()) return;
     follow_table(now);
     if (gone_ || fenced_ || paused_ || store_.halted()) return;
     step_own_row(now);
@@ -257,13 +261,20 @@ Result<void> Replication::forget(std::string_view name, MonoTime now) {
 
 std::vector<std::string> Replication::lacking(const ShardClocks& clocks, MonoTime now) {
     std::vector<std::string> names;
+    std::set<ShardId> held;  // by one of them
     for (const Member& row : members_.rows()) {
         const Peer* peer = peer_of_member(row);  // nullptr: an edge of another hub's
         if (peer == nullptr || row.id == member_of(store_.self()) || !row.counts() ||
             !hears(row, now))
             continue;
-        if (!covers(*peer, clocks)) names.push_back(row.name);
+        ShardClocks shared = clocks;
+        keep_shared(*peer, shared);
+        if (!covers(*peer, shared)) names.push_back(row.name);
+        for (const auto& [shard, clock] : shared) held.insert(shard);
     }
+    for (const auto& [shard, clock] : clocks)
+        if (!held.contains(shard))
+            return {"any member that holds shard " + std::to_string(shard.value)};
     return names;
 }
 
@@ -304,7 +315,8 @@ std::vector<MemberStatus> Replication::members(MonoTime now) {
                          .publish_address = peer.who.publish_address,
                          .client_address = peer.who.client_address,
                          .role = peer.who.role,
-                         .state = MemberState::joining});
+                         .state = MemberState::joining,
+                         .holds = peer.who.holds});
     std::ranges::sort(rows, {}, [](const Member& row) { return std::tie(row.name, row.id); });
     std::vector<MemberStatus> shown;
     for (const Member& row : rows) {

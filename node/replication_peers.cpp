@@ -28,7 +28,8 @@ void Replication::learn(const std::vector<std::string>& addresses, MonoTime now)
             peer_at(address, now);
 }
 
-Introduction Replication::introduction() const {
+// To an edge: what is of its domains.
+Introduction Replication::introduction(const Holdings* of) const {
     Introduction who;
     who.cluster = options_.cluster;
     who.shard_count = store_.slot_shard_count();
@@ -41,6 +42,14 @@ Introduction Replication::introduction() const {
     who.publish_address = options_.publish_address;
     who.client_address = options_.client_address;
     who.role = options_.role;
+    who.holds = store_.options().holds;
+    who.domains = options_.domains;
+    if (of != nullptr) {
+        std::erase_if(who.holds.domains,
+                      [&](DomainNumber domain) { return !of->holds_domain(domain); });
+        std::erase_if(who.domains,
+                      [&](const DomainRule& rule) { return !of->holds_domain(rule.number); });
+    }
     for (const auto& [link, peer] : peers_)
         if (peer.greeted && peer.tie == Tie::mesh && who.peers.size() < kPeersMax)
             who.peers.push_back(peer.address);
@@ -79,6 +88,7 @@ std::optional<Refuse> Replication::refusal(const Introduction& who, MonoTime now
         return Refuse{RefuseCode::no_hub, "'" + options_.name + "' is no hub: give the edge '" +
                                               who.name + "' the --peer of a node with --role hub"};
     if (auto gone = refusal_of_gone(who)) return gone;
+    if (auto domains = refusal_of_domains(who)) return domains;
     const Peer* other = same_name(who, now);
     if (who.name == options_.name || other != nullptr)
         return Refuse{RefuseCode::same_name,
@@ -94,7 +104,7 @@ void Replication::on_hello(const ConnectionToken& from, const Hello& hello, Mono
     refused_.erase(place_of(hello.from));
     if (callers_.size() >= kCallersMax) callers_.clear();  // those who still call say Hello again
     if (hello.from.role == Role::edge) return on_edge_hello(from, hello, now);
-    callers_[from] = {hello.from.name, {}};
+    callers_[from] = {hello.from.name, {}, hello.from.holds};
     transport_.reply(from, encode(HelloOk{introduction()}));
     learn({hello.from.gossip_address}, now);
     for (auto& [link, peer] : peers_) {
@@ -125,7 +135,7 @@ void Replication::on_hello_ok(Peer& peer, HelloOk& hello, MonoTime now) {
         peer.beats = 0;
         stop_following(peer);
     }
-    if (peer.tie == Tie::hub) callers_[{}] = {hello.from.name, {}};
+    if (peer.tie == Tie::hub) callers_[{}] = {hello.from.name, {}, hello.from.holds};
     peer.who = std::move(hello.from);
     peer.greeted = true;
     peer.refuses.clear();
@@ -202,7 +212,7 @@ void Replication::on_refuse(Peer& peer, const Refuse& refuse, MonoTime now) {
 void Replication::check_own_dots(const ShardClocks& theirs, const std::string& peer) {
     if (fenced_) return;
     for (const auto& [shard, clock] : theirs) {
-        if (shard.value >= store_.shard_count()) continue;
+        if (!store_.holds(shard)) continue;
         const Dot known{store_.self(), clock.at(store_.self())};
         if (store_.shard(shard).clock.contains(known)) continue;
         return fence("peer " + peer + " has " + known.text() + " of shard " +
@@ -234,7 +244,7 @@ std::uint64_t Replication::own_events(const ShardClocks& clocks) const {
 void Replication::report(Peer& peer, std::uint64_t nonce, ShardClocks durable, MonoTime) {
     check_own_dots(durable, peer.who.name);
     peer.durable = std::move(durable);
-    peer.own_events = own_events(peer.durable);
+    peer.own_events = own_events(peer.durable) + own_events_elsewhere(peer);
     peer.reported = true;
     peer.reported_by = nonce;
     if (peer.tie != Tie::edge) catch_up_.reported(peer.link.value, peer.durable);
@@ -253,12 +263,12 @@ void Replication::report_changed(Peer& peer, const Heartbeat& heartbeat) {
     std::map<ShardId, VersionVector> clocks(peer.durable.begin(), peer.durable.end());
     for (const auto& [shard, clock] : heartbeat.durable) clocks[shard] = clock;
     peer.durable.assign(clocks.begin(), clocks.end());
-    peer.own_events = own_events(peer.durable);
+    peer.own_events = own_events(peer.durable) + own_events_elsewhere(peer);
 }
 
 void Replication::count_own_events(const Commit& commit, MonoTime now) {
     for (const auto& [shard, clock] : commit.clocks) {
-        Seq& known = own_committed_[shard.value];
+        Seq& known = own_committed_[shard];
         const Seq seq = clock.at(store_.self());
         own_event_count_ += seq.value - known.value;
         known = seq;
@@ -293,6 +303,7 @@ PeerStatus Replication::status_of(const Peer& peer, const ShardClocks& durable, 
         row.trouble = refused->second.why;
     const std::map<ShardId, VersionVector> theirs(peer.durable.begin(), peer.durable.end());
     for (const auto& [shard, clock] : durable) {
+        if (!shares(peer, shard)) continue;
         const auto found = theirs.find(shard);
         row.lag_events += clock.event_count() -
                           (found == theirs.end() ? 0 : clock.meet(found->second).event_count());

@@ -71,11 +71,16 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
     } else {
         pull_->whole = store_.clocks().empty();
         pull_->session = random_() >> 1 | 1;  // neither 0 nor the greatest: the keys of staged rows
-        for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
-            pull_->base.emplace_back(ShardId{i}, taken(Shortcut::volatile_base)
-                                                     ? store_.shard(ShardId{i}).clock
-                                                     : store_.shard(ShardId{i}).durable_clock);
+        for (const ShardId shard : shared_with(*source))
+            pull_->base.emplace_back(shard, taken(Shortcut::volatile_base)
+                                                ? store_.shard(shard).clock
+                                                : store_.shard(shard).durable_clock);
     }
+    // One that goes on asks for what it asked for, though more may be held here since.
+    std::erase_if(target, [&](const auto& wanted) {
+        return std::ranges::find(pull_->base, wanted.first, &ShardClocks::value_type::first) ==
+               pull_->base.end();
+    });
     pull_->target.assign(target.begin(), target.end());
     note(NoteLevel::info, resumed ? "pull_resumed" : "pull_began",
          {{"peer", source->who.name},
@@ -291,9 +296,14 @@ void Replication::finish_flip(MonoTime now) {
     note(NoteLevel::info, "pull_flipped",
          {{"peer", peer->who.name}, {"leaves", std::to_string(session.progress.leaves)}});
     peer->behind_since.reset();
-    // Everything up to its checkpoint is here now: follow its log from there.
-    if (!peer->following || peer->nonce != session.nonce ||
-        peer->applied.value < session.last->position.value) {
+    // Everything up to its checkpoint is here now, unless more is held by both since the pull began: follow its log from there.
+    const bool everything = std::ranges::all_of(shared_with(*peer), [&](ShardId shard) {
+        return std::ranges::find(session.base, shard, &ShardClocks::value_type::first) !=
+               session.base.end();
+    });
+    const bool behind = !peer->following || peer->nonce != session.nonce ||
+                        peer->applied.value < session.last->position.value;
+    if (everything && behind) {
         const StreamPosition announced = peer->announced;
         if (!peer->following || peer->nonce != session.nonce) stop_following(*peer);
         peer->nonce = session.nonce;
@@ -481,12 +491,10 @@ Replication::VerifyStart Replication::verify(std::optional<std::string_view> nam
     for (const auto& [link, peer] : peers_)
         if (name ? peer.who.name == *name
                  : peer.greeted && (peer.tie != Tie::edge || peer.up))  // else it has another hub
-            subjects.push_back({link, peer.who.name});
+            subjects.push_back({link, peer.who.name, shared_with(peer)});
     if (name && subjects.empty()) return VerifyStart::no_such_peer;
     if (verification_.under_way()) return VerifyStart::under_way;
-    std::vector<ShardId> shards;
-    for (std::uint16_t i = 0; i < store_.shard_count(); ++i) shards.push_back(ShardId{i});
-    verification_.begin(std::move(subjects), std::move(shards), now);
+    verification_.begin(std::move(subjects), now);
     verify_asked_ = true;
     verify_repairs_ = repairs;
     send_verification();
@@ -500,8 +508,8 @@ std::optional<std::vector<Verdict>> Replication::take_verdicts() {
     // Of all shards: rows may be right, and what is counted of them not.
     for (const Verdict& verdict : *verdicts)
         for (const auto& [link, peer] : peers_)
-            for (std::uint16_t i = 0; i < store_.shard_count(); ++i)
-                if (peer.who.name == verdict.peer) want_repair(link, ShardId{i}, true);
+            if (peer.who.name == verdict.peer)
+                for (const ShardId shard : shared_with(peer)) want_repair(link, shard, true);
     return verdicts;
 }
 

@@ -120,7 +120,7 @@ bool Replication::on_reconcile_request(const ConnectionToken& from, const Messag
     if (const auto* slices = std::get_if<SliceRequest>(&message)) {
         reply_to(from, serve_slices(store_, *slices));
         const ShardId shard = slices->shard;
-        if (!slices->back || shard.value >= store_.shard_count() || !options_.repairs) return true;
+        if (!slices->back || !store_.holds(shard) || !options_.repairs) return true;
         const auto caller = callers_.find(from);
         for (const auto& [link, peer] : peers_) {
             if (caller == callers_.end() || peer.who.name != caller->second.name) continue;

@@ -23,6 +23,10 @@ constexpr std::size_t kCallersMax = 4096;
 
 std::uint64_t hash_of_members(const StableCut& cut) {
     std::string text(1, cut.everybody ? '1' : '0');
+    for (const PartHolder& part : cut.partial) {
+        text += " p" + std::to_string(part.lineage) + (part.holds.main ? "m" : "");
+        for (const DomainNumber domain : part.holds.domains) text += "," + std::to_string(domain);
+    }
     for (const std::uint64_t lineage : cut.lineages) text += " " + std::to_string(lineage);
     return hash64(text);
 }
@@ -95,8 +99,8 @@ void Replication::on_edge_hello(const ConnectionToken& from, const Hello& hello,
     peer.greeted = peer.up = true;
     peer.heard_at = peer.known_since = now;
     if (callers_.size() >= kCallersMax) callers_.clear();
-    callers_[from] = {hello.from.name, peer.link};
-    Introduction self = introduction();
+    callers_[from] = {hello.from.name, peer.link, hello.from.holds};
+    Introduction self = introduction(&hello.from.holds);
     self.peers.clear();  // it finds hubs in the table
     transport_.reply(from, encode(HelloOk{std::move(self)}));
     update_stable_cut(now);
@@ -104,16 +108,28 @@ void Replication::on_edge_hello(const ConnectionToken& from, const Hello& hello,
 
 // ---- questions that stand
 
-FetchReply Replication::fetched(const FetchRequest& request, ReplicaId asker) const {
+FetchReply Replication::fetched(const FetchRequest& request, const Asker& asker) const {
     return serve_fetch(log_, request, store_.options().nonce, store_.durable(), asker);
+}
+
+Asker Replication::asker_of(const ConnectionToken& from) {
+    Asker asker{.writer = {}, .holds = {}, .slot_shard_count = store_.slot_shard_count()};
+    if (const Peer* peer = tied_caller(from)) {
+        asker.writer = peer->who.writer;
+        asker.holds = peer->who.holds;
+    } else if (const auto caller = callers_.find(from); caller != callers_.end()) {
+        asker.holds = caller->second.holds;
+    }
+    return asker;
 }
 
 void Replication::on_fetch_request(const ConnectionToken& from, const FetchRequest& request,
                                    MonoTime now) {
     Peer* peer = tied_caller(from);
     if (peer == nullptr)
-        return answer(from, encode(fetched(request, {}), Compression::where_it_helps));
+        return answer(from, encode(fetched(request, asker_of(from)), Compression::where_it_helps));
     peer->standing = request;
+    peer->standing_from = request.after;
     peer->standing_since = now;
     peer->looked_to = {};
     serve_standing(*peer, now);
@@ -121,7 +137,7 @@ void Replication::on_fetch_request(const ConnectionToken& from, const FetchReque
 
 void Replication::serve_standing(Peer& peer, MonoTime now) {
     if (!peer.standing || peer.cut) return;
-    const FetchRequest& request = *peer.standing;
+    FetchRequest& request = *peer.standing;
     const bool waited = now >= peer.standing_since + kStandsMax;
     if (now < peer.answered_at + kAnswerApart && !waited) return;
     const LogPosition last = request.chain == Chain::own
@@ -136,11 +152,16 @@ void Replication::serve_standing(Peer& peer, MonoTime now) {
                      .records = {},
                      .more = false,
                      .through = request.after};
-    if (!nothing && last != peer.looked_to) reply = fetched(request, peer.who.writer);
+    if (!nothing && last != peer.looked_to)
+        reply = fetched(request, {peer.who.writer, peer.who.holds, store_.slot_shard_count()});
     peer.looked_to = last;
-    if (reply.status == FetchStatus::ok && reply.records.empty() &&
-        reply.through <= request.after && !waited)
+    if (reply.status == FetchStatus::ok && reply.records.empty() && !waited) {
+        // What holds nothing for it is no answer: it is told with what comes, or when the question has stood long enough.
+        request.after = std::max(request.after, reply.through);
+        peer.answered_at = now;
         return;
+    }
+    if (!reply.records.empty()) reply.records.front().previous = peer.standing_from;
     peer.standing.reset();
     peer.answered_at = now;
     send(peer.link, reply);
@@ -166,6 +187,8 @@ Heartbeat Replication::changed_since_last(const Heartbeat& all) {
 void Replication::beat(Peer& peer, const Heartbeat& all, const Heartbeat& changed) {
     const bool whole = peer.beats % (peer.standing ? kWholeEvery : kWholeOften) == 0;
     Heartbeat told = whole ? all : changed;
+    keep_shared(peer, told.durable);
+    keep_shared(peer, told.digests);
     told.number = peer.beats;
     // Whoever has what is durable here may follow all batches from there.
     if (peer.tie == Tie::edge) told.last = StreamPosition{store_.durable().value};
@@ -208,32 +231,33 @@ void Replication::vouch(Peer& peer, MonoTime now) {
     if (peer.vouch_due && has_said(peer) && store_.durably_covers(peer.durable)) {
         peer.vouch_due = false;
         peer.vouched = std::make_shared<Claim>(Claim{peer.durable, peer.durable});
-        edges_[id] = {peer.who.writer, peer.who.name, peer.vouched, now};
+        edges_[id] = {peer.who.writer, peer.who.name, peer.who.holds, peer.vouched, now};
     }
     if (const auto known = edges_.find(id); known != edges_.end() && peer.up)
         known->second.heard_at = std::max(known->second.heard_at, peer.heard_at);
 }
 
 void Replication::list_edges(Heartbeat& heartbeat, MonoTime now) const {
-    std::optional<std::map<ShardId, VersionVector>> least;
+    std::map<ShardId, VersionVector> least;
     for (const auto& [link, peer] : peers_) {
         if (peer.tie != Tie::edge || !peer.greeted || now > peer.heard_at + kSilentMax ||
             heartbeat.edges.size() >= kEdgesMax)
             continue;
-        heartbeat.edges.push_back({peer.who.writer, peer.who.name, peer.vouched != nullptr});
+        heartbeat.edges.push_back(
+            {peer.who.writer, peer.who.name, peer.vouched != nullptr, peer.who.holds});
         if (!peer.vouched) continue;
         const std::map<ShardId, VersionVector> theirs(peer.vouched->least.begin(),
                                                       peer.vouched->least.end());
-        if (!least) {
-            least = theirs;
-            continue;
-        }
-        for (auto& [shard, clock] : *least) {
+        // Of those that hold the shard: who has nothing of it yet, has the least.
+        for (const ShardId shard : shared_with(peer)) {
             const auto found = theirs.find(shard);
-            clock = found == theirs.end() ? VersionVector{} : clock.meet(found->second);
+            const VersionVector clock = found == theirs.end() ? VersionVector{} : found->second;
+            const auto [place, fresh] = least.try_emplace(shard, clock);
+            if (!fresh) place->second = place->second.meet(clock);
         }
     }
-    if (least) heartbeat.edges_durable.assign(least->begin(), least->end());
+    std::erase_if(least, [](const auto& pair) { return pair.second.empty(); });
+    heartbeat.edges_durable.assign(least.begin(), least.end());
 }
 
 // Of one that is not vouched for yet, what was said before stands.
@@ -246,6 +270,7 @@ void Replication::note_edges(const Peer& hub, const Heartbeat& heartbeat, MonoTi
         if (report.writer != edge.writer) report.claim.reset();
         report.writer = edge.writer;
         report.name = edge.name;
+        report.holds = edge.holds;
         report.heard_at = now;
         if (edge.vouched) report.claim = claim;
     }
@@ -258,16 +283,24 @@ void Replication::tell_cut(Peer& edge) {
     // Once more a little later: nobody says that it has come.
     const bool again =
         edge.beats % kWholeEvery == 0 || edge.beats == edge.told_at_beat + kToldAgain;
-    if ((edge.told == cut_told_ && !again) || !covers(edge, cut_.known())) return;
+    if (edge.told == cut_told_ && !again) return;
+    ShardClocks known = cut_.known();
+    keep_shared(edge, known);
+    if (!covers(edge, known)) return;
     const bool whole = again || !edge.told || edge.told->everybody != cut->everybody ||
-                       edge.told->lineages != cut->lineages;
+                       edge.told->lineages != cut->lineages || edge.told->partial != cut->partial;
     Stable stable{.nonce = edge.who.nonce,
                   .members = hash_of_members(*cut),
                   .clocks = whole ? cut->clocks : differing(cut->clocks, edge.told->clocks),
                   .whole = whole,
                   .everybody = cut->everybody,
-                  .lineages = {}};
-    if (whole) stable.lineages = cut->lineages;
+                  .lineages = {},
+                  .partial = {}};
+    keep_shared(edge, stable.clocks);
+    if (whole) {
+        stable.lineages = cut->lineages;
+        stable.partial = cut->partial;
+    }
     if (edge.told != cut_told_) edge.told_at_beat = edge.beats;
     edge.told = cut_told_;
     ++counters_.cuts_told;
@@ -277,14 +310,10 @@ void Replication::tell_cut(Peer& edge) {
 // At the edge.
 void Replication::on_stable(const Stable& stable) {
     if (stable.nonce != store_.options().nonce) return;
-    const auto unknown = [&](const auto& pair) { return pair.first.value >= store_.shard_count(); };
-    if (std::ranges::any_of(stable.clocks, unknown)) {
-        ++counters_.malformed;
-        return;
-    }
     if (stable.whole) {
-        stable_told_ = {stable.clocks, stable.everybody, stable.lineages};
+        stable_told_ = {stable.clocks, stable.everybody, stable.lineages, stable.partial};
         std::ranges::sort(stable_told_->lineages);
+        std::ranges::sort(stable_told_->partial, {}, &PartHolder::lineage);
     } else {
         if (!stable_told_ || hash_of_members(*stable_told_) != stable.members) return;
         std::map<ShardId, VersionVector> clocks(stable_told_->clocks.begin(),

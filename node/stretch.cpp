@@ -107,7 +107,7 @@ std::optional<WalkPlace> decode_place(std::string_view bytes) {
     if (bytes.empty()) return place;
     Unpacker in(bytes);
     in.array_of(7);
-    place.database = static_cast<std::uint8_t>(in.number_up_to(kKeyspaceCount));
+    place.database = static_cast<DatabaseId>(in.number_up_to(kDatabaseIdCount));
     place.key.order = in.number();
     place.key.check = in.number();
     place.inside = in.number_up_to(1) == 1;
@@ -136,7 +136,7 @@ Result<std::optional<std::string>> visit_items(Store& store, Whose whose, const 
                                                std::size_t& row_count, VisitItem visit) {
     auto place = decode_place(stretch.from);
     const auto to = end_of(stretch.to);
-    if (stretch.shard.value >= store.shard_count() || !place || !to)
+    if (!store.holds(stretch.shard) || !place || !to)
         return fail(Code::malformed, "stretch: shard or place");
     std::string described;
     const bool done =
@@ -155,7 +155,7 @@ Result<SliceReply> serve_slices(Store& store, const SliceRequest& request) {
         .request = request.request, .nonce = store.options().nonce, .clocks = {}, .slices = {}};
     std::size_t rows_left = kRowsAtOnce;
     for (const auto& [shard, base] : request.bases) {
-        if (shard.value >= store.shard_count()) return fail(Code::malformed, "slices: shard");
+        if (!store.holds(shard)) return fail(Code::malformed, "slices: shard");
         if (shard < request.shard) continue;
         if (rows_left == 0 || reply.clocks.size() == kShardsAtOnce || !settled(store, shard)) break;
         reply.clocks.emplace_back(shard, store.shard(shard).durable_clock);
@@ -187,7 +187,7 @@ Result<SliceReply> serve_slices(Store& store, const SliceRequest& request) {
 Result<SymbolReply> serve_symbols(Store& store, const SymbolRequest& request) {
     SymbolReply reply{
         .request = request.request, .nonce = store.options().nonce, .clock = {}, .symbols = {}};
-    if (request.stretch.shard.value >= store.shard_count() || request.count > kSymbolsMax ||
+    if (!store.holds(request.stretch.shard) || request.count > kSymbolsMax ||
         request.first > kStretchRowsMax * 64)
         return fail(Code::malformed, "symbols: shard or count");
     if (!settled(store, request.stretch.shard)) return reply;
@@ -208,7 +208,7 @@ Result<LeafReply> serve_leaves(Store& store, const LeafRequest& request) {
     reply.request = request.request;
     reply.nonce = store.options().nonce;
     const ShardId shard = request.stretch.shard;
-    if (shard.value >= store.shard_count()) return fail(Code::malformed, "leaves: shard");
+    if (!store.holds(shard)) return fail(Code::malformed, "leaves: shard");
     reply.busy = !settled(store, shard);
     if (reply.busy) return reply;
     reply.clock = store.shard(shard).durable_clock;

@@ -35,7 +35,7 @@ Result<Cursor> decode_cursor(std::string_view bytes) {
     Unpacker in(bytes);
     in.array_of(8);
     cursor.shard = in.shard();
-    cursor.place.database = static_cast<std::uint8_t>(in.number_up_to(kKeyspaceCount - 1));
+    cursor.place.database = static_cast<DatabaseId>(in.number_up_to(kDatabaseIdCount - 1));
     cursor.place.key.order = in.number();
     cursor.place.key.check = in.number();
     cursor.place.inside = in.number_up_to(1) == 1;
@@ -91,7 +91,7 @@ Result<DigestReply> serve_digests(Store& store, const DigestRequest& request) {
         .request = request.request, .clocks = {}, .shards = {}, .rows = 0, .cursor = {}};
     std::size_t rows_left = Verification::kSliceRows;
     for (const auto& [shard, asked] : request.clocks) {
-        if (shard.value >= store.shard_count()) return fail(Code::malformed, "digest: shard");
+        if (!store.holds(shard)) return fail(Code::malformed, "digest: shard");
         if (shard < cursor->shard) continue;
         WalkPlace place = shard == cursor->shard ? cursor->place : WalkPlace{};
         if (rows_left == 0 || reply.clocks.size() == kShardsAtOnce) {
@@ -117,11 +117,10 @@ void Verification::note(NoteLevel level, std::string event,
     notes_.push_back({level, std::move(event), std::move(fields)});
 }
 
-void Verification::begin(std::vector<Subject> subjects, std::vector<ShardId> shards, MonoTime now) {
+void Verification::begin(std::vector<Subject> subjects, MonoTime now) {
     ASSERT(!under_way());
     subjects_.assign(std::make_move_iterator(subjects.begin()),
                      std::make_move_iterator(subjects.end()));
-    shards_ = std::move(shards);
     verdicts_.clear();
     finished_ = false;
     next_subject(now);
@@ -137,11 +136,12 @@ void Verification::next_subject(MonoTime now) {
     session.subject = std::move(subjects_.front());
     subjects_.pop_front();
     session.verdict.peer = session.subject.name;
-    session.verdict.shards = shards_.size();
-    session.todo.assign(shards_.begin(), shards_.end());
+    const std::vector<ShardId>& shards = session.subject.shards;
+    session.verdict.shards = shards.size();
+    session.todo.assign(shards.begin(), shards.end());
     session.begun_at = session.heard_at = session.told_at = now;
     note(NoteLevel::info, "verify_began",
-         {{"peer", session.subject.name}, {"shards", std::to_string(shards_.size())}});
+         {{"peer", session.subject.name}, {"shards", std::to_string(shards.size())}});
     next_group(now);
 }
 

@@ -62,13 +62,14 @@ class Verification {
     struct Subject {
         LinkId link;
         std::string name;
+        std::vector<ShardId> shards = {};  // that both hold
     };
 
     explicit Verification(Store& store) : store_(store) {}
 
     [[nodiscard]] bool under_way() const { return current_.has_value() || !subjects_.empty(); }
     // Requires: none is under way.
-    void begin(std::vector<Subject> subjects, std::vector<ShardId> shards, MonoTime now);
+    void begin(std::vector<Subject> subjects, MonoTime now);
     void on_reply(LinkId link, const DigestReply& reply, MonoTime now);
     void tick(MonoTime now);
 
@@ -125,7 +126,6 @@ class Verification {
 
     Store& store_;
     std::deque<Subject> subjects_;
-    std::vector<ShardId> shards_;
     std::optional<Session> current_;
     std::vector<Verdict> verdicts_;
     bool finished_ = false;

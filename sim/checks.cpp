@@ -7,15 +7,21 @@
 namespace skerry::sim {
 
 namespace {
-// Those that the workload writes, and the configuration domain.
-constexpr std::uint8_t kDatabases[] = {0, 1, kConfigurationDatabase};
-
 std::string text(const VersionVector& clock) {
     std::string out;
     for (const auto& [writer, seq] : clock) out += Dot{writer, seq}.text() + " ";
     return out;
 }
 }  // namespace
+
+std::vector<DatabaseId> World::databases_of(const Node& node) {
+    const Holdings& holds = node.store->options().holds;
+    std::vector<DatabaseId> all;
+    if (holds.main) all = {0, 1};
+    all.push_back(kConfigurationDatabase);
+    for (const DomainNumber domain : holds.domains) all.push_back(database_of_domain(domain));
+    return all;
+}
 
 void World::check_event(Node& node) {
     const std::string name = "node " + std::to_string(node.index);
@@ -35,26 +41,26 @@ void World::check_event(Node& node) {
         if (note.event == "no_member") continue;
         if (note.level == NoteLevel::error || note.event == "stream_gap") fail(line);
     }
-    for (std::uint16_t i = 0; i < plan_.shards(); ++i) {
-        const ShardState& shard = node.store->shard(ShardId{i});
-        VersionVector& seen = node.seen_clocks[i];
-        node.reached[i].join(shard.durable_clock);
-        check_floor(node, ShardId{i});
+    for (const ShardId id : node.store->held()) {
+        const ShardState& shard = node.store->shard(id);
+        VersionVector& seen = node.seen_clocks[id.value];
+        node.reached[id.value].join(shard.durable_clock);
+        check_floor(node, id);
         if (shard.clock == seen) continue;
         if (!shard.clock.covers(seen))
             fail(name + ": a clock fell from " + text(seen) + "to " + text(shard.clock));
         if (!shard.clock.covers(shard.durable_clock))
             fail(name + ": durable beyond what is applied");
         seen = shard.clock;
-        check_leaves(node, ShardId{i});
-        const auto [known, fresh] = digests_.try_emplace({ShardId{i}, text(seen)}, shard.digest);
+        check_leaves(node, id);
+        const auto [known, fresh] = digests_.try_emplace({id, text(seen)}, shard.digest);
         if (!fresh && known->second != shard.digest && !expects_difference_)
-            fail(name + ": two states of shard " + std::to_string(i) + " at one clock " +
+            fail(name + ": two states of shard " + std::to_string(id.value) + " at one clock " +
                  text(seen));
     }
 }
 
-// P <= V; and P <= S: what is purged was durable at every member. A member that had left the cut or
+// P <= V; and P <= S: what is purged was durable at every member that has held the shard from the beginning. A member that had left the cut or
 // the cluster, or that this node was not told of, need not have had it.
 void World::check_floor(Node& node, ShardId shard) {
     const ShardState& state = node.store->shard(shard);
@@ -69,7 +75,8 @@ void World::check_floor(Node& node, ShardId shard) {
         return;
     ++outcome_.coverage.floors_checked;
     for (const auto& other : nodes_)
-        if (!other->reached[shard.value].covers(seen) && !may_lack(*other, node, shard, seen))
+        if (holdings_at_first(other->index).holds(shard, plan_.shard_count) &&
+            !other->reached[shard.value].covers(seen) && !may_lack(*other, node, shard, seen))
             fail(name + " purged what node " + std::to_string(other->index) +
                  " never had: " + text(seen));
 }
@@ -111,8 +118,9 @@ void World::check_leaves(Node& node, ShardId shard) {
         if (leaf.outside(state.clock))
             fail("node " + std::to_string(node.index) + " has an entry beyond its clock");
     };
-    for (const std::uint8_t db : kDatabases)
-        for (const KeyRecord& record : state.keys[db]) {
+    const ShardRun run = run_of(shard, plan_.shard_count);
+    for (DatabaseId db = run.database_first; db <= run.database_last; ++db)
+        for (const KeyRecord& record : state.keys_of(db)) {
             check(record.string);
             if (!record.extra) continue;
             for (const auto& [kind, leaf] : record.extra->leaves) check(leaf);
@@ -121,7 +129,8 @@ void World::check_leaves(Node& node, ShardId shard) {
 }
 
 bool World::holds(const Node& node, ShardId shard, const Dot& dot) {
-    if (node.running()) return node.store->shard(shard).durable_clock.contains(dot);
+    if (node.running())
+        return node.store->holds(shard) && node.store->shard(shard).durable_clock.contains(dot);
     return std::ranges::any_of(node.durable_at_crash, [&](const auto& entry) {
         return entry.first == shard && entry.second.contains(dot);
     });
@@ -143,11 +152,11 @@ void World::check_reopened(Node& node) {
         if (finished || writer.lineage() != node.writer.lineage() || writer == node.writer)
             continue;
         finished = true;
-        for (std::uint16_t i = 0; i < plan_.shards(); ++i) {
-            const Seq seq = store.shard(ShardId{i}).clock.at(writer);
-            Seq& kept = kept_[{writer, ShardId{i}}];
+        for (const ShardId shard : store.held()) {
+            const Seq seq = store.shard(shard).clock.at(writer);
+            Seq& kept = kept_[{writer, shard}];
             kept = std::max(kept, seq);
-            if (seq < acknowledged_[{writer, ShardId{i}}])
+            if (seq < acknowledged_[{writer, shard}])
                 fail("an acknowledged write of " + writer.text() + " is lost");
         }
     }
@@ -156,12 +165,11 @@ void World::check_reopened(Node& node) {
 
 // Keys of which some leaves have not joined: all are seen, and counted.
 void World::check_drain(Node& node) {
-    for (const std::uint8_t db : kDatabases) {
+    for (const DatabaseId db : databases_of(node)) {
         std::uint64_t count = 0;
         std::uint64_t last = 0;
         node.store->for_each_key(db, 0, [&](const KeyRecord& record) {
-            if (record.address.order.order < last && node.store->shard_count() == 1)
-                fail("keys out of order");
+            if (record.address.order.order < last) fail("keys out of order");
             last = record.address.order.order;
             count += record.exists() ? 1 : 0;
             return true;
@@ -178,7 +186,7 @@ void World::check_drain(Node& node) {
 
 bool World::quiet() {
     if (!buried_) return false;
-    const Node* first = nullptr;
+    std::map<ShardId, VersionVector> known;  // of all that hold the shard
     for (const auto& node : nodes_) {
         if (!node->running() && !node->dead) return false;  // it was emptied, and comes as another
         if (!node->running()) continue;
@@ -186,10 +194,11 @@ bool World::quiet() {
         const bool settled = node->replication->joined() && !names_linger(*node);
         node->store->end_round();
         if (!settled) return false;
-        if (first == nullptr) first = node.get();
-        if (node->store->clocks() != first->store->clocks() ||
-            node->store->durable_clocks() != node->store->clocks())
-            return false;
+        if (node->store->durable_clocks() != node->store->clocks()) return false;
+        for (const ShardId shard : node->store->held()) {
+            const VersionVector& clock = node->store->shard(shard).clock;
+            if (known.try_emplace(shard, clock).first->second != clock) return false;
+        }
     }
     return true;
 }
@@ -212,7 +221,7 @@ void World::check_end() {
     check_clocks();
     check_members();
     check_waits();
-    std::string first;
+    std::map<DatabaseId, std::string> first;
     for (int pass = 0; pass < 2 && !outcome_.failure; ++pass) {
         for (const auto& node : nodes_) {
             if (node->dead || outcome_.failure) continue;
@@ -225,16 +234,18 @@ void World::check_end() {
                 if (outcome_.failure) return;
             }
             set_now(*node);
-            const std::string shown = picture(*node);
-            if (first.empty()) first = shown;
-            if (shown != first)
-                fail("node " + std::to_string(node->index) + (pass == 1 ? ", reopened," : "") +
-                     " shows\n" + shown + "and another\n" + first);
+            for (const DatabaseId db : databases_of(*node)) {
+                const std::string shown = picture(*node, db);
+                const std::string& other = first.try_emplace(db, shown).first->second;
+                if (shown != other)
+                    fail("node " + std::to_string(node->index) + (pass == 1 ? ", reopened," : "") +
+                         " shows\n" + shown + "and another\n" + other);
+            }
             check_counted(*node);
             check_rows(*node);
         }
     }
-    mix(hash64(first));
+    for (const auto& [db, shown] : first) mix(hash64(shown));
 }
 
 // Every clock entry is what its writer's log held when it ended, no less and no more.
@@ -242,6 +253,7 @@ void World::check_clocks() {
     for (const auto& node : nodes_)
         for (std::uint16_t i = 0; node->running() && i < plan_.shards(); ++i) {
             const ShardId shard{i};
+            if (!node->store->holds(shard)) continue;
             for (const auto& [writer, seq] : node->store->shard(shard).clock) {
                 const auto kept = kept_.find({writer, shard});
                 if (kept != kept_.end() && kept->second < seq)
@@ -275,7 +287,7 @@ void World::check_waits() {
 
 bool World::survives(const Written& written) {
     for (const auto& node : nodes_) {
-        if (!node->running()) continue;
+        if (!node->running() || !node->store->holds(written.shard)) continue;
         const Seq seq = node->store->shard(written.shard).clock.at(written.writer);
         if (seq >= written.first && seq < written.last) fail("half of a command survives");
         return seq >= written.last;
@@ -285,29 +297,33 @@ bool World::survives(const Written& written) {
 
 bool World::deleted(const Written& written) {
     return std::ranges::any_of(deleted_, [&](const Deleted& one) {
-        return one.seen.contains({written.writer, written.last}) && survives(one.removal);
+        return one.removal.shard == written.shard &&
+               one.seen.contains({written.writer, written.last}) && survives(one.removal);
     });
 }
 
 void World::check_counted(Node& node) {
-    std::map<std::string, std::optional<std::int64_t>> sums;
+    std::map<std::pair<DatabaseId, std::string>, std::optional<std::int64_t>> sums;
     for (const Written& written : written_) {
+        if (!node.store->holds(written.shard)) continue;
         const bool kept = survives(written);
         if (!written.member.empty()) {
-            if (node.database->set_contains(0, written.place, written.member) != kept)
+            if (node.database->set_contains(written.database, written.place, written.member) !=
+                kept)
                 fail("node " + std::to_string(node.index) + ": member " + written.member +
                      (kept ? " is missing" : " came from nowhere"));
         } else if (kept) {
-            std::optional<std::int64_t>& sum = sums[written.place];
+            std::optional<std::int64_t>& sum = sums[{written.database, written.place}];
             if (!written.deletable || !deleted(written)) sum = sum.value_or(0) + written.amount;
         }
     }
-    for (const auto& [place, sum] : sums) {
+    for (const auto& [where, sum] : sums) {
+        const auto& [db, place] = where;
         const std::size_t slash = place.find('/');
         const auto shown =
             slash == std::string::npos
-                ? node.database->get(0, place)
-                : node.database->hash_get(0, place.substr(0, slash), place.substr(slash + 1));
+                ? node.database->get(db, place)
+                : node.database->hash_get(db, place.substr(0, slash), place.substr(slash + 1));
         const std::string due = sum ? std::to_string(*sum) : "absent";
         if (shown.value_or("absent") != due)
             fail("node " + std::to_string(node.index) + ": " + place + " is " +
@@ -320,7 +336,7 @@ void World::check_rows(Node& node) {
     Store& store = *node.store;
     std::vector<std::uint64_t> digests(plan_.shards());
     std::uint64_t tombstones = 0;
-    for (const std::uint8_t db : kDatabases) {
+    for (const DatabaseId db : databases_of(node)) {
         std::vector<std::string> keys;
         std::uint64_t count = 0, deadlines = 0;
         store.for_each_key(db, 0, [&](const KeyRecord& record) {
@@ -365,10 +381,10 @@ void World::check_rows(Node& node) {
     if (tombstones != store.tombstone_count())
         fail("tombstone count " + std::to_string(store.tombstone_count()) + ", tombstones " +
              std::to_string(tombstones));
-    for (std::uint16_t i = 0; i < plan_.shards(); ++i)
-        if (digests[i] != store.shard(ShardId{i}).digest)
-            fail("node " + std::to_string(node.index) + ": the rows of shard " + std::to_string(i) +
-                 " are not those of its digest");
+    for (const ShardId shard : store.held())
+        if (digests[shard.value] != store.shard(shard).digest)
+            fail("node " + std::to_string(node.index) + ": the rows of shard " +
+                 std::to_string(shard.value) + " are not those of its digest");
 }
 
 // The markers in its rows, what is masked not left out; and it knows how many rows it has.
@@ -401,38 +417,41 @@ void World::check_sums(const Node& node, const KeyRecord& record, const ElementS
              std::string(record.key.view()) + " are not those of its elements");
 }
 
-// All that a client can see, by key.
 std::string World::picture(Node& node) {
+    std::string all;
+    for (const DatabaseId db : databases_of(node)) all += picture(node, db);
+    return all;
+}
+
+// All that a client can see of a database, by key.
+std::string World::picture(Node& node, DatabaseId db) {
     Database& data = *node.database;
     std::map<std::string, std::string> lines;
-    for (const std::uint8_t db : kDatabases) {
-        std::vector<std::string> keys;
-        data.for_each_key(db, 0, [&](const KeyRecord& record) {
-            keys.emplace_back(record.key);
+    std::vector<std::string> keys;
+    data.for_each_key(db, 0, [&](const KeyRecord& record) {
+        keys.emplace_back(record.key);
+        return true;
+    });
+    for (const std::string& key : keys) {
+        std::string& line = lines[std::to_string(db) + " " + key];
+        line = "type " + std::to_string(static_cast<int>(data.type(db, key))) + " until " +
+               std::to_string(data.deadline(db, key).count());
+        if (data.type(db, key) == KeyType::string) {
+            const std::string value = data.get(db, key).value_or("absent");
+            line += value.size() < 40 ? " = " + value : " hash " + std::to_string(hash64(value));
+        }
+        if (data.type(db, key) == KeyType::string) continue;
+        const LeafKind kind =
+            data.type(db, key) == KeyType::set ? LeafKind::member : LeafKind::field;
+        line += " count " + std::to_string(data.count(db, key, kind));
+        data.for_each(db, key, kind, {}, [&](const Element& element) {
+            line.append(" ").append(element.sub.view());
+            if (kind == LeafKind::field) {
+                const std::string value = Database::value_of(element);
+                line += "=" + (value.size() < 40 ? value : std::to_string(hash64(value)));
+            }
             return true;
         });
-        for (const std::string& key : keys) {
-            std::string& line = lines[std::to_string(db) + " " + key];
-            line = "type " + std::to_string(static_cast<int>(data.type(db, key))) + " until " +
-                   std::to_string(data.deadline(db, key).count());
-            if (data.type(db, key) == KeyType::string) {
-                const std::string value = data.get(db, key).value_or("absent");
-                line +=
-                    value.size() < 40 ? " = " + value : " hash " + std::to_string(hash64(value));
-            }
-            if (data.type(db, key) == KeyType::string) continue;
-            const LeafKind kind =
-                data.type(db, key) == KeyType::set ? LeafKind::member : LeafKind::field;
-            line += " count " + std::to_string(data.count(db, key, kind));
-            data.for_each(db, key, kind, {}, [&](const Element& element) {
-                line.append(" ").append(element.sub.view());
-                if (kind == LeafKind::field) {
-                    const std::string value = Database::value_of(element);
-                    line += "=" + (value.size() < 40 ? value : std::to_string(hash64(value)));
-                }
-                return true;
-            });
-        }
     }
     std::string out;
     for (const auto& [key, line] : lines) out += key + ": " + line + "\n";

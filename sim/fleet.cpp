@@ -12,7 +12,7 @@ constexpr Millis kCountedBy = 1000;  // a node that knows an edge as a member co
 
 void World::plan_fleet() {
     if (shape_ == Shape::mesh) return;
-    if (shape_ != Shape::fleet) return plan_large_fleet();
+    if (!is_small_fleet()) return plan_large_fleet();
     Random& r = fleet_random_;
     plan_.node_count = std::max<std::size_t>(plan_.node_count, 3) + r.below(3);
     plan_.duration += static_cast<Millis>(r.between(2000, 9000));
@@ -22,6 +22,26 @@ void World::plan_fleet() {
     for (NodeIndex i = 2; i < plan_.node_count; ++i)
         if (i + 1 == plan_.node_count || r.percent(65)) plan_.roles[i] = Role::edge;
     hide_edges();
+    if (shape_ == Shape::domains) plan_domains();
+}
+
+// Hubs hold all, cores some until they are started again late in the world, edges what their site has, with main or without.
+void World::plan_domains() {
+    Random& r = fleet_random_;
+    plan_.grow_at = plan_.duration / 2;
+    for (NodeIndex i = 0; i < plan_.node_count; ++i) {
+        Holdings& holds = plan_.holdings.emplace_back();
+        for (DomainNumber domain = 1; domain <= kSimDomains; ++domain)
+            if (role_of(i) == Role::hub || r.one_in(2)) holds.domains.push_back(domain);
+        if (role_of(i) == Role::edge) holds.main = holds.domains.empty() || r.one_in(3);
+    }
+}
+
+Holdings World::holdings_of(Node& node) const {
+    if (!plan_.holdings.empty() && role_of(node.index) == Role::core && !healing_ &&
+        now_ >= plan_.grow_at)
+        node.holds_all = true;
+    return holdings_at_first(node.holds_all ? 0 : node.index);
 }
 
 void World::hide_edges() {
@@ -87,7 +107,7 @@ void World::crash_hub() {
 
 void World::schedule_fleet() {
     if (plan_.roles.empty()) return;
-    if (shape_ != Shape::fleet) {
+    if (!is_small_fleet()) {
         for (NodeIndex i = 0; i < plan_.node_count; ++i)
             if (role_of(i) == Role::edge) schedule_absences(i);
         for (Millis at = 5 * kDay; at < plan_.duration; at += 5 * kDay)
@@ -116,6 +136,9 @@ void World::cut_off_hub() {
 void World::add_roles(const Node& node, ReplicationOptions& options) {
     if (plan_.roles.empty()) return;
     options.role = role_of(node.index);
+    if (shape_ == Shape::domains && options.role == Role::hub)
+        for (DomainNumber domain = 1; domain <= kSimDomains; ++domain)
+            options.domains.push_back({domain, "site" + std::to_string(domain), 3 + domain, {}});
     options.edge_silent_max = options.member_silent_max;
     std::erase_if(options.seeds, [&](const std::string& seed) {
         for (const NodeIndex other : network_.unreachable)

@@ -81,7 +81,7 @@ void World::check_mended() {
     for (const auto& node : nodes_) {
         if (!node->running() || outcome_.failure) continue;
         for (const Verdict& verdict : verdicts_of(*node))
-            if (verdict.answered && verdict.equal != plan_.shards())
+            if (verdict.answered && verdict.equal != verdict.shards)
                 fail("node " + std::to_string(node->index) + " and " + verdict.peer + " have " +
                      std::to_string(verdict.equal) + " equal shards after the repair");
         if (node->replication->counters().repairs_given_up != 0)

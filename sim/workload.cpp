@@ -20,6 +20,7 @@ void World::some_commands(Node& node) {
             ++outcome_.coverage.refused_as_gone;
             continue;
         }
+        choose_home(node);
         node.full           ? command_when_full(node)
         : random_.one_in(4) ? counted_command(node)
                             : command(node);
@@ -27,6 +28,15 @@ void World::some_commands(Node& node) {
         if (random_.one_in(4)) read(node);
     }
     end_of_event(node);
+}
+
+void World::choose_home(Node& node) {
+    home_ = 0;
+    if (plan_.holdings.empty()) return;
+    const Holdings& holds = node.store->options().holds;
+    const std::uint64_t count = holds.domains.size() + (holds.main ? 1 : 0);
+    const std::uint64_t choice = random_.below(count);
+    if (choice < holds.domains.size()) home_ = database_of_domain(holds.domains[choice]);
 }
 
 // As node/commands.cpp does: what needs room is refused, what makes room is not.
@@ -37,8 +47,8 @@ void World::command_when_full(Node& node) {
     }
     ++outcome_.coverage.deletes_when_full;
     const std::string key = "k" + std::to_string(random_.below(6));
-    (void)node.database->remove(0, key);
-    if (node.database->exists(0, key)) fail("a delete on a full disk removed nothing");
+    (void)node.database->remove(home_, key);
+    if (node.database->exists(home_, key)) fail("a delete on a full disk removed nothing");
 }
 
 std::string World::some_value() {
@@ -49,10 +59,11 @@ std::string World::some_value() {
 }
 
 void World::command(Node& node) {
-    const auto db = static_cast<std::uint8_t>(random_.one_in(4) ? 1 : 0);
+    const bool other = random_.one_in(4);
+    const DatabaseId db = home_ == 0 && other ? 1 : home_;
     const std::string key = "k" + std::to_string(random_.below(6));
     if (db == 1 && random_.one_in(20)) {
-        Flush flush{.database = db, .last = db};
+        Flush flush{.stored = {db}};
         while (!node.database->flush_some(flush, 2)) {
         }
         return;
@@ -65,23 +76,23 @@ void World::command(Node& node) {
 void World::bulk_command(Node& node) {
     const std::uint64_t count = random_.between(5, 60), first = random_.below(100);
     const std::uint64_t choice = random_.below(4);
-    if (choice == 0 && first % 4 == 0) node.database->remove(0, "bulk");
+    if (choice == 0 && first % 4 == 0) node.database->remove(home_, "bulk");
     for (std::uint64_t i = first; i < first + count; ++i) {
         const std::string name = "b" + std::to_string(i);
         if (choice == 0)
-            node.database->remove(0, name);
+            node.database->remove(home_, name);
         else if (choice == 1)
-            node.database->set(0, name, some_value());
-        else if (choice == 2 && node.database->type(0, "bulk") != KeyType::string)
-            random_.one_in(4) ? node.database->set_remove(0, "bulk", name)
-                              : node.database->set_add(0, "bulk", name);
+            node.database->set(home_, name, some_value());
+        else if (choice == 2 && node.database->type(home_, "bulk") != KeyType::string)
+            random_.one_in(4) ? node.database->set_remove(home_, "bulk", name)
+                              : node.database->set_add(home_, "bulk", name);
         else
-            (void)node.database->add(0, "a" + name, 1);
+            (void)node.database->add(home_, "a" + name, 1);
         node.store->end_command();
     }
 }
 
-void World::command_on_key(Node& node, std::uint8_t db, const std::string& key) {
+void World::command_on_key(Node& node, DatabaseId db, const std::string& key) {
     Database& data = *node.database;
     const KeyType type = data.type(db, key);
     const WallTime soon = node.store->now() + WallTime(random_.between(200, 1500));
@@ -107,7 +118,7 @@ void World::command_on_key(Node& node, std::uint8_t db, const std::string& key) 
             break;
         case 5: {
             const std::string to = "k" + std::to_string(random_.below(6));
-            if (type != KeyType::none && to != key) data.copy(db, key, 0, to);
+            if (type != KeyType::none && to != key) data.copy(db, key, home_, to);
             break;
         }
         default:
@@ -116,7 +127,7 @@ void World::command_on_key(Node& node, std::uint8_t db, const std::string& key) 
     }
 }
 
-void World::command_on_collection(Node& node, std::uint8_t db, const std::string& key) {
+void World::command_on_collection(Node& node, DatabaseId db, const std::string& key) {
     Database& data = *node.database;
     const KeyType type = data.type(db, key);
     const std::string sub = "e" + std::to_string(random_.below(5));
@@ -152,22 +163,24 @@ void World::counted_command(Node& node) {
                           : written.deletable ? kDeletedHash
                           : choice == 1       ? kCounterHash
                                               : kGrowingSet);
-    written.shard = store.address_of(0, key).shard;
+    written.database = home_;
+    written.shard = store.address_of(home_, key).shard;
     const Seq before = store.shard(written.shard).clock.at(node.writer);
     written.amount = static_cast<std::int64_t>(random_.below(20)) - 8;
     // An increment by nothing leaves no trace that outlives what it was added to.
     if (written.deletable && written.amount == 0) written.amount = 20;
     written.place = key;
     if (choice == 0) {
-        if (!data.add(0, key, written.amount)) return fail("a counter refused an increment");
+        if (!data.add(home_, key, written.amount)) return fail("a counter refused an increment");
     } else if (choice == 1) {
         const std::string field = "f" + std::to_string(random_.below(3));
         written.place += "/" + field;
-        if (!data.hash_add(0, key, field, written.amount))
+        if (!data.hash_add(home_, key, field, written.amount))
             return fail("a field refused an increment");
     } else {
         written.member = "m" + std::to_string(++members_);
-        if (!data.set_add(0, key, written.member)) return fail("a new member was there already");
+        if (!data.set_add(home_, key, written.member))
+            return fail("a new member was there already");
     }
     note_written(node, key, std::move(written), before);
 }
@@ -176,12 +189,12 @@ void World::counted_command(Node& node) {
 void World::delete_counters(Node& node) {
     if (node.rots) return;  // it removes what it sees, and may see less than there is
     const std::string key(kDeletedHash);
-    const ShardId shard = node.store->address_of(0, key).shard;
+    const ShardId shard = node.store->address_of(home_, key).shard;
     for (std::uint64_t i = random_.below(4); i > 0; --i)
-        node.database->hash_set(0, key, "text" + std::to_string(random_.below(8)), "word");
+        node.database->hash_set(home_, key, "text" + std::to_string(random_.below(8)), "word");
     Deleted deleted;
     deleted.seen = node.store->shard(shard).clock;
-    (void)node.database->remove(0, key);
+    (void)node.database->remove(home_, key);
     deleted.removal.shard = shard;
     deleted.removal.writer = node.writer;
     deleted.removal.last = node.store->shard(shard).clock.at(node.writer);
@@ -201,7 +214,7 @@ void World::note_written(Node& node, const std::string& key, Written written, Se
                               .since = now_});
 }
 
-void World::remove_locally(Node& node, std::uint8_t db, const std::string& key) {
+void World::remove_locally(Node& node, DatabaseId db, const std::string& key) {
     KeyRecord* record = node.store->find(db, key);
     if (record == nullptr) return;
     record->leaf_to_change(LeafKind::string) = Leaf{};
@@ -214,7 +227,8 @@ void World::remove_locally(Node& node, std::uint8_t db, const std::string& key) 
 void World::read(Node& node) {
     Database& data = *node.database;
     data.reset_observed();
-    const auto db = static_cast<std::uint8_t>(random_.below(2));
+    const auto choice = static_cast<DatabaseId>(random_.below(2));
+    const DatabaseId db = home_ == 0 ? choice : home_;
     const KeyRecord* record = data.record(db, "k" + std::to_string(random_.below(6)));
     if (record == nullptr) return;
     Read read{.at = data.observed(), .shard = record->address.shard, .seen = {}};

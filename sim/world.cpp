@@ -131,6 +131,7 @@ void World::open(Node& node) {
     const StoreOptions options{.self = node.writer,
                                .nonce = random_.next() | 1,
                                .shard_count = plan_.shard_count,
+                               .holds = holdings_of(node),
                                .hash_seed = 7,
                                .memory_bytes = plan_.memory_bytes,
                                .flip_bytes_max = plan_.flip_bytes_max,

@@ -152,8 +152,8 @@ inline constexpr Counted kCountedOfFleets[] = {
     {"leaves purged by edges", &Coverage::edges_purged},
 };
 
-// Which nodes there are: cores alone; hubs and edges among them; three hubs and forty or two hundred edges.
-enum class Shape : std::uint8_t { mesh, fleet, fleet_of_40, fleet_of_200 };
+// Which nodes there are: cores alone; hubs and edges among them, which hold all or different domains; three hubs and forty or two hundred edges.
+enum class Shape : std::uint8_t { mesh, fleet, domains, fleet_of_40, fleet_of_200 };
 
 struct Outcome {
     std::optional<std::string> failure;  // with the virtual time at which it was found
@@ -188,6 +188,7 @@ class World {
         absence,  // so long that the others count it out: down, or cut off while its clients write on
     };
     static constexpr std::size_t kMishaps = 15;
+    static constexpr DomainNumber kSimDomains = 2;
     struct Plan {
         std::size_t node_count;
         std::size_t late_count;     // nodes of these that join later
@@ -212,12 +213,17 @@ class World {
         std::array<std::uint64_t, kMishaps> weights;  // 0: does not happen in this world
         bool may_die;                                 // one node may never come back
         bool knows_all;  // every node is told of every other one, also of those that come later
-        std::uint64_t full_percent;  // of pulls that compare without need
-        std::uint64_t all_percent;   // of pulls behind a floor that do not compare
-        Millis silent_max;           // then a member counts no more; 0: never
-        std::vector<Role> roles;     // by node; none: all are cores
+        std::uint64_t full_percent;      // of pulls that compare without need
+        std::uint64_t all_percent;       // of pulls behind a floor that do not compare
+        Millis silent_max;               // then a member counts no more; 0: never
+        std::vector<Role> roles;         // by node; none: all are cores
+        std::vector<Holdings> holdings;  // by node; none: all hold main alone
+        Millis grow_at;                  // cores that are started later hold all domains
+        // Numbers of shards, those between that nobody holds among them.
         [[nodiscard]] std::uint16_t shards() const {
-            return static_cast<std::uint16_t>(shard_count + 1);
+            if (holdings.empty()) return static_cast<std::uint16_t>(shard_count + 1);
+            const ShardRun last = run_of_domain(kSimDomains, shard_count);
+            return static_cast<std::uint16_t>(last.first.value + last.count);
         }
     };
     struct Snapshot {
@@ -249,6 +255,7 @@ class World {
         bool dead = false;                   // for good
         bool ended_cleanly = false;          // its token says so
         std::optional<ShardClocks> leaving;  // what others must have before it leaves
+        bool holds_all = false;              // it has been started with more domains
         bool told_gone = false;              // that it is no member, in this run of the process
         bool full = false;                   // as the node itself last saw its disk
         bool rots = false;                   // rows of its disk have rotted, and are not mended
@@ -286,6 +293,7 @@ class World {
     struct Written {
         std::string place;  // key, or key and field
         bool deletable = false;
+        DatabaseId database = 0;
         ShardId shard;
         ReplicaId writer;
         Seq first, last;  // its dots
@@ -347,6 +355,14 @@ class World {
         return plan_.roles.empty() ? Role::core : plan_.roles[index];
     }
     void plan_fleet();
+    void plan_domains();
+    [[nodiscard]] bool is_small_fleet() const {
+        return shape_ == Shape::fleet || shape_ == Shape::domains;
+    }
+    [[nodiscard]] Holdings holdings_at_first(NodeIndex index) const {
+        return plan_.holdings.empty() ? Holdings{} : plan_.holdings[index];
+    }
+    [[nodiscard]] Holdings holdings_of(Node& node) const;
     void plan_large_fleet();
     void hide_edges();
     void schedule_absences(NodeIndex edge);
@@ -370,11 +386,12 @@ class World {
 
     // ---- workload.cpp
     void some_commands(Node& node);
+    void choose_home(Node& node);
     void command(Node& node);
     void command_when_full(Node& node);
-    void remove_locally(Node& node, std::uint8_t db, const std::string& key);
-    void command_on_key(Node& node, std::uint8_t db, const std::string& key);
-    void command_on_collection(Node& node, std::uint8_t db, const std::string& key);
+    void remove_locally(Node& node, DatabaseId db, const std::string& key);
+    void command_on_key(Node& node, DatabaseId db, const std::string& key);
+    void command_on_collection(Node& node, DatabaseId db, const std::string& key);
     void counted_command(Node& node);
     void delete_counters(Node& node);
     void bulk_command(Node& node);
@@ -405,6 +422,8 @@ class World {
     void check_leaves(Node& node, ShardId shard);
     void acknowledge(Node& node, const ShardClocks& clocks);
     [[nodiscard]] static bool holds(const Node& node, ShardId shard, const Dot& dot);
+    // Of those that the workload writes, and the configuration, what the node holds.
+    [[nodiscard]] static std::vector<DatabaseId> databases_of(const Node& node);
     [[nodiscard]] bool quiet();
     void check_end();
     void check_clocks();
@@ -414,6 +433,7 @@ class World {
     std::uint64_t tombstones_of(Node& node, const KeyRecord& record);
     void check_sums(const Node& node, const KeyRecord& record, const ElementSums& sums,
                     const ElementCounts& live);
+    [[nodiscard]] std::string picture(Node& node, DatabaseId db);
     [[nodiscard]] std::string picture(Node& node);
     [[nodiscard]] std::string state_of_peers();
     [[nodiscard]] bool survives(const Written& written);
@@ -442,6 +462,7 @@ class World {
     bool buried_ = false;  // and who died for good is forgotten
     bool expects_difference_ = false;
     std::uint64_t members_ = 0;
+    DatabaseId home_ = 0;  // of the command that is run
     std::uint64_t drain_events_ = 0;
 
     std::map<std::pair<ReplicaId, ShardId>, Seq> acknowledged_;

@@ -64,8 +64,10 @@ std::vector<LeafKey> Store::leaves_within(const RowAddress& address, const Versi
 std::vector<RowAddress> Store::next_keys(const ShardClocks& clocks, RowAddress& from,
                                          std::size_t count) {
     std::vector<RowAddress> keys;
-    while (from.shard.value < shard_count()) {
-        if (clock_of(clocks, from.shard) != nullptr && count > 0)
+    while (from.shard <= held_.back()) {
+        const ShardRun run = run_of(from.shard, options_.shard_count);
+        from.database = std::max(from.database, run.database_first);
+        if (holds(from.shard) && clock_of(clocks, from.shard) != nullptr && count > 0)
             visit_keys(from.shard, from.database, from.order.order, [&](const KeyRecord& record) {
                 if (record.order() >= from.order) keys.push_back(record.address);
                 return keys.size() < count;
@@ -76,7 +78,7 @@ std::vector<RowAddress> Store::next_keys(const ShardClocks& clocks, RowAddress& 
             break;
         }
         from.order = {};
-        if (++from.database < kKeyspaceCount) continue;
+        if (++from.database <= run.database_last) continue;
         from = {ShardId{static_cast<std::uint16_t>(from.shard.value + 1)}, 0, {}};
     }
     return keys;
@@ -101,7 +103,7 @@ bool Store::stage_absent(std::uint64_t session, const ShardClocks& clocks, RowAd
             if (stage.leaves.size() == kLeavesAtOnce) flush();
         }
     flush();
-    return from.shard.value >= shard_count() && !halted_;
+    return from.shard > held_.back() && !halted_;
 }
 
 }  // namespace skerry

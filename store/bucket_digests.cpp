@@ -5,19 +5,22 @@ namespace skerry {
 namespace {
 constexpr unsigned kHashBits = 50;  // of an order, below the slot
 
+// Of part `index` of `count`; the part behind the last begins at 2^64, which is 0.
+std::uint64_t first_of(std::uint64_t index, std::uint16_t count) {
+    return (index * kSlotCount + count - 1) / count << kHashBits;
+}
 }  // namespace
 
 std::uint64_t first_order(ShardId shard, std::uint16_t slot_shard_count) {
-    const std::uint64_t slot =
-        (std::uint64_t{shard.value} * kSlotCount + slot_shard_count - 1) / slot_shard_count;
-    return slot << kHashBits;  // the shard behind the last begins at 2^64, which is 0
+    const ShardRun run = run_of(shard, slot_shard_count);
+    return first_of(shard.value - run.first.value, run.count);
 }
 
 std::uint16_t bucket_of(const RowAddress& address, std::uint16_t slot_shard_count) {
-    const std::uint64_t first = first_order(address.shard, slot_shard_count);
-    const ShardId next{static_cast<std::uint16_t>(address.shard.value + 1)};
-    const bool whole = address.database == kConfigurationDatabase;
-    const std::uint64_t width = whole ? 0 : first_order(next, slot_shard_count) - first;
+    const ShardRun run = run_of(address.shard, slot_shard_count);
+    const std::uint64_t index = address.shard.value - run.first.value;
+    const std::uint64_t first = first_of(index, run.count);
+    const std::uint64_t width = first_of(index + 1, run.count) - first;
     // A shard that has all 2^64 orders.
     const std::uint64_t part = width == 0 ? std::uint64_t{1} << 56 : (width - 1) / kBucketCount + 1;
     return static_cast<std::uint16_t>((address.order.order - first) / part);

@@ -16,8 +16,7 @@ namespace skerry {
 inline constexpr std::uint16_t kBucketCount = 256;
 using BucketDigests = std::map<std::uint16_t, std::uint64_t>;  // none that is zero
 
-// The first order that a key of the shard can have, and the bucket of one that it has. The shard of the configuration
-// domain has all orders.
+// The first order that a key of the shard can have, and the bucket of one that it has.
 [[nodiscard]] std::uint64_t first_order(ShardId shard, std::uint16_t slot_shard_count);
 [[nodiscard]] std::uint16_t bucket_of(const RowAddress& address, std::uint16_t slot_shard_count);
 

@@ -12,6 +12,7 @@
 
 #include <absl/functional/function_ref.h>
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,9 +35,9 @@ using CheckProgress =
 
 struct CheckedState {
     std::optional<StateMeta> meta;  // nullopt: no checkpoint yet
-    std::vector<ShardMeta> shards;  // by shard
-    std::uint64_t keys = 0;         // that exist
-    std::uint64_t key_rows = 0;     // these and removed ones
+    std::map<ShardId, ShardMeta> shards;
+    std::uint64_t keys = 0;      // that exist
+    std::uint64_t key_rows = 0;  // these and removed ones
     std::uint64_t elements = 0;
     std::uint64_t entries = 0;
     std::uint64_t index_rows = 0;
@@ -56,8 +57,8 @@ struct CheckedLog {
     std::uint64_t to_replay = 0;    // records behind the checkpoint
     std::uint16_t shard_count = 0;  // as the checkpoint or the boot records say; 0: neither does
     std::uint64_t hash_seed = 0;    // the same
-    std::vector<VersionVector> clocks;  // by shard, at the end of the log
-    Hlc newest;                         // of all writes in state and log
+    std::map<ShardId, VersionVector> clocks;  // at the end of the log
+    Hlc newest;                               // of all writes in state and log
 };
 [[nodiscard]] CheckedLog check_log(const Log& log, const CheckedState& state, FindingReport report,
                                    CheckProgress progress);

@@ -12,8 +12,7 @@ class LogCheck {
              CheckProgress progress)
         : log_(log), state_(state), report_(report), progress_(progress) {
         if (state.meta) set_cluster(state.meta->shard_count, state.meta->hash_seed);
-        for (std::size_t i = 0; i < state.shards.size(); ++i)
-            checked_.clocks[i] = state.shards[i].clock;
+        for (const auto& [shard, meta] : state.shards) checked_.clocks[shard] = meta.clock;
         checked_.first = log.first();
         checked_.last = log.last();
         covered_ = state.meta ? state.meta->covered : LogPosition{};
@@ -29,7 +28,6 @@ class LogCheck {
     void set_cluster(std::uint16_t shard_count, std::uint64_t hash_seed) {
         checked_.shard_count = shard_count;
         checked_.hash_seed = hash_seed;
-        checked_.clocks.resize(shard_count + 1u);
     }
     void meet_the_checkpoint();
     void look_at(LogPosition position, const Record& record);
@@ -81,6 +79,8 @@ void LogCheck::look_at(LogPosition position, const Record& record) {
     if (const Batch* batch = std::get_if<Batch>(&record)) look_at_batch(position, *batch);
     if (const Remote* remote = std::get_if<Remote>(&record)) look_at_batch(position, remote->batch);
     if (const Flip* flip = std::get_if<Flip>(&record)) look_at_flip(position, *flip);
+    if (const Stage* stage = std::get_if<Stage>(&record))
+        for (const auto& [shard, clock] : stage->clocks) checked_.clocks.try_emplace(shard);
 }
 
 void LogCheck::look_at_boot(LogPosition position, const Boot& boot) {
@@ -96,10 +96,10 @@ void LogCheck::look_at_batch(LogPosition position, const Batch& batch) {
     for (const Operation& operation : batch.operations)
         checked_.newest = std::max(checked_.newest, operation.delta.entry.hlc);
     for (const ShardRange& range : batch.ranges) {
-        if (range.shard.value >= checked_.clocks.size())
+        if (range.shard.value >= shard_number_count(checked_.shard_count))
             return add(position, "changes shard " + std::to_string(range.shard.value) +
                                      ", which this cluster does not have");
-        VersionVector& clock = checked_.clocks[range.shard.value];
+        VersionVector& clock = checked_.clocks[range.shard];
         const Dot last{batch.writer, range.last};
         if (position <= covered_ && !clock.contains(last))
             add(position,
@@ -114,10 +114,10 @@ void LogCheck::look_at_batch(LogPosition position, const Batch& batch) {
 void LogCheck::look_at_flip(LogPosition position, const Flip& flip) {
     if (position <= covered_) return;
     for (const auto& [shard, clock] : flip.clocks) {
-        if (shard.value >= checked_.clocks.size())
+        if (shard.value >= shard_number_count(checked_.shard_count))
             return add(position, "flips shard " + std::to_string(shard.value) +
                                      ", which this cluster does not have");
-        checked_.clocks[shard.value].join(clock);
+        checked_.clocks[shard].join(clock);
     }
 }
 
@@ -156,6 +156,19 @@ class OneSnapshot final : public Kv {
 
 }  // namespace
 
+namespace {
+// Of all that it has something of.
+Holdings holdings_of(const CheckedLog& checked) {
+    Holdings holds;
+    for (const auto& [shard, clock] : checked.clocks)
+        if (shard.value > checked.shard_count)
+            if (const auto domain = domain_of(shard, checked.shard_count);
+                !holds.holds_domain(domain))
+                holds.domains.push_back(domain);
+    return holds;
+}
+}  // namespace
+
 CheckedLog check_log(const Log& log, const CheckedState& state, FindingReport report,
                      CheckProgress progress) {
     return LogCheck(log, state, report, progress).run();
@@ -168,16 +181,17 @@ Result<std::uint64_t> check_replay(Log& log, KvReader* stored, const CheckedLog&
     const StoreOptions options{.self = ReplicaId{},
                                .nonce = 1,
                                .shard_count = checked.shard_count,
+                               .holds = holdings_of(checked),
                                .hash_seed = checked.hash_seed};
     const auto store = Store::open(log, snapshot, options, now);
     if (!store) return std::unexpected(store.error());
-    for (std::uint16_t i = 0; i < checked.clocks.size(); ++i)
-        if ((*store)->shard(ShardId{i}).clock != checked.clocks[i])
-            return fail(Code::corrupt, "shard " + std::to_string(i) +
+    for (const auto& [shard, clock] : checked.clocks)
+        if ((*store)->shard(shard).clock != clock)
+            return fail(Code::corrupt, "shard " + std::to_string(shard.value) +
                                            ": the replay ends at another clock than the log");
     std::uint64_t keys = 0;
-    for (std::uint8_t database = 0; database < kKeyspaceCount; ++database)
-        keys += (*store)->key_count(database);
+    for (const ShardId shard : (*store)->held())
+        for (const std::uint64_t count : (*store)->shard(shard).key_counts) keys += count;
     return keys;
 }
 

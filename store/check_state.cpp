@@ -56,8 +56,8 @@ class StateCheck {
     // What the rows of a shard add up to.
     struct Sums {
         std::uint64_t digest = 0;
-        std::array<std::uint64_t, kKeyspaceCount> keys{};
-        std::array<std::uint64_t, kKeyspaceCount> deadlines{};
+        std::array<std::uint64_t, kDatabaseCount> keys{};
+        std::array<std::uint64_t, kDatabaseCount> deadlines{};
         std::uint64_t tombstones = 0;
         bool whole = true;  // every row could be read
     };
@@ -91,6 +91,9 @@ class StateCheck {
     void name_stray_index_rows();
     [[nodiscard]] bool below_the_floor(std::string_view key, const Dot& dot) const;
     [[nodiscard]] Result<bool> holds(std::string_view row_key, const Dot& dot);
+    [[nodiscard]] bool has_number(ShardId shard) const {
+        return state_.meta && shard.value < shard_number_count(state_.meta->shard_count);
+    }
     void look_at_deadlines();
     void look_at_deadline(std::string_view key);
 
@@ -100,7 +103,8 @@ class StateCheck {
     CheckProgress progress_;
 
     CheckedState state_;
-    std::vector<Sums> sums_;
+    std::map<ShardId, Sums> sums_;
+    bool all_read_ = true;
     std::uint64_t matched_ = 0;  // entries whose index row is there
     std::vector<Expected> expected_;
     // The key whose elements follow.
@@ -110,7 +114,7 @@ class StateCheck {
     std::set<RowAddress> masked_;  // as the meta table says
 };
 
-std::string place_of(ShardId shard, std::uint8_t database) {
+std::string place_of(ShardId shard, DatabaseId database) {
     return "state.mdb, shard " + number(shard.value) + ", database " + number(database);
 }
 
@@ -131,7 +135,7 @@ void StateCheck::for_each_row(
         if (!scanned) {
             add("state.mdb, table " + std::string(name),
                 "cannot be read on behind row " + hex(from) + ": " + scanned.error().text());
-            for (Sums& sums : sums_) sums.whole = false;
+            all_read_ = false;
         }
         behind_slice();
     }
@@ -170,8 +174,6 @@ bool StateCheck::read_meta() {
         return false;
     }
     state_.meta = *meta;
-    state_.shards.resize(meta->shard_count + 1u);
-    sums_.resize(state_.shards.size());
     for_each_row(Table::meta, "meta", [&](std::string_view key, std::string_view value) {
         look_at_meta_row(key, value);
     });
@@ -180,19 +182,19 @@ bool StateCheck::read_meta() {
 
 void StateCheck::look_at_meta_row(std::string_view key, std::string_view value) {
     if (key == kStateMetaKey) return;
-    for (std::uint16_t i = 0; i < state_.shards.size(); ++i) {
-        if (key != shard_meta_key(ShardId{i})) continue;
-        const std::string where = "state.mdb, table meta, shard " + number(i);
+    if (const auto id = parse_shard_meta_key(key); id && has_number(*id)) {
+        const std::string where = "state.mdb, table meta, shard " + number(id->value);
+        Sums& sums = sums_[*id];
         const auto shard = decode_shard_meta(value);
         if (!shard) {
-            sums_[i].whole = false;
+            sums.whole = false;
             return add(where, shard.error().text());
         }
         if (!shard->clock.covers(shard->ix_floor))
             add(where, "the index floor is beyond the clock");
         if (!shard->clock.covers(shard->purge_floor))
             add(where, "the purge floor is beyond the clock");
-        state_.shards[i] = *shard;
+        state_.shards[*id] = *shard;
         return;
     }
     if (const auto masked = parse_masked_key(key)) {
@@ -204,15 +206,19 @@ void StateCheck::look_at_meta_row(std::string_view key, std::string_view value) 
 
 void StateCheck::look_at_row(std::string_view key, std::string_view value) {
     const auto place = parse_row_key(key);
-    const bool known = place && place->address.shard.value < state_.shards.size() &&
-                       place->address.database < kKeyspaceCount;
-    if (!known)
+    const auto known = [&](const RowAddress& address) {
+        const std::uint16_t slot_shards = state_.meta ? state_.meta->shard_count : 0;
+        if (!has_number(address.shard)) return false;
+        const ShardRun run = run_of(address.shard, slot_shards);
+        return address.database >= run.database_first && address.database <= run.database_last;
+    };
+    if (!place || !known(place->address))
         return add("state.mdb, table rows, row " + hex(key), "stands where no row of ours stands");
     const RowAddress& address = place->address;
     if (address.shard.value % 16 == 0 && !place->element && state_.key_rows % 1024 == 0)
-        progress_("rows", address.shard.value, state_.shards.size());
+        progress_("rows", address.shard.value, sums_.rbegin()->first.value + 1u);
     const auto undecodable = [&](const Error& error) {
-        sums_[address.shard.value].whole = false;
+        sums_[address.shard].whole = false;
         add(place_of(address.shard, address.database) + ", row " + hex(key), error.text());
     };
     if (!place->element) {
@@ -232,7 +238,7 @@ void StateCheck::look_at_key(std::string_view row_key, const RowAddress& address
     const KeyOrder order = key_order(row.key, state_.meta->hash_seed);
     if (order != address.order ||
         shard_of(address.database, order.slot(), state_.meta->shard_count) != address.shard) {
-        sums_[address.shard.value].whole = false;
+        sums_[address.shard].whole = false;
         return add(where, "stands in the row of another key");
     }
     bool whole = true;
@@ -242,15 +248,15 @@ void StateCheck::look_at_key(std::string_view row_key, const RowAddress& address
         look_at_entries(row_key, address.shard, leaf, where);
     }
     if (!whole) {
-        sums_[address.shard.value].whole = false;
+        sums_[address.shard].whole = false;
         return;
     }
     static constexpr ElementOrder kNoPlace{.kind = LeafKind::string, .hash = {}};
     for (const auto& [kind, leaf] : row.leaves)
-        sums_[address.shard.value].digest += digest_of(address, kind, kNoPlace, leaf);
+        sums_[address.shard].digest += digest_of(address, kind, kNoPlace, leaf);
     seen_ = {};
     found_ = {};
-    if (!state_.shards[address.shard.value].clock.covers(row.sums.mask))
+    if (!state_.shards[address.shard].clock.covers(row.sums.mask))
         add(where, "has a mask beyond the shard's clock");
     if (row.sums.mask.empty() ? masked_.contains(address) : masked_.erase(address) == 0)
         add(where, row.sums.mask.empty() ? "has no mask, and is listed as masked"
@@ -267,17 +273,17 @@ void StateCheck::look_at_element(std::string_view row_key, const RowKey& place,
     const bool has_key = key_ && key_->address == address;
     if (!has_key) {
         // A key that could not be read has been reported itself.
-        if (sums_[address.shard.value].whole) add(where, "belongs to no key");
-        sums_[address.shard.value].whole = false;
+        if (sums_[address.shard].whole) add(where, "belongs to no key");
+        sums_[address.shard].whole = false;
         return;
     }
     if (element_order(place.element->kind, row.sub, state_.meta->hash_seed) != *place.element) {
-        sums_[address.shard.value].whole = false;
+        sums_[address.shard].whole = false;
         return add(where, "stands in the row of another element");
     }
     look_at_entries(row_key, address.shard, row.leaf, where);
     if (!sound(place.element->kind, row.leaf, where)) {
-        sums_[address.shard.value].whole = false;
+        sums_[address.shard].whole = false;
         return;
     }
     ++seen_.elements;
@@ -285,7 +291,7 @@ void StateCheck::look_at_element(std::string_view row_key, const RowKey& place,
     const LeafKind kind = place.element->kind;
     if (clear::reaches(kind)) clear::unmask(leaf, mask_of(*key_));
     const std::uint64_t digest = digest_of(address, kind, *place.element, leaf);
-    sums_[address.shard.value].digest += digest;
+    sums_[address.shard].digest += digest;
     if (shows(kind, leaf)) ++seen_.live[element_index(kind)];
     if (!clear::reaches(kind)) return;
     found_.digest += digest;
@@ -305,10 +311,10 @@ bool StateCheck::sound(LeafKind kind, const Leaf& leaf, const std::string& where
 
 void StateCheck::look_at_entries(std::string_view row_key, ShardId shard, const Leaf& leaf,
                                  const std::string& where) {
-    const ShardMeta& meta = state_.shards[shard.value];
+    const ShardMeta& meta = state_.shards[shard];
     const bool removed = only_removed(leaf);
     state_.tombstones += removed ? 1 : 0;
-    sums_[shard.value].tombstones += removed ? 1 : 0;
+    sums_[shard].tombstones += removed ? 1 : 0;
     for (const Entry& entry : leaf) {
         ++state_.entries;
         if (!meta.clock.contains(entry.dot()))
@@ -335,17 +341,19 @@ void StateCheck::end_key() {
         add(where, "says that it has " + number(elements) + " rows of elements and has " +
                        number(seen_.elements));
     if (key->vacant()) add(where, "has nothing left, and a row");
-    const ElementSums sums = key->extra ? key->extra->sums : ElementSums{};
-    if (sums.digest != found_.digest) add(where, "its digest is not that of its elements");
-    if (sums.counting != found_.counting)
-        add(where, "says that " + number(sums.counting) + " of its fields count, and " +
+    const ElementSums kept = key->extra ? key->extra->sums : ElementSums{};
+    if (kept.digest != found_.digest) add(where, "its digest is not that of its elements");
+    if (kept.counting != found_.counting)
+        add(where, "says that " + number(kept.counting) + " of its fields count, and " +
                        number(found_.counting) + " do");
-    if (!sums.highest.covers(found_.highest))
+    if (!kept.highest.covers(found_.highest))
         add(where, "has a live element beyond what it says is the last");
     if (!key->exists()) return;
     ++state_.keys;
-    ++sums_[key->address.shard.value].keys[key->address.database];
-    if (key->expires()) ++sums_[key->address.shard.value].deadlines[key->address.database];
+    Sums& sums = sums_[key->address.shard];
+    const std::size_t database = place_in_shard(key->address.database);
+    ++sums.keys[database];
+    if (key->expires()) ++sums.deadlines[database];
     if (self_ && key->deadline != value::kNoDeadline &&
         same_directory(key->deadline_writer, *self_))
         expected_.push_back(
@@ -380,8 +388,8 @@ void StateCheck::look_at_staged(std::uint64_t session) {
         for (const StagedRow& row : *rows) {
             ++state_.staged;
             const std::string leaf = where + ", key " + shown(row.staged.key.key);
-            if (row.address.shard.value >= sums_.size()) return add(leaf, "is of no shard of ours");
-            if (session == state_.meta->draining) sums_[row.address.shard.value].whole = false;
+            if (!has_number(row.address.shard)) return add(leaf, "is of no shard of ours");
+            if (session == state_.meta->draining) sums_[row.address.shard].whole = false;
             if (row.staged.leaf.outside(row.clock))
                 add(leaf, "has an entry beyond the clock that it came with");
             (void)sound(row.staged.key.kind, row.staged.leaf, leaf);
@@ -393,23 +401,27 @@ void StateCheck::look_at_staged(std::uint64_t session) {
 }
 
 void StateCheck::compare_sums() {
-    for (std::uint16_t i = 0; i < sums_.size(); ++i) {
-        if (!sums_[i].whole) continue;  // the reason has been reported
-        const std::string where = "state.mdb, shard " + number(i);
-        if (sums_[i].digest != state_.shards[i].digest)
+    if (!all_read_) return;
+    for (const auto& [shard, found] : sums_) {
+        if (!found.whole) continue;  // the reason has been reported
+        const std::string where = "state.mdb, shard " + number(shard.value);
+        const ShardMeta& kept = state_.shards[shard];
+        if (found.digest != kept.digest)
             add(where, "its digest is not that of its rows: something in them has changed");
-        for (std::uint8_t database = 0; database < kKeyspaceCount; ++database)
-            if (sums_[i].keys[database] != state_.shards[i].keys[database])
-                add(where, "says that it has " + number(state_.shards[i].keys[database]) +
-                               " keys in database " + number(database) + " and has " +
-                               number(sums_[i].keys[database]));
-            else if (sums_[i].deadlines[database] != state_.shards[i].deadlines[database])
-                add(where, "says that " + number(state_.shards[i].deadlines[database]) +
-                               " keys in database " + number(database) + " expire, and " +
-                               number(sums_[i].deadlines[database]) + " do");
-        if (sums_[i].tombstones != state_.shards[i].tombstones)
-            add(where, "says that it has " + number(state_.shards[i].tombstones) +
-                           " tombstones and has " + number(sums_[i].tombstones));
+        const ShardRun run = run_of(shard, state_.meta->shard_count);
+        for (DatabaseId database = run.database_first; database <= run.database_last; ++database) {
+            const std::size_t i = place_in_shard(database);
+            if (found.keys[i] != kept.keys[i])
+                add(where, "says that it has " + number(kept.keys[i]) + " keys in database " +
+                               number(database) + " and has " + number(found.keys[i]));
+            else if (found.deadlines[i] != kept.deadlines[i])
+                add(where, "says that " + number(kept.deadlines[i]) + " keys in database " +
+                               number(database) + " expire, and " + number(found.deadlines[i]) +
+                               " do");
+        }
+        if (found.tombstones != kept.tombstones)
+            add(where, "says that it has " + number(kept.tombstones) + " tombstones and has " +
+                           number(found.tombstones));
     }
 }
 
@@ -446,9 +458,10 @@ void StateCheck::name_stray_index_rows() {
 }
 
 bool StateCheck::below_the_floor(std::string_view key, const Dot& dot) const {
-    const auto shard = static_cast<std::size_t>(static_cast<unsigned char>(key[0]) << 8 |
-                                                static_cast<unsigned char>(key[1]));
-    return shard >= state_.shards.size() || state_.shards[shard].ix_floor.contains(dot);
+    const ShardId shard{static_cast<std::uint16_t>(static_cast<unsigned char>(key[0]) << 8 |
+                                                   static_cast<unsigned char>(key[1]))};
+    const auto found = state_.shards.find(shard);
+    return found == state_.shards.end() || found->second.ix_floor.contains(dot);
 }
 
 // Does the row hold an entry of this dot?

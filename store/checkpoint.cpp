@@ -160,13 +160,12 @@ void Store::freeze() {
     put(image_->changes_, Table::meta, std::string(kStateMetaKey), encode(image_->state_));
     std::map<ShardId, VersionVector> cut;
     if (stable_cut_) cut.insert(stable_cut_->clocks.begin(), stable_cut_->clocks.end());
-    for (std::uint16_t i = 0; i < shard_count(); ++i) {
-        ShardState& shard = shards_[i];
+    for (const ShardId id : held_) {
+        ShardState& shard = state(id);
         if (stable_cut_ && !shard.clock.empty()) {
             VersionVector floor = shard.ix_floor;
-            floor.join(cut[ShardId{i}].meet(shard.clock));
-            if (floor != shard.ix_floor)
-                image_->floors_.push_back({ShardId{i}, shard.ix_floor, floor});
+            floor.join(cut[id].meet(shard.clock));
+            if (floor != shard.ix_floor) image_->floors_.push_back({id, shard.ix_floor, floor});
             shard.ix_floor = floor;
         }
         if (shard.clock.empty()) continue;
@@ -180,9 +179,9 @@ void Store::freeze() {
                        .before = {}};
         ASSERT(meta.clock.covers(meta.purge_floor));
         if (draining())
-            if (const auto found = drain_->before.find(ShardId{i}); found != drain_->before.end())
+            if (const auto found = drain_->before.find(id); found != drain_->before.end())
                 meta.before = found->second;
-        put(image_->changes_, Table::meta, shard_meta_key(ShardId{i}), encode(meta));
+        put(image_->changes_, Table::meta, shard_meta_key(id), encode(meta));
     }
     freeze_staged();
     purged_bytes_ = 0;
@@ -284,9 +283,11 @@ bool Store::evict_elements(KeyRecord& record) {
 void Store::evict(std::size_t row_count) {
     for (std::size_t looked = 0;
          looked < row_count && stats_.memory_bytes > options_.memory_bytes;) {
-        ShardState& shard = state(hand_.shard);
-        Keys& keys = shard.keys[hand_.database];
-        auto next = keys.lower_bound(hand_.order);
+        ShardState& shard = shards_[hand_shard_];
+        const ShardRun run = run_of(held_[hand_shard_], options_.shard_count);
+        hand_database_ = std::max(hand_database_, run.database_first);
+        Keys& keys = shard.keys_of(hand_database_);
+        auto next = keys.lower_bound(hand_order_);
         for (; next != keys.end() && looked < row_count &&
                stats_.memory_bytes > options_.memory_bytes;
              ++looked) {
@@ -303,14 +304,14 @@ void Store::evict(std::size_t row_count) {
             next = keys.erase(next);
         }
         if (next != keys.end()) {
-            hand_.order = next->order();
+            hand_order_ = next->order();
             return;
         }
         ++looked;
-        hand_.order = {};
-        if (++hand_.database < kKeyspaceCount) continue;
-        hand_.database = 0;
-        hand_.shard = ShardId{static_cast<std::uint16_t>((hand_.shard.value + 1) % shard_count())};
+        hand_order_ = {};
+        if (++hand_database_ <= run.database_last) continue;
+        hand_database_ = 0;
+        hand_shard_ = (hand_shard_ + 1) % shards_.size();
     }
 }
 

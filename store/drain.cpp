@@ -355,10 +355,10 @@ void Store::count_gain(const JoinedKey& joined, std::uint64_t sign) {
     ShardGain& gain = measure_->gains[address.shard];
     gain.shard = address.shard;
     gain.digest += sign * joined.digest;
-    std::uint64_t& keys = gain.keys[address.database];
+    std::uint64_t& keys = gain.keys[place_in_shard(address.database)];
     if (joined.record->exists() && !joined.existed) keys += sign;
     if (!joined.record->exists() && joined.existed) keys -= sign;
-    std::uint64_t& deadlines = gain.deadlines[address.database];
+    std::uint64_t& deadlines = gain.deadlines[place_in_shard(address.database)];
     if (joined.record->expires() && !joined.expired) deadlines += sign;
     if (!joined.record->expires() && joined.expired) deadlines -= sign;
 }
@@ -431,7 +431,7 @@ void Store::begin_drain(const Flip& flip) {
     for (const ShardGain& gain : flip.gains) {
         ShardState& shard = state(gain.shard);
         shard.digest += gain.digest;
-        for (std::size_t i = 0; i < kKeyspaceCount; ++i) {
+        for (std::size_t i = 0; i < kDatabaseCount; ++i) {
             shard.key_counts[i] += gain.keys[i];
             shard.deadline_counts[i] += gain.deadlines[i];
         }
@@ -443,8 +443,8 @@ void Store::begin_drain(const Flip& flip) {
 // The shard's digest and counts have the leaf already, and a reader waits for the flip alone.
 void Store::drain_row(KeyRecord& record, const StagedRow& row) {
     ShardState& shard = state(row.address.shard);
-    std::uint64_t& keys = shard.key_counts[row.address.database];
-    std::uint64_t& deadlines = shard.deadline_counts[row.address.database];
+    std::uint64_t& keys = shard.key_counts[place_in_shard(row.address.database)];
+    std::uint64_t& deadlines = shard.deadline_counts[place_in_shard(row.address.database)];
     const auto kept = std::tuple(shard.digest, keys, deadlines, record.changed);
     const std::size_t bytes = stats_.memory_bytes;
     const Change change = begin_change(record, row.staged.key.kind, row.staged.key.sub);
@@ -475,15 +475,13 @@ void Store::drain_key(const RowAddress& address, std::string_view key) {
 }
 
 void Store::drain_shard(ShardId shard) {
-    for (std::uint8_t db = 0; db < kKeyspaceCount; ++db) {
-        std::string at = std::max(drain_->at, rows_from(shard, db, 0));
-        const std::string end = rows_end(shard, db);
-        while (at < end) {
-            const auto rows = staged_rows(drain_->session, at, end, 1);
-            if (rows.empty()) break;
-            drain_key(rows.front().address, rows.front().staged.key.key);
-            at = stage_places_end(rows.front().address);
-        }
+    std::string at = std::max(drain_->at, rows_from(shard, 0, 0));
+    const std::string end = rows_end(shard);
+    while (at < end) {
+        const auto rows = staged_rows(drain_->session, at, end, 1);
+        if (rows.empty()) break;
+        drain_key(rows.front().address, rows.front().staged.key.key);
+        at = stage_places_end(rows.front().address);
     }
 }
 
@@ -541,7 +539,7 @@ void Store::end_drain() {
 
 // ---- walking over keys that are not drained
 
-bool Store::visit_undrained_keys(ShardId shard, std::uint8_t database, std::uint64_t from,
+bool Store::visit_undrained_keys(ShardId shard, DatabaseId database, std::uint64_t from,
                                  VisitKey visit) {
     const std::string end = rows_end(shard, database);
     const VersionVector& before = drain_->before.at(shard);

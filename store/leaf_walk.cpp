@@ -109,8 +109,10 @@ class RowWalk {
 bool walk_leaves(Store& store, ShardId shard, WalkPlace& place, const WalkPlace& to,
                  std::size_t& row_count, VisitLeaf visit) {
     RowWalk walk(store, shard, place, to, row_count, visit);
+    const ShardRun run = run_of(shard, store.slot_shard_count());
     const KeyOrder first{first_order(shard, store.slot_shard_count()), 0};
-    while (place < to && place.database < kKeyspaceCount) {
+    if (place.database < run.database_first) place = {run.database_first, first, false, {}};
+    while (place < to && place.database <= run.database_last) {
         place.key = std::max(place.key, first);
         if (!walk.walk_database()) return walk.reached();
         place = {static_cast<std::uint8_t>(place.database + 1), first, false, {}};

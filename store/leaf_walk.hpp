@@ -12,14 +12,14 @@ namespace skerry {
 
 // The next row: the first key at or behind `key`; or, inside a key, its first element at or behind `element`.
 struct WalkPlace {
-    std::uint8_t database = 0;
+    DatabaseId database = 0;
     KeyOrder key;
     bool inside = false;
     ElementOrder element;
     friend constexpr auto operator<=>(const WalkPlace&, const WalkPlace&) = default;
 };
 // Behind all rows of a shard.
-inline constexpr WalkPlace kWalkEnd{kKeyspaceCount, {}, false, {}};
+inline constexpr WalkPlace kWalkEnd{kDatabaseIdCount, {}, false, {}};
 
 // Lifetime: the visit.
 struct WalkedLeaf {

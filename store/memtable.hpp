@@ -114,12 +114,18 @@ struct ShardState {
     VersionVector ix_floor;
     VersionVector purge_floor;  // P: markers at or below it may be gone
     std::uint64_t digest = 0;
-    std::array<std::uint64_t, kKeyspaceCount> key_counts{};
-    std::array<std::uint64_t, kKeyspaceCount> deadline_counts{};  // of these, those that expire
+    // By place_in_shard() of a database.
+    std::array<std::uint64_t, kDatabaseCount> key_counts{};
+    std::array<std::uint64_t, kDatabaseCount> deadline_counts{};  // of these, those that expire
     std::uint64_t tombstones = 0;  // leaves that hold only REMOVED markers; staged ones not counted
-    std::array<Keys, kKeyspaceCount> keys;
+    std::array<Keys, kDatabaseCount> keys;
     bool all_rows = true;  // nothing of it is in the ordered store alone
     bool staged = false;   // leaves of a flip are being measured or drained: Store::touch()
+
+    [[nodiscard]] Keys& keys_of(DatabaseId database) { return keys[place_in_shard(database)]; }
+    [[nodiscard]] const Keys& keys_of(DatabaseId database) const {
+        return keys[place_in_shard(database)];
+    }
 };
 
 }  // namespace skerry

@@ -21,40 +21,48 @@ constexpr std::chrono::minutes kVacatedMax{1};  // rows that are purged leave th
 void Store::set_stable_cut(std::optional<StableCut> cut) {
     if (cut == stable_cut_) return;
     const bool others = !cut || !stable_cut_ || cut->everybody != stable_cut_->everybody ||
-                        cut->lineages != stable_cut_->lineages;
+                        cut->lineages != stable_cut_->lineages ||
+                        cut->partial != stable_cut_->partial;
     stable_cut_ = std::move(cut);
-    cut_.assign(shard_count(), {});
+    cut_.assign(shards_.size(), {});
     if (stable_cut_)
-        for (const auto& [shard, clock] : stable_cut_->clocks) cut_[shard.value] = clock;
+        for (const auto& [shard, clock] : stable_cut_->clocks)
+            if (holds(shard)) cut_[place_of(shard)] = clock;
     if (others) {
-        looked_.assign(shard_count(), {});
+        looked_.assign(shards_.size(), {});
         for (const auto& [shard, marker] : std::exchange(speaking_, {}))
-            markers_[shard.value].push_back(marker);
+            markers_[place_of(shard)].push_back(marker);
     }
     look_for_markers();
 }
 
 void Store::look_for_markers() {
     purge_due_ = true;
-    shards_to_look_at_ = shard_count();
+    shards_to_look_at_ = shards_.size();
 }
 
 const VersionVector& Store::cut_of(ShardId shard) const {
-    return taken(Shortcut::unstable_purged) ? shards_[shard.value].clock : cut_[shard.value];
+    return taken(Shortcut::unstable_purged) ? this->shard(shard).clock : cut_[place_of(shard)];
 }
 
 // A marker may say how much of what a writer has added is cancelled. What that writer added meanwhile, and a member that
 // does not count may bring, would then count whole where the marker is gone, and less where it is not.
-bool Store::still_speaks(LeafKind kind, const Leaf& leaf) const {
-    if (stable_cut_->everybody || (kind != LeafKind::string && kind != LeafKind::field))
+bool Store::still_speaks(ShardId shard, LeafKind kind, const Leaf& leaf) const {
+    const StableCut& cut = *stable_cut_;
+    if ((cut.everybody && cut.partial.empty()) ||
+        (kind != LeafKind::string && kind != LeafKind::field))
         return false;
     return std::ranges::any_of(value::cancelled_writers(leaf), [&](ReplicaId writer) {
-        return !std::ranges::binary_search(stable_cut_->lineages, writer.lineage());
+        const std::uint64_t lineage = writer.lineage();
+        if (!cut.everybody && !std::ranges::binary_search(cut.lineages, lineage)) return true;
+        const auto part = std::ranges::lower_bound(cut.partial, lineage, {}, &PartHolder::lineage);
+        return part != cut.partial.end() && part->lineage == lineage &&
+               !part->holds.holds(shard, options_.shard_count);
     });
 }
 
 bool Store::purgeable(ShardId shard, LeafKind kind, const Leaf& leaf) const {
-    return only_removed(leaf) && !leaf.outside(cut_of(shard)) && !still_speaks(kind, leaf);
+    return only_removed(leaf) && !leaf.outside(cut_of(shard)) && !still_speaks(shard, kind, leaf);
 }
 
 bool Store::purge_is_full() const {
@@ -73,10 +81,10 @@ bool Store::step_purge(std::size_t leaf_count) {
 
 bool Store::purge_in_memory(std::size_t& leaf_count) {
     const std::size_t before = leaf_count;
-    for (std::uint16_t shards = shard_count(); shards > 0; --shards) {
-        purge_markers(ShardId{purge_shard_}, leaf_count);
+    for (std::size_t shards = shards_.size(); shards > 0; --shards) {
+        purge_markers(held_[purge_shard_], leaf_count);
         if (leaf_count == 0 || purge_is_full()) return true;
-        purge_shard_ = static_cast<std::uint16_t>((purge_shard_ + 1) % shard_count());
+        purge_shard_ = (purge_shard_ + 1) % shards_.size();
     }
     purge_due_ = false;  // until the cut moves
     return leaf_count != before;
@@ -84,7 +92,7 @@ bool Store::purge_in_memory(std::size_t& leaf_count) {
 
 // In the order they came: behind the first that is not stable few are.
 void Store::purge_markers(ShardId shard, std::size_t& leaf_count) {
-    std::deque<Marker>& markers = markers_[shard.value];
+    std::deque<Marker>& markers = markers_[place_of(shard)];
     while (!markers.empty() && leaf_count > 0 && !purge_is_full()) {
         const Marker marker = markers.front();
         if (marker.generation > completed_) {
@@ -92,7 +100,7 @@ void Store::purge_markers(ShardId shard, std::size_t& leaf_count) {
                 marker.element != nullptr ? marker.element->leaf : marker.record->leaf(marker.kind);
             const bool removed = only_removed(leaf);
             if (removed && (state(shard).staged || leaf.outside(cut_of(shard)))) return;
-            if (removed && still_speaks(marker.kind, leaf)) {
+            if (removed && still_speaks(shard, marker.kind, leaf)) {
                 speaking_.emplace_back(shard, marker);
             } else if (removed) {
                 purge_leaf(
@@ -110,7 +118,7 @@ void Store::purge_markers(ShardId shard, std::size_t& leaf_count) {
 bool Store::purge_stored(std::size_t& leaf_count) {
     bool looked = false;
     while (shards_to_look_at_ > 0 && leaf_count > 0 && !purge_is_full() && !halted_) {
-        const ShardId shard{static_cast<std::uint16_t>(shards_to_look_at_ - 1)};
+        const ShardId shard = held_[shards_to_look_at_ - 1];
         const ShardState& here = state(shard);
         if (here.tombstones == 0 || here.staged || !purge_indexed(shard, leaf_count))
             --shards_to_look_at_;
@@ -122,7 +130,7 @@ bool Store::purge_stored(std::size_t& leaf_count) {
 
 // The next rows of the index that were not looked at since the last image. False: there are none.
 bool Store::purge_indexed(ShardId shard, std::size_t& leaf_count) {
-    VersionVector& looked = looked_[shard.value];
+    VersionVector& looked = looked_[place_of(shard)];
     for (const auto& [writer, last] : cut_of(shard)) {
         const Seq from = looked.at(writer);
         if (from >= last) continue;
@@ -227,7 +235,7 @@ bool Store::drop_vacated(std::size_t& row_count) {
     for (; row_count > 0 && !vacated_.empty() && vacated_.front().generation <= completed_;
          --row_count, vacated_.pop_front()) {
         const Vacated& row = vacated_.front();
-        Keys& keys = state(row.address.shard).keys[row.address.database];
+        Keys& keys = state(row.address.shard).keys_of(row.address.database);
         KeyRecord* record = keys.find(row.address.order);
         if (record == nullptr) continue;
         if (row.element && record->extra) {
@@ -260,7 +268,7 @@ void Store::purged_in_image() {
         while (!markers.empty() && markers.front().generation <= completed_) markers.pop_front();
     std::erase_if(speaking_,
                   [&](const auto& pair) { return pair.second.generation <= completed_; });
-    looked_.assign(shard_count(), {});  // the index has others now
+    looked_.assign(shards_.size(), {});  // the index has others now
     look_for_markers();
 }
 

@@ -60,7 +60,7 @@ Batch read_batch(Unpacker& in) {
             operation.key.key = batch.operations.back().key.key;
             read_count += 1;
         } else {
-            operation.key.database = static_cast<std::uint8_t>(in.number_up_to(kKeyspaceCount - 1));
+            operation.key.database = static_cast<DatabaseId>(in.number_up_to(kDatabaseIdCount - 1));
             operation.key.key = in.bytes(kKeyBytesMax);
             read_count += 2;
         }
@@ -107,7 +107,7 @@ Stage read_stage(Unpacker& in) {
     return stage;
 }
 
-constexpr std::size_t kGainNumbers = 2 + 2 * kKeyspaceCount;
+constexpr std::size_t kGainNumbers = 2 + 2 * kDatabaseCount;
 
 Flip read_flip(Unpacker& in) {
     Flip flip;
@@ -157,7 +157,7 @@ Record read_record(Unpacker& in, RecordKind kind) {
             if (masks % 3 != 0) in.reject("masks");
             for (std::size_t i = 0; i < masks && !in.failed(); i += 3)
                 repair.masks.push_back(
-                    {static_cast<std::uint8_t>(in.number_up_to(kKeyspaceCount - 1)),
+                    {static_cast<DatabaseId>(in.number_up_to(kDatabaseIdCount - 1)),
                      std::string(in.bytes(kKeyBytesMax)), in.clock()});
             repair.leaves = read_leaves(in);
             repair.recounts = in.number_up_to(1) == 1;
@@ -183,10 +183,27 @@ bool sound_payload(LeafKind kind, const Entry& entry) {
     }
 }
 
+BatchPart part_of(const Batch& batch, absl::FunctionRef<bool(ShardId)> wanted,
+                  absl::FunctionRef<ShardId(const LeafKey&)> shard_of) {
+    BatchPart part;
+    std::vector<ShardRange> ranges;
+    for (const ShardRange& range : batch.ranges)
+        if (wanted(range.shard)) ranges.push_back(range);
+    part.all = ranges.size() == batch.ranges.size();
+    if (part.all || ranges.empty()) return part;
+    BatchBuilder builder;
+    for (const Operation& operation : batch.operations)
+        if (wanted(shard_of(operation.key)))
+            builder.add(operation.key.database, operation.key.key, operation.key.kind,
+                        operation.key.sub, operation.delta);
+    builder.finish(part.bytes, batch.writer, ranges);
+    return part;
+}
+
 // The longest operation is one value, its key and sub-key, and the dots and amounts beside them.
 static_assert(kBatchBytesMax + kValueBytesMax + 2 * kKeyBytesMax + (4U << 20) <= kLogBodyBytesMax);
 
-void BatchBuilder::add(std::uint8_t database, std::string_view key, LeafKind kind,
+void BatchBuilder::add(DatabaseId database, std::string_view key, LeafKind kind,
                        std::string_view sub, const LeafDelta& delta) {
     Packer packer(operations_, &writers_);
     if (operation_count_ != 0 && database == last_database_ && key == last_key_) {

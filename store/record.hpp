@@ -15,6 +15,8 @@
 // All MessagePack (crdt/codec.hpp). Kinds and forms are on disk and on the wire: docs/STORAGE.md, docs/PROTOCOL.md.
 #pragma once
 
+#include <absl/functional/function_ref.h>
+
 #include <array>
 #include <string>
 #include <string_view>
@@ -55,7 +57,7 @@ inline constexpr std::size_t kBatchOperationsMax = std::size_t{2} << 20;
 // Gathers operations as commands run, and becomes the bytes of a batch.
 class BatchBuilder {
   public:
-    void add(std::uint8_t database, std::string_view key, LeafKind kind, std::string_view sub,
+    void add(DatabaseId database, std::string_view key, LeafKind kind, std::string_view sub,
              const LeafDelta& delta);
     [[nodiscard]] bool empty() const { return operation_count_ == 0; }
     [[nodiscard]] std::size_t bytes() const { return operations_.size(); }
@@ -70,7 +72,7 @@ class BatchBuilder {
     std::string operations_;
     std::size_t operation_count_ = 0;
     std::size_t element_count_ = 0;  // of the array that holds them
-    std::uint8_t last_database_ = 0;
+    DatabaseId last_database_ = 0;
     std::string last_key_;
 };
 
@@ -88,8 +90,8 @@ struct Stage {
 struct ShardGain {
     ShardId shard;
     std::uint64_t digest = 0;
-    std::array<std::uint64_t, kKeyspaceCount> keys{};
-    std::array<std::uint64_t, kKeyspaceCount> deadlines{};  // keys that have one
+    std::array<std::uint64_t, kDatabaseCount> keys{};
+    std::array<std::uint64_t, kDatabaseCount> deadlines{};  // keys that have one
     friend bool operator==(const ShardGain&, const ShardGain&) = default;
 };
 struct Flip {
@@ -101,7 +103,7 @@ struct Flip {
 };
 // Of a key: what clears have removed.
 struct KeyMask {
-    std::uint8_t database = 0;
+    DatabaseId database = 0;
     std::string key;
     VersionVector clock;
 };
@@ -130,6 +132,13 @@ using Record = std::variant<Batch, Remote, Stage, Flip, Boot, Repair>;
 // A step of a pull, told without reading it.
 [[nodiscard]] bool is_stage(std::string_view bytes);
 [[nodiscard]] Result<Batch> decode_batch(std::string_view bytes);
+// The bytes of what of the batch lies in these shards; empty: nothing does. `all`: everything does, and no bytes are made.
+struct BatchPart {
+    bool all = true;
+    std::string bytes;
+};
+[[nodiscard]] BatchPart part_of(const Batch& batch, absl::FunctionRef<bool(ShardId)> wanted,
+                                absl::FunctionRef<ShardId(const LeafKey&)> shard_of);
 // Lifetime: Remote::batch_bytes points into `bytes`.   Errors: malformed, unsupported (a kind of a
 // later version).
 [[nodiscard]] Result<Record> decode_record(std::string_view bytes);

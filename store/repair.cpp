@@ -30,7 +30,7 @@ void Store::replay_repair(const Repair& repair) {
     if (repair.recounts) (void)recount(repair.shard);
 }
 
-KeyRecord& Store::record_to_repair(std::uint8_t database, std::string_view key) {
+KeyRecord& Store::record_to_repair(DatabaseId database, std::string_view key) {
     const RowAddress address = address_of(database, key);
     if (KeyRecord* found = find_at(address, key)) return *found;
     KeyRecord& record = make(address, key);
@@ -164,8 +164,7 @@ void Store::look_for_strays(ShardId shard) {
             key = place->address;
             return !more;
         };
-        const auto scanned =
-            stored->scan(Table::rows, at, rows_end(shard, kKeyspaceCount - 1), look);
+        const auto scanned = stored->scan(Table::rows, at, rows_end(shard), look);
         if (!scanned) halt(scanned.error());
     }
     for (const auto& [address, has_row] : collections) take_in_strays(address, has_row);
@@ -219,7 +218,8 @@ bool Store::recount(ShardId shard) {
     ShardSums sums;
     std::vector<RowAddress> collections;
     const auto each_key = [&](auto&& visit) {
-        for (std::uint8_t db = 0; db < kKeyspaceCount; ++db)
+        const ShardRun run = run_of(shard, options_.shard_count);
+        for (DatabaseId db = run.database_first; db <= run.database_last; ++db)
             for_each_key_of(shard, db, 0, [&](const KeyRecord& record) {
                 visit(record);
                 return true;
@@ -238,8 +238,8 @@ bool Store::recount(ShardId shard) {
     bool right = true;
     for (const RowAddress& address : collections) right = recount_elements(address, sums) && right;
     each_key([&](const KeyRecord& record) {
-        sums.keys[record.address.database] += record.exists() ? 1 : 0;
-        sums.deadlines[record.address.database] += record.expires() ? 1 : 0;
+        sums.keys[place_in_shard(record.address.database)] += record.exists() ? 1 : 0;
+        sums.deadlines[place_in_shard(record.address.database)] += record.expires() ? 1 : 0;
     });
     ShardState& mine = state(shard);
     right = right && mine.digest == sums.digest && mine.key_counts == sums.keys &&

@@ -51,22 +51,30 @@ Result<std::optional<StateMeta>> Store::load() {
     const auto meta = decode_state_meta(**bytes);
     if (!meta) return std::unexpected(meta.error());
     std::map<ShardId, VersionVector> before;
-    for (std::uint16_t i = 0; i < shard_count(); ++i) {
-        const auto row = stored->get(Table::meta, shard_meta_key(ShardId{i}));
-        if (!row) return std::unexpected(row.error());
-        if (!*row) continue;
-        const auto shard = decode_shard_meta(**row);
-        if (!shard) return std::unexpected(shard.error());
-        shards_[i].clock = shards_[i].durable_clock = shard->clock;
-        shards_[i].ix_floor = shard->ix_floor;
-        shards_[i].purge_floor = shard->purge_floor;
-        shards_[i].digest = shard->digest;
-        shards_[i].key_counts = shard->keys;
-        shards_[i].deadline_counts = shard->deadlines;
-        shards_[i].tombstones = shard->tombstones;
-        shards_[i].all_rows = false;
-        if (meta->draining != 0) before.emplace(ShardId{i}, shard->before);
-    }
+    Result<void> loaded_all;
+    const auto load_shard = [&](std::string_view key, std::string_view value) {
+        const auto id = parse_shard_meta_key(key);
+        const auto shard = decode_shard_meta(value);
+        loaded_all = !id      ? fail(Code::corrupt, "shard meta: key")
+                     : !shard ? Result<void>(std::unexpected(shard.error()))
+                              : held_here({*id});
+        if (!loaded_all) return false;
+        ShardState& mine = state(*id);
+        mine.clock = mine.durable_clock = shard->clock;
+        mine.ix_floor = shard->ix_floor;
+        mine.purge_floor = shard->purge_floor;
+        mine.digest = shard->digest;
+        mine.key_counts = shard->keys;
+        mine.deadline_counts = shard->deadlines;
+        mine.tombstones = shard->tombstones;
+        mine.all_rows = false;
+        if (meta->draining != 0) before.emplace(*id, shard->before);
+        return true;
+    };
+    const auto scanned = stored->scan(Table::meta, kShardMetaPrefix,
+                                      std::string(kShardMetaPrefix) + '\xff' + '\xff', load_shard);
+    if (!scanned) return std::unexpected(scanned.error());
+    if (!loaded_all) return std::unexpected(loaded_all.error());
     if (auto loaded = load_staged(*meta, std::move(before)); !loaded)
         return std::unexpected(loaded.error());
     if (auto loaded = load_masked(); !loaded) return std::unexpected(loaded.error());
@@ -93,9 +101,48 @@ Result<void> Store::replay(const StateMeta& state) {
     if (!read) return read;
     durable_ = last_ = std::max(last_, log_.last());
     for (ShardState& shard : shards_) shard.durable_clock = shard.clock;
-    for (const ShardId shard : commit_shards_) in_commit_[shard.value] = false;
+    for (const ShardId shard : commit_shards_) in_commit_[place_of(shard)] = false;
     commit_shards_.clear();
     return {};
+}
+
+// Part of a domain is nothing that can be held: what a directory has of one is not left lying.
+Result<void> Store::held_here(std::initializer_list<ShardId> shards) const {
+    for (const ShardId shard : shards) {
+        if (holds(shard)) continue;
+        if (shard.value >= shard_number_count(options_.shard_count))
+            return fail(Code::corrupt,
+                        "shard " + std::to_string(shard.value) + ", which there is not");
+        const std::string domain =
+            shard.value < options_.shard_count
+                ? "main"
+                : "number " + std::to_string(domain_of(shard, options_.shard_count));
+        return fail(Code::refused, "the data directory holds the domain " + domain +
+                                       ", and this start does not: declare the domain, or begin "
+                                       "with an empty directory");
+    }
+    return {};
+}
+
+Result<void> Store::held_here(const Record& record) const {
+    Result<void> held;
+    const auto check = [&](ShardId shard) {
+        if (held) held = held_here({shard});
+    };
+    const auto check_batch = [&](const Batch& batch) {
+        for (const ShardRange& range : batch.ranges) check(range.shard);
+    };
+    if (const Batch* batch = std::get_if<Batch>(&record)) check_batch(*batch);
+    if (const Remote* remote = std::get_if<Remote>(&record)) check_batch(remote->batch);
+    if (const Flip* flip = std::get_if<Flip>(&record)) {
+        for (const auto& [shard, clock] : flip->clocks) check(shard);
+        for (const auto& [shard, clock] : flip->floors) check(shard);
+        for (const ShardGain& gain : flip->gains) check(gain.shard);
+    }
+    if (const Repair* repair = std::get_if<Repair>(&record)) check(repair->shard);
+    if (const Stage* stage = std::get_if<Stage>(&record))
+        for (const auto& [shard, clock] : stage->clocks) check(shard);
+    return held;
 }
 
 Result<void> Store::replay_record(LogPosition position, std::string_view body) {
@@ -106,26 +153,18 @@ Result<void> Store::replay_record(LogPosition position, std::string_view body) {
     if (const Boot* boot = std::get_if<Boot>(&*record))
         if (auto same = same_cluster(boot->shard_count, boot->hash_seed, options_); !same)
             return same;
+    if (auto held = held_here(*record); !held) return held;
     if (const Batch* batch = std::get_if<Batch>(&*record)) apply_operations(*batch);
     if (const Remote* remote = std::get_if<Remote>(&*record)) apply_operations(remote->batch);
     if (const Stage* stage = std::get_if<Stage>(&*record)) take_stage(*stage, position);
     if (const Flip* flip = std::get_if<Flip>(&*record))
         if (auto flipped = replay_flip(*flip); !flipped) return flipped;
-    if (const Repair* repair = std::get_if<Repair>(&*record)) {
-        if (repair->shard.value >= shard_count())
-            return fail(Code::corrupt, "a repair of a shard that there is not");
-        replay_repair(*repair);
-    }
+    if (const Repair* repair = std::get_if<Repair>(&*record)) replay_repair(*repair);
     last_ = position;
     return {};
 }
 
 Result<void> Store::replay_flip(const Flip& flip) {
-    const auto unknown = [&](const ShardGain& gain) { return gain.shard.value >= shard_count(); };
-    const auto strange = [&](const auto& pair) { return pair.first.value >= shard_count(); };
-    if (std::ranges::any_of(flip.gains, unknown) || std::ranges::any_of(flip.clocks, strange) ||
-        std::ranges::any_of(flip.floors, strange))
-        return fail(Code::corrupt, "a flip of shards that there are not");
     // A large flip is logged when a checkpoint holds all its leaves, and no other drains any more.
     if (!flip.gains.empty() &&
         (staging_.session != flip.session || !staging_.rows.empty() || draining()))
@@ -182,20 +221,22 @@ void Store::apply_remote(std::string_view source, std::string_view batch_bytes, 
 
 bool Store::sound(const ShardClocks& clocks, const ShardClocks& floors,
                   const std::vector<StagedLeaf>& leaves) const {
-    std::vector<const VersionVector*> by_shard(shard_count(), nullptr);
+    std::vector<const VersionVector*> by_place(shards_.size(), nullptr);
     for (const auto& [shard, clock] : clocks) {
-        if (shard.value >= shard_count()) return false;
-        by_shard[shard.value] = &clock;
+        if (!holds(shard)) return false;
+        by_place[place_of(shard)] = &clock;
     }
+    const auto clock_of = [&](ShardId shard) {
+        return holds(shard) ? by_place[place_of(shard)] : nullptr;
+    };
     const bool known = std::ranges::all_of(floors, [&](const auto& pair) {
-        const ShardId shard = pair.first;
-        return shard.value < shard_count() && by_shard[shard.value] != nullptr &&
-               by_shard[shard.value]->covers(pair.second);
+        const VersionVector* clock = clock_of(pair.first);
+        return clock != nullptr && clock->covers(pair.second);
     });
     if (!known) return false;
     return std::ranges::all_of(leaves, [&](const StagedLeaf& staged) {
         const VersionVector* clock =
-            by_shard[address_of(staged.key.database, staged.key.key).shard.value];
+            clock_of(address_of(staged.key.database, staged.key.key).shard);
         if (clock == nullptr || staged.leaf.outside(*clock)) return false;
         // What is staged is logged, and no start reads a record with a payload that its type cannot.
         const LeafKind kind = staged.key.kind;

@@ -29,11 +29,11 @@ ElementOrder element_order(LeafKind kind, std::string_view sub, std::uint64_t se
 }
 
 namespace {
-std::string prefix(ShardId shard, std::uint8_t database) {
+std::string prefix(ShardId shard, DatabaseId database) {
     std::string key;
     key.reserve(kElementRowKeyBytes);
     append_u16(key, shard.value);
-    key.push_back(static_cast<char>(database));
+    append_u16(key, database);
     return key;
 }
 
@@ -59,15 +59,17 @@ std::string element_row_key(const RowAddress& address, const ElementOrder& eleme
     return key;
 }
 
-std::string rows_from(ShardId shard, std::uint8_t database, std::uint64_t order) {
+std::string rows_from(ShardId shard, DatabaseId database, std::uint64_t order) {
     std::string key = prefix(shard, database);
     append_u64(key, order);
     return key;
 }
 
-std::string rows_end(ShardId shard, std::uint8_t database) {
-    return prefix(shard, static_cast<std::uint8_t>(database + 1));
+std::string rows_end(ShardId shard, DatabaseId database) {
+    return prefix(shard, static_cast<DatabaseId>(database + 1));
 }
+
+std::string rows_end(ShardId shard) { return rows_end(shard, kDatabaseIdCount - 1); }
 
 std::string elements_from(const RowAddress& address, LeafKind kind, Hash128 from) {
     return element_row_key(address, {kind, from});
@@ -84,21 +86,21 @@ Result<RowKey> parse_row_key(std::string_view bytes) {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
     RowKey key;
     key.address.shard = ShardId{static_cast<std::uint16_t>(byte(0) << 8 | byte(1))};
-    key.address.database = byte(2);
-    key.address.order = {read_u64(bytes.substr(3)), read_u64(bytes.substr(11))};
-    const unsigned char kind = byte(19);
+    key.address.database = static_cast<DatabaseId>(byte(2) << 8 | byte(3));
+    key.address.order = {read_u64(bytes.substr(4)), read_u64(bytes.substr(12))};
+    const unsigned char kind = byte(20);
     if (is_element != (kind != 0) ||
         (is_element && (!is_known(kind) || is_key_level(static_cast<LeafKind>(kind)))))
         return fail(Code::corrupt, "row key: kind");
     if (is_element)
         key.element = ElementOrder{static_cast<LeafKind>(kind),
-                                   {read_u64(bytes.substr(20)), read_u64(bytes.substr(28))}};
+                                   {read_u64(bytes.substr(21)), read_u64(bytes.substr(29))}};
     return key;
 }
 
 namespace {
 constexpr std::size_t kKeyRowHead = 3 + kElementKinds;  // the key, counts, sums
-constexpr std::size_t kShardMetaParts = 6 + 2 * kKeyspaceCount;
+constexpr std::size_t kShardMetaParts = 6 + 2 * kDatabaseCount;
 
 void put(Packer& packer, const ElementSums& sums) {
     if (sums == ElementSums{}) return packer.nil();
@@ -249,9 +251,18 @@ Result<ShardMeta> decode_shard_meta(std::string_view bytes) {
 }
 
 std::string shard_meta_key(ShardId shard) {
-    std::string key = "clock";
+    std::string key(kShardMetaPrefix);
     append_u16(key, shard.value);
     return key;
+}
+
+std::optional<ShardId> parse_shard_meta_key(std::string_view bytes) {
+    if (!bytes.starts_with(kShardMetaPrefix) || bytes.size() != kShardMetaPrefix.size() + 2)
+        return std::nullopt;
+    const auto byte = [&](std::size_t i) {
+        return static_cast<unsigned char>(bytes[kShardMetaPrefix.size() + i]);
+    };
+    return ShardId{static_cast<std::uint16_t>(byte(0) << 8 | byte(1))};
 }
 
 std::string encode(const StateMeta& meta) {

@@ -1,7 +1,7 @@
 // store/row.hpp — what lies in the tables of the ordered store: row keys and row values (drawn in docs/STORAGE.md).
 //
-// rows       shard 2 | database 1 | order 8 | check 8 | 0                      a key: its bytes, key-level leaves, counts
-//            shard 2 | database 1 | order 8 | check 8 | kind 1 | hash 16       an element: its sub-key and leaf
+// rows       shard 2 | database 2 | order 8 | check 8 | 0                      a key: its bytes, key-level leaves, counts
+//            shard 2 | database 2 | order 8 | check 8 | kind 1 | hash 16       an element: its sub-key and leaf
 // ix         shard 2 | writer 8 | seq 8       -> row key, and behind it 'r' if the leaf holds only REMOVED markers
 // deadlines  deadline 8                       | row key -> nothing
 // meta       "state", "clock" + shard 2, "masked" + row key of a key
@@ -20,13 +20,13 @@
 #include <vector>
 
 #include "crdt/codec.hpp"
+#include "crdt/domain.hpp"
 #include "crdt/hash.hpp"
-#include "crdt/leaf_key.hpp"
 #include "store/log.hpp"
 
 namespace skerry {
 
-inline constexpr std::uint8_t kStoreFormat = 3;
+inline constexpr std::uint8_t kStoreFormat = 4;
 
 // Where a key stands among the keys of its database. Equal for equal keys at every node of a
 // cluster.
@@ -54,13 +54,13 @@ void append_u16(std::string& out, std::uint16_t value);
 void append_u64(std::string& out, std::uint64_t value);
 [[nodiscard]] std::uint64_t read_u64(std::string_view bytes);  // Requires: 8 bytes.
 
-inline constexpr std::size_t kKeyRowKeyBytes = 20;
-inline constexpr std::size_t kElementRowKeyBytes = 36;
+inline constexpr std::size_t kKeyRowKeyBytes = 21;
+inline constexpr std::size_t kElementRowKeyBytes = 37;
 
 // The address of a key's row.
 struct RowAddress {
     ShardId shard;
-    std::uint8_t database = 0;
+    DatabaseId database = 0;
     KeyOrder order;
     friend constexpr auto operator<=>(const RowAddress&, const RowAddress&) = default;
 };
@@ -68,8 +68,10 @@ struct RowAddress {
 [[nodiscard]] std::string element_row_key(const RowAddress& address, const ElementOrder& element);
 // The first possible row key at or after `order` in a database of a shard; and the first beyond
 // that database.
-[[nodiscard]] std::string rows_from(ShardId shard, std::uint8_t database, std::uint64_t order);
-[[nodiscard]] std::string rows_end(ShardId shard, std::uint8_t database);
+[[nodiscard]] std::string rows_from(ShardId shard, DatabaseId database, std::uint64_t order);
+[[nodiscard]] std::string rows_end(ShardId shard, DatabaseId database);
+// The first beyond all databases of a shard.
+[[nodiscard]] std::string rows_end(ShardId shard);
 // The bounds of one kind of element of a key, from a hash on.
 [[nodiscard]] std::string elements_from(const RowAddress& address, LeafKind kind, Hash128 from);
 [[nodiscard]] std::string elements_end(const RowAddress& address, LeafKind kind);
@@ -145,14 +147,17 @@ struct ShardMeta {
     VersionVector ix_floor;     // no dot at or below it has a row in ix, but for purgeable markers
     VersionVector purge_floor;  // P: markers at or below it may be gone
     std::uint64_t digest = 0;   // of the live entries
-    std::array<std::uint64_t, kKeyspaceCount> keys{};       // existing keys by database
-    std::array<std::uint64_t, kKeyspaceCount> deadlines{};  // of these, those that expire
+    std::array<std::uint64_t, kDatabaseCount>
+        keys{};  // existing keys by database: place_in_shard()
+    std::array<std::uint64_t, kDatabaseCount> deadlines{};  // of these, those that expire
     std::uint64_t tombstones = 0;  // leaves in its rows that hold only REMOVED markers
     VersionVector before;  // V before the flip whose staged leaves are being drained, if any are
 };
 [[nodiscard]] std::string encode(const ShardMeta& meta);
 [[nodiscard]] Result<ShardMeta> decode_shard_meta(std::string_view bytes);
 [[nodiscard]] std::string shard_meta_key(ShardId shard);
+inline constexpr std::string_view kShardMetaPrefix = "clock";
+[[nodiscard]] std::optional<ShardId> parse_shard_meta_key(std::string_view bytes);
 
 struct StateMeta {
     LogPosition covered;  // the log position whose state this is

@@ -8,7 +8,7 @@ namespace {
 constexpr std::size_t kSessionBytes = 8;
 constexpr std::size_t kPrefixBytes = kKeyRowKeyBytes - 1;  // shard, database, order, check
 constexpr std::size_t kDatabaseAt = 2;
-constexpr char kClockMark = static_cast<char>(0xff);  // no database has this number
+constexpr char kClockMark = static_cast<char>(0xff);  // no database has a number that begins so
 constexpr std::size_t kBytesAtOnce = std::size_t{1} << 20;
 
 bool is_clock(std::string_view place) {
@@ -140,12 +140,12 @@ Result<std::vector<StagedRow>> read_staged(KvReader& stored, std::uint64_t sessi
 
 Result<bool> any_staged(KvReader& stored, std::uint64_t session, ShardId shard) {
     bool found = false;
-    const auto scanned = stored.scan(Table::stage, stage_key(session, rows_from(shard, 0, 0)),
-                                     stage_key(session, rows_end(shard, kKeyspaceCount - 1)),
-                                     [&](std::string_view, std::string_view) {
-                                         found = true;
-                                         return false;
-                                     });
+    const auto scanned =
+        stored.scan(Table::stage, stage_key(session, rows_from(shard, 0, 0)),
+                    stage_key(session, rows_end(shard)), [&](std::string_view, std::string_view) {
+                        found = true;
+                        return false;
+                    });
     if (!scanned) return std::unexpected(scanned.error());
     return found;
 }

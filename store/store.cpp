@@ -21,12 +21,18 @@ Store::Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now)
       options_(options),
       now_(now),
       hlc_(options.drift_max),
-      shards_(options.shard_count + 1u),
+      held_(options.holds.shards(options.shard_count)),
+      places_(held_.back().value + 1u, kNowhere),
+      numbered_(options.holds.main ? options.shard_count + 1u : 0u),
+      shards_(held_.size()),
       in_open_(shards_.size()),
       in_commit_(shards_.size()),
       cut_(shards_.size()),
       markers_(shards_.size()),
-      looked_(shards_.size()) {}
+      looked_(shards_.size()) {
+    for (std::size_t i = 0; i < held_.size(); ++i)
+        places_[held_[i].value] = static_cast<std::uint16_t>(i);
+}
 
 void Store::halt(Error error) {
     if (!halted_) halted_ = std::move(error);
@@ -46,7 +52,7 @@ KvReader* Store::reader() {
 
 // ---- reading
 
-RowAddress Store::address_of(std::uint8_t database, std::string_view key) const {
+RowAddress Store::address_of(DatabaseId database, std::string_view key) const {
     const KeyOrder order = key_order(key, options_.hash_seed);
     return {shard_of(database, order.slot(), options_.shard_count), database, order};
 }
@@ -55,7 +61,7 @@ ElementOrder Store::order_of(LeafKind kind, std::string_view sub) const {
     return element_order(kind, sub, options_.hash_seed);
 }
 
-KeyRecord* Store::find(std::uint8_t database, std::string_view key) {
+KeyRecord* Store::find(DatabaseId database, std::string_view key) {
     if (last_found_ != nullptr && last_found_->key == key &&
         last_found_->address.database == database)
         return last_found_;
@@ -82,10 +88,10 @@ KeyRecord* Store::lookup(const RowAddress& address, std::string_view key) {
 }
 
 KeyRecord* Store::in_memory(const RowAddress& address) {
-    return state(address.shard).keys[address.database].find(address.order);
+    return state(address.shard).keys_of(address.database).find(address.order);
 }
 
-KeyRecord& Store::find_or_make(std::uint8_t database, std::string_view key) {
+KeyRecord& Store::find_or_make(DatabaseId database, std::string_view key) {
     if (last_found_ != nullptr && last_found_->key == key &&
         last_found_->address.database == database)
         return *last_found_;
@@ -120,7 +126,7 @@ KeyRecord& Store::insert(std::unique_ptr<KeyRecord> record) {
     record->touched = true;
     stats_.memory_bytes += bytes_of_key_row(*record);
     track_deadline(*record, true);
-    return state(record->address.shard).keys[record->address.database].insert(std::move(record));
+    return state(record->address.shard).keys_of(record->address.database).insert(std::move(record));
 }
 
 Element* Store::find_element(KeyRecord& record, const ElementOrder& order, std::string_view sub) {
@@ -203,7 +209,7 @@ void Store::for_each_element_row(const KeyRecord& record, LeafKind kind, Hash128
     visit_before(nullptr);
 }
 
-void Store::visit_stored_keys(ShardId shard, std::uint8_t database, std::uint64_t from,
+void Store::visit_stored_keys(ShardId shard, DatabaseId database, std::uint64_t from,
                               VisitKey visit) {
     KvReader* stored = reader();
     std::string at = rows_from(shard, database, from);
@@ -231,9 +237,9 @@ void Store::visit_stored_keys(ShardId shard, std::uint8_t database, std::uint64_
     }
 }
 
-bool Store::visit_keys(ShardId shard, std::uint8_t database, std::uint64_t from, VisitKey visit) {
+bool Store::visit_keys(ShardId shard, DatabaseId database, std::uint64_t from, VisitKey visit) {
     bool more = true;
-    const Keys& keys = state(shard).keys[database];
+    const Keys& keys = state(shard).keys_of(database);
     auto next = keys.lower_bound(KeyOrder{from, 0});
     const auto visit_before = [&](const KeyOrder* end) {
         for (; more && next != keys.end() && (!end || next->order() < *end); ++next)
@@ -250,30 +256,36 @@ bool Store::visit_keys(ShardId shard, std::uint8_t database, std::uint64_t from,
     return more;
 }
 
-bool Store::for_each_key_of(ShardId shard, std::uint8_t database, std::uint64_t from,
+bool Store::for_each_key_of(ShardId shard, DatabaseId database, std::uint64_t from,
                             VisitKey visit) {
     return drains(shard) ? visit_undrained_keys(shard, database, from, visit)
                          : visit_keys(shard, database, from, visit);
 }
 
-void Store::for_each_key(std::uint8_t database, std::uint64_t from, VisitKey visit) {
-    if (database == kConfigurationDatabase)
-        return (void)for_each_key_of(configuration_shard(), database, from, visit);
-    const ShardId first = shard_of_slot(KeyOrder{from, 0}.slot(), options_.shard_count);
-    for (std::uint16_t i = first.value; i < options_.shard_count; ++i)
+void Store::for_each_key(DatabaseId database, std::uint64_t from, VisitKey visit) {
+    const ShardRun run = run_of(database, options_.shard_count);
+    if (!holds(run.first)) return;
+    const std::uint16_t end = run.first.value + run.count;
+    for (std::uint16_t i = run.at(KeyOrder{from, 0}.slot()).value; i < end; ++i)
         if (!for_each_key_of(ShardId{i}, database, from, visit)) return;
 }
 
-std::uint64_t Store::key_count(std::uint8_t database) const {
+std::uint64_t Store::count_in(DatabaseId database, const Counts ShardState::* counts) const {
+    const ShardRun run = run_of(database, options_.shard_count);
+    if (!holds(run.first)) return 0;
+    const auto first = shards_.begin() + static_cast<std::ptrdiff_t>(place_of(run.first));
     std::uint64_t count = 0;
-    for (const ShardState& shard : shards_) count += shard.key_counts[database];
+    for (auto shard = first; shard != first + run.count; ++shard)
+        count += ((*shard).*counts)[place_in_shard(database)];
     return count;
 }
 
-std::uint64_t Store::deadline_count(std::uint8_t database) const {
-    std::uint64_t count = 0;
-    for (const ShardState& shard : shards_) count += shard.deadline_counts[database];
-    return count;
+std::uint64_t Store::key_count(DatabaseId database) const {
+    return count_in(database, &ShardState::key_counts);
+}
+
+std::uint64_t Store::deadline_count(DatabaseId database) const {
+    return count_in(database, &ShardState::deadline_counts);
 }
 
 std::uint64_t Store::tombstone_count() const {
@@ -296,11 +308,12 @@ void Store::track_deadline(const KeyRecord& record, bool present) {
         deadlines_.erase({record.deadline, record.address});
 }
 
-std::vector<std::pair<std::uint8_t, std::string>> Store::expired(std::size_t count) {
-    std::vector<std::pair<std::uint8_t, std::string>> keys;
+std::vector<std::pair<DatabaseId, std::string>> Store::expired(std::size_t count) {
+    std::vector<std::pair<DatabaseId, std::string>> keys;
     for (const auto& [at, address] : deadlines_) {
         if (at > now_ || keys.size() >= count) break;
-        const KeyRecord* record = state(address.shard).keys[address.database].find(address.order);
+        const KeyRecord* record =
+            state(address.shard).keys_of(address.database).find(address.order);
         ASSERT(record != nullptr);
         keys.emplace_back(address.database, record->key);
     }
@@ -327,7 +340,7 @@ std::vector<std::pair<std::uint8_t, std::string>> Store::expired(std::size_t cou
     for (const std::string& row : rows) {
         const Result<RowKey> place = parse_row_key(row);
         if (!place) continue;
-        const Keys& here = state(place->address.shard).keys[place->address.database];
+        const Keys& here = state(place->address.shard).keys_of(place->address.database);
         if (here.find(place->address.order) != nullptr) continue;  // the set above knows better
         if (const auto record = load_record(place->address))
             keys.emplace_back(place->address.database, record->key);
@@ -340,8 +353,8 @@ std::vector<std::pair<std::uint8_t, std::string>> Store::expired(std::size_t cou
 Dot Store::next_dot(ShardId shard) {
     VersionVector& clock = state(shard).clock;
     const Seq before = clock.at(options_.self);
-    if (!in_open_[shard.value]) {
-        in_open_[shard.value] = true;
+    if (!in_open_[place_of(shard)]) {
+        in_open_[place_of(shard)] = true;
         open_ranges_.push_back({.shard = shard, .after = before, .last = before});
     }
     const Dot dot{options_.self, before.next()};
@@ -351,8 +364,8 @@ Dot Store::next_dot(ShardId shard) {
 
 void Store::advance(ShardId shard, const Dot& dot) {
     if (!state(shard).clock.advance(dot)) return;
-    if (!in_commit_[shard.value]) {
-        in_commit_[shard.value] = true;
+    if (!in_commit_[place_of(shard)]) {
+        in_commit_[place_of(shard)] = true;
         commit_shards_.push_back(shard);
     }
     if (dot.replica != options_.self) foreign_[shard].advance(dot);
@@ -431,7 +444,7 @@ void Store::count_traces(KeyRecord& record, Element* element, LeafKind kind, Tra
     if (is.removed != was.removed)
         state(record.address.shard).tombstones += is.removed ? 1 : ~std::uint64_t{0};
     if (is.removed)
-        markers_[record.address.shard.value].push_back({&record, element, kind, generation_});
+        markers_[place_of(record.address.shard)].push_back({&record, element, kind, generation_});
     if (element != nullptr && is.empty != was.empty)
         record.extra->totals.elements += was.empty ? 1 : ~std::uint64_t{0};
 }
@@ -446,8 +459,9 @@ void Store::derive_and_count(KeyRecord& record) {
     const auto count = [](std::uint64_t& counter, bool before, bool after) {
         counter += std::uint64_t{after} - std::uint64_t{before};
     };
-    count(shard.key_counts[record.address.database], existed, record.exists());
-    count(shard.deadline_counts[record.address.database], expired, record.expires());
+    count(shard.key_counts[place_in_shard(record.address.database)], existed, record.exists());
+    count(shard.deadline_counts[place_in_shard(record.address.database)], expired,
+          record.expires());
 }
 
 // ---- commits
@@ -473,7 +487,7 @@ void Store::close_batch() {
     std::ranges::sort(open_ranges_, {}, &ShardRange::shard);
     for (ShardRange& range : open_ranges_) {
         range.last = state(range.shard).clock.at(options_.self);
-        in_open_[range.shard.value] = false;
+        in_open_[place_of(range.shard)] = false;
     }
     const std::size_t header_at = begin_record();
     open_batch_.finish(commit_.frames, options_.self, open_ranges_);
@@ -502,7 +516,7 @@ std::optional<Commit> Store::seal() {
     if (commit_.frames.empty()) return std::nullopt;
     for (const ShardId shard : commit_shards_) {
         commit_.clocks.emplace_back(shard, state(shard).clock);
-        in_commit_[shard.value] = false;
+        in_commit_[place_of(shard)] = false;
     }
     commit_shards_.clear();
     stats_.log_bytes_since_checkpoint += commit_.frames.size();
@@ -519,30 +533,28 @@ void Store::committed(const Commit& commit) {
 
 ShardClocks Store::clocks() const {
     ShardClocks clocks;
-    for (std::uint16_t i = 0; i < shard_count(); ++i)
-        if (!shards_[i].clock.empty()) clocks.emplace_back(ShardId{i}, shards_[i].clock);
+    for (std::size_t i = 0; i < held_.size(); ++i)
+        if (!shards_[i].clock.empty()) clocks.emplace_back(held_[i], shards_[i].clock);
     return clocks;
 }
 
 ShardClocks Store::durable_clocks() const {
     ShardClocks clocks;
-    for (std::uint16_t i = 0; i < shard_count(); ++i)
+    for (std::size_t i = 0; i < held_.size(); ++i)
         if (!shards_[i].durable_clock.empty())
-            clocks.emplace_back(ShardId{i}, shards_[i].durable_clock);
+            clocks.emplace_back(held_[i], shards_[i].durable_clock);
     return clocks;
 }
 
 bool Store::covers(const ShardClocks& clocks) const {
     return std::ranges::all_of(clocks, [&](const auto& pair) {
-        return pair.first.value < shard_count() &&
-               shards_[pair.first.value].clock.covers(pair.second);
+        return holds(pair.first) && shard(pair.first).clock.covers(pair.second);
     });
 }
 
 bool Store::durably_covers(const ShardClocks& clocks) const {
     return std::ranges::all_of(clocks, [&](const auto& pair) {
-        return pair.first.value < shard_count() &&
-               shards_[pair.first.value].durable_clock.covers(pair.second);
+        return holds(pair.first) && shard(pair.first).durable_clock.covers(pair.second);
     });
 }
 

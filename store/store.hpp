@@ -34,7 +34,8 @@ namespace skerry {
 struct StoreOptions {
     ReplicaId self;
     std::uint64_t nonce = 0;          // of this process: what it publishes is one stream
-    std::uint16_t shard_count = 256;  // of the slots; the configuration domain has one more
+    std::uint16_t shard_count = 256;  // of main: what crdt/domain.hpp numbers shards by
+    Holdings holds = {};              // what a directory has once held it goes on holding
     std::uint64_t hash_seed = 0;
     std::size_t memory_bytes = std::size_t{1} << 30;
     // A checkpoint is due after as much log as a quarter of the ordered store, within these and a quarter of memory:
@@ -135,8 +136,8 @@ class Store {
 
     // ---- reading. Lifetime of what is returned: until the next call that changes or evicts.
     // The key's record; nullptr if no leaf was ever written there.
-    [[nodiscard]] KeyRecord* find(std::uint8_t database, std::string_view key);
-    [[nodiscard]] KeyRecord& find_or_make(std::uint8_t database, std::string_view key);
+    [[nodiscard]] KeyRecord* find(DatabaseId database, std::string_view key);
+    [[nodiscard]] KeyRecord& find_or_make(DatabaseId database, std::string_view key);
     // The leaf of an element; an empty one if there is none.
     [[nodiscard]] const Leaf& element(KeyRecord& record, LeafKind kind, std::string_view sub);
     // Elements of one kind with hash >= from, in order, removed and empty ones too, until `visit` returns
@@ -149,18 +150,19 @@ class Store {
     // Keys of a database with order >= from, in order, removed ones too, until `visit` returns
     // false.
     using VisitKey = absl::FunctionRef<bool(const KeyRecord& record)>;
-    void for_each_key(std::uint8_t database, std::uint64_t from, VisitKey visit);
+    void for_each_key(DatabaseId database, std::uint64_t from, VisitKey visit);
     // The same of one shard. False: `visit` has returned false.
-    bool for_each_key_of(ShardId shard, std::uint8_t database, std::uint64_t from, VisitKey visit);
-    [[nodiscard]] std::uint64_t key_count(std::uint8_t database) const;
+    bool for_each_key_of(ShardId shard, DatabaseId database, std::uint64_t from, VisitKey visit);
+    // 0: the database is not held, too.
+    [[nodiscard]] std::uint64_t key_count(DatabaseId database) const;
     // Of these, those that have a deadline.
-    [[nodiscard]] std::uint64_t deadline_count(std::uint8_t database) const;
+    [[nodiscard]] std::uint64_t deadline_count(DatabaseId database) const;
     [[nodiscard]] std::uint64_t tombstone_count() const;
     [[nodiscard]] ElementOrder order_of(LeafKind kind, std::string_view sub) const;
-    [[nodiscard]] RowAddress address_of(std::uint8_t database, std::string_view key) const;
+    [[nodiscard]] RowAddress address_of(DatabaseId database, std::string_view key) const;
     // Up to `count` keys whose deadline, written by this replica, has come. Each is offered until
     // it goes away.
-    [[nodiscard]] std::vector<std::pair<std::uint8_t, std::string>> expired(std::size_t count);
+    [[nodiscard]] std::vector<std::pair<DatabaseId, std::string>> expired(std::size_t count);
 
     // ---- changing. The mutator maps (leaf seen, dot, hlc) to a LeafDelta.
     template <class Mutator>
@@ -216,7 +218,7 @@ class Store {
     [[nodiscard]] bool draining() const { return drain_ && !drain_->finished_in; }
     // Are there leaves of the shard that have not joined, though its digest counts them?
     [[nodiscard]] bool drains(ShardId shard) const {
-        return shards_[shard.value].staged && draining();
+        return this->shard(shard).staged && draining();
     }
     // A step of a flip, or of a drain: looks at `leaf_count` staged leaves. Call it every round. False: there is
     // nothing to do, or nothing before a checkpoint.
@@ -244,15 +246,20 @@ class Store {
     [[nodiscard]] LogPosition last_published() const { return last_published_; }
 
     // ---- clocks.
-    // All shards, that of the configuration domain, which is the last, among them; and those of the slots.
-    [[nodiscard]] std::uint16_t shard_count() const {
-        return static_cast<std::uint16_t>(shards_.size());
-    }
+    // All shards that are held here, by number.
+    [[nodiscard]] const std::vector<ShardId>& held() const { return held_; }
+    [[nodiscard]] bool holds(ShardId shard) const { return place_of(shard) < shards_.size(); }
+    // Of main; what shards are numbered by.
     [[nodiscard]] std::uint16_t slot_shard_count() const { return options_.shard_count; }
     [[nodiscard]] ShardId configuration_shard() const {
         return skerry::configuration_shard(options_.shard_count);
     }
-    [[nodiscard]] const ShardState& shard(ShardId shard) const { return shards_[shard.value]; }
+    // Requires: holds(shard).
+    [[nodiscard]] const ShardState& shard(ShardId shard) const {
+        const std::size_t place = place_of(shard);
+        ASSERT(place < shards_.size());
+        return shards_[place];
+    }
     [[nodiscard]] ShardClocks clocks() const;
     [[nodiscard]] ShardClocks durable_clocks() const;
     [[nodiscard]] bool covers(const ShardClocks& clocks) const;
@@ -328,6 +335,10 @@ class Store {
         Generation generation;
     };
 
+    using Counts = std::array<std::uint64_t, kDatabaseCount>;
+    [[nodiscard]] std::uint64_t count_in(DatabaseId database,
+                                         const Counts ShardState::* counts) const;
+
     struct JoinedKey;
     // Of a key under a mask; in `sums` without the mask.
     struct Remains {
@@ -339,8 +350,8 @@ class Store {
     struct ShardSums {
         std::uint64_t digest = 0;
         std::uint64_t tombstones = 0;
-        std::array<std::uint64_t, kKeyspaceCount> keys{};
-        std::array<std::uint64_t, kKeyspaceCount> deadlines{};
+        std::array<std::uint64_t, kDatabaseCount> keys{};
+        std::array<std::uint64_t, kDatabaseCount> deadlines{};
     };
 
     Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now);
@@ -351,7 +362,17 @@ class Store {
     [[nodiscard]] Result<void> replay_flip(const Flip& flip);
     void begin_stream();
 
-    [[nodiscard]] ShardState& state(ShardId shard) { return shards_[shard.value]; }
+    // Those of main and the configuration stand where their number says, if main is held. Not held: beyond the last.
+    [[nodiscard]] std::size_t place_of(ShardId shard) const {
+        if (shard.value < numbered_) [[likely]]
+            return shard.value;
+        return shard.value < places_.size() ? places_[shard.value] : kNowhere;
+    }
+    [[nodiscard]] ShardState& state(ShardId shard) {
+        return const_cast<ShardState&>(std::as_const(*this).shard(shard));
+    }
+    [[nodiscard]] Result<void> held_here(std::initializer_list<ShardId> shards) const;
+    [[nodiscard]] Result<void> held_here(const Record& record) const;
     [[nodiscard]] KvReader* reader();
     [[nodiscard]] KeyRecord* find_at(const RowAddress& address, std::string_view key);
     [[nodiscard]] std::unique_ptr<KeyRecord> load_record(const RowAddress& address);
@@ -362,12 +383,11 @@ class Store {
     // nullptr: there is none, in memory or beyond.
     [[nodiscard]] Element* find_element(KeyRecord& record, const ElementOrder& order,
                                         std::string_view sub);
-    void visit_stored_keys(ShardId shard, std::uint8_t database, std::uint64_t from,
-                           VisitKey visit);
+    void visit_stored_keys(ShardId shard, DatabaseId database, std::uint64_t from, VisitKey visit);
     // False: `visit` wants no more.
-    bool visit_keys(ShardId shard, std::uint8_t database, std::uint64_t from, VisitKey visit);
+    bool visit_keys(ShardId shard, DatabaseId database, std::uint64_t from, VisitKey visit);
     // The same, each key as it is with its staged leaves.
-    bool visit_undrained_keys(ShardId shard, std::uint8_t database, std::uint64_t from,
+    bool visit_undrained_keys(ShardId shard, DatabaseId database, std::uint64_t from,
                               VisitKey visit);
     KeyRecord& insert(std::unique_ptr<KeyRecord> record);
     // Drops what is clean; true: all of it, so that the record may go.
@@ -416,7 +436,7 @@ class Store {
     void end_walk(KeyRecord& record);
     // ---- store/repair.cpp
     void replay_repair(const Repair& repair);
-    KeyRecord& record_to_repair(std::uint8_t database, std::string_view key);
+    KeyRecord& record_to_repair(DatabaseId database, std::string_view key);
     // True: more is masked than was.
     bool mask_as_there(const KeyMask& theirs);
     // True: it has changed; `leaf` is what it has become.
@@ -483,7 +503,7 @@ class Store {
     [[nodiscard]] std::optional<ElementRow> stored_element(const KeyRecord& record,
                                                            const ElementOrder& order);
     [[nodiscard]] const VersionVector& cut_of(ShardId shard) const;
-    [[nodiscard]] bool still_speaks(LeafKind kind, const Leaf& leaf) const;
+    [[nodiscard]] bool still_speaks(ShardId shard, LeafKind kind, const Leaf& leaf) const;
     [[nodiscard]] bool purgeable(ShardId shard, LeafKind kind, const Leaf& leaf) const;
     void purge_leaf(KeyRecord& record, LeafKind kind, std::string_view sub);
     void note_vacated(const KeyRecord& record, const Element* element);
@@ -503,7 +523,11 @@ class Store {
     StoreOptions options_;
     WallTime now_;
     HlcClock hlc_;
-    std::vector<ShardState> shards_;
+    static constexpr std::uint16_t kNowhere = 0xffff;
+    std::vector<ShardId> held_;
+    std::vector<std::uint16_t> places_;  // by number: where it is in held_, or kNowhere
+    std::uint16_t numbered_ = 0;         // shards that need no look there
+    std::vector<ShardState> shards_;     // as held_
     std::unique_ptr<KvReader> reader_;
     std::optional<Error> halted_;
     StoreStats stats_;
@@ -514,10 +538,10 @@ class Store {
     BatchBuilder open_batch_;
     std::vector<ShardRange>
         open_ranges_;            // of the shards with own dots in the open batch; no `last` yet
-    std::vector<bool> in_open_;  // by shard
+    std::vector<bool> in_open_;  // by place of the shard
     Commit commit_;
     std::vector<ShardId> commit_shards_;
-    std::vector<bool> in_commit_;  // by shard
+    std::vector<bool> in_commit_;  // the same
     LogPosition last_;             // the last record closed
     LogPosition durable_;
     LogPosition last_published_;
@@ -540,21 +564,24 @@ class Store {
     std::optional<StableCut> stable_cut_;
 
     // ---- store/purge.cpp
-    std::vector<VersionVector> cut_;                    // by shard: stable_cut_
-    std::vector<std::deque<Marker>> markers_;           // by shard, in the order they came to be
+    std::vector<VersionVector> cut_;                    // by place of the shard: stable_cut_
+    std::vector<std::deque<Marker>> markers_;           // the same, in the order they came to be
     std::vector<std::pair<ShardId, Marker>> speaking_;  // still_speaks(): until the members change
     bool purge_due_ = false;                            // some of them may be stable
-    std::uint16_t purge_shard_ = 0;                     // whose turn it is
-    std::vector<VersionVector> looked_;    // by shard: dots whose index rows were looked at
-    std::uint16_t shards_to_look_at_ = 0;  // the first ones
-    std::size_t purged_bytes_ = 0;         // that the next image takes because of the purge
+    std::size_t purge_shard_ = 0;                       // whose turn it is
+    std::vector<VersionVector> looked_;  // by place, too: dots whose index rows were looked at
+    std::size_t shards_to_look_at_ = 0;  // the first ones
+    std::size_t purged_bytes_ = 0;       // that the next image takes because of the purge
     std::deque<Vacated> vacated_;
     WallTime vacated_at_{};  // since when something waits for an image
 
     absl::btree_set<std::pair<WallTime, RowAddress>> deadlines_;  // of records in memory
     std::string deadline_cursor_;                                 // in the table of deadlines
     WallTime deadline_wrap_{};
-    RowAddress hand_;  // where eviction goes on
+    // Where eviction goes on: the place of a shard, and a key there.
+    std::size_t hand_shard_ = 0;
+    DatabaseId hand_database_ = 0;
+    KeyOrder hand_order_;
 };
 
 }  // namespace skerry

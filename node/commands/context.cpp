@@ -94,6 +94,11 @@ bool subs_fit(CommandContext& c, std::size_t first, std::size_t step, std::strin
     return true;
 }
 
+std::string no_domain(const Database& db, DatabaseId database, std::string_view key) {
+    return "NODOMAIN the domain '" + db.domain_of(database, key) +
+           "', which the key belongs to, is not held by this node: ask one that holds it";
+}
+
 bool refuse_growth(CommandContext& c) {
     const auto refused = c.node.refused(NodeFacts::Writes::that_grow);
     if (refused) c.reply.error(*refused);

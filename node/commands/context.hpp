@@ -25,8 +25,8 @@ struct CommandContext {
     Commands& commands;
     std::span<const std::string_view> args;
 
-    [[nodiscard]] std::uint8_t database() const {
-        return static_cast<std::uint8_t>(connection.client().database);
+    [[nodiscard]] DatabaseId database() const {
+        return static_cast<DatabaseId>(connection.client().database);
     }
     [[nodiscard]] WallTime now() const { return db.store().now(); }
     [[nodiscard]] std::size_t count() const { return args.size(); }
@@ -71,6 +71,8 @@ inline constexpr std::string_view kWrongType =
 // replied.
 [[nodiscard]] bool subs_fit(CommandContext& c, std::size_t first, std::size_t step,
                             std::string_view what);
+// That the key is of a domain which this node does not hold.
+[[nodiscard]] std::string no_domain(const Database& db, DatabaseId database, std::string_view key);
 // Replies why nothing that needs room may be written, if so.
 [[nodiscard]] bool refuse_growth(CommandContext& c);
 

@@ -90,7 +90,7 @@ void deadline_generic(CommandContext& c, TimeUnit unit, TimeOrigin origin) {
 }
 
 struct CopyOptions {
-    std::uint8_t database;
+    DatabaseId database;
     bool replace = false;
 };
 
@@ -106,7 +106,7 @@ struct CopyOptions {
                 c.reply.error("ERR DB index is out of range");
                 return std::nullopt;
             }
-            options.database = static_cast<std::uint8_t>(*db);
+            options.database = static_cast<DatabaseId>(*db);
         } else {
             c.reply.error(kSyntaxError);
             return std::nullopt;
@@ -257,6 +257,8 @@ void copy(CommandContext& c) {
     if (!options) return;
     if (c.args[1] == c.args[2] && options->database == c.database())
         return c.reply.error("ERR source and destination objects are the same");
+    if (!c.db.holds(options->database, c.args[2]))
+        return c.reply.error(no_domain(c.db, options->database, c.args[2]));
     const bool free = options->replace || !c.db.exists(options->database, c.args[2]);
     if (!free || !c.db.exists(c.database(), c.args[1])) return c.reply.integer(0);
     if (!c.db.copy_fits(c.database(), c.args[1])) return c.reply.error(kTooMuch);
@@ -295,8 +297,13 @@ void object(CommandContext& c) {
     c.reply.integer(c.says(1, "REFCOUNT") ? 1 : 0);
 }
 
-void flushdb(CommandContext& c) { flush(c, {.database = c.database(), .last = c.database()}); }
+void flushdb(CommandContext& c) { flush(c, {.stored = c.db.stored_for(c.database())}); }
 
-void flushall(CommandContext& c) { flush(c, {.database = 0, .last = kDatabaseCount - 1}); }
+void flushall(CommandContext& c) {
+    Flush all;
+    for (DatabaseId db = 0; db < kDatabaseCount; ++db)
+        for (const DatabaseId stored : c.db.stored_for(db)) all.stored.push_back(stored);
+    flush(c, all);
+}
 
 }  // namespace skerry::commands

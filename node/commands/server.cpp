@@ -165,7 +165,7 @@ void config_set(CommandContext& c) {
 
 [[nodiscard]] std::string keyspace_lines(CommandContext& c) {
     std::string text;
-    for (std::uint8_t db = 0; db < kDatabaseCount; ++db) {
+    for (DatabaseId db = 0; db < kDatabaseCount; ++db) {
         const std::uint64_t keys = c.db.key_count(db);
         if (keys == 0) continue;
         text += "db" + std::to_string(db) + ":keys=" + std::to_string(keys) +

@@ -67,7 +67,7 @@ void say_what_is_there(const CheckOutcome& outcome, const DataView& view, Termin
         terminal.line("state: no checkpoint yet");
     std::uint64_t events = 0;
     VersionVector writers;
-    for (const VersionVector& clock : log.clocks) {
+    for (const auto& [shard, clock] : log.clocks) {
         events += clock.event_count();
         writers.join(clock);
     }

@@ -24,7 +24,9 @@ inline Introduction sample_introduction() {
             .publish_address = "[2001:db8::1]:7402",
             .client_address = "a.example:6379",
             .peers = {"b.example:7401", "c.example:7401"},
-            .role = Role::hub};
+            .role = Role::hub,
+            .holds = {.main = true, .domains = {1, 17, 2000}},
+            .domains = {{1, "three", DatabaseId{3}, {}}, {17, "site-17", {}, "site-17:"}}};
 }
 
 inline ShardClocks sample_clocks() {
@@ -178,7 +180,8 @@ inline std::vector<Message> sample_messages() {
                   .wall_ms = 1700000000000,
                   .whole = false,
                   .number = 12,
-                  .edges = {{kSampleA, "c", true}, {kSampleB, "d", false}},
+                  .edges = {{kSampleA, "c", true, {.main = false, .domains = {17}}},
+                            {kSampleB, "d", false}},
                   .edges_durable = sample_clocks()},
         FetchRequest{.request = 5,
                      .nonce = 99,

@@ -62,7 +62,9 @@ TEST_CASE("config: without arguments the defaults hold", "[node][config]") {
     CHECK(config.member_silent_max == std::chrono::hours(24 * 7));
     CHECK(config.role == NodeRole::core);
     CHECK(config.edge_silent_max == std::chrono::hours(24 * 30));
-    CHECK(config.text.size() == 24);
+    CHECK(config.domains.empty());
+    CHECK(config.holds_main);
+    CHECK(config.text.size() == 26);
 }
 
 TEST_CASE("config: a file and flags set the same keys, flags last", "[node][config]") {
@@ -85,8 +87,8 @@ TEST_CASE("config: a file and flags set the same keys, flags last", "[node][conf
 TEST_CASE("config: every key of CONFIG GET is a flag, and can be given in a file",
           "[node][config]") {
     const std::string help = load_config({"--help"}, "box").message;
-    Config config =
-        good({"--gossip", "h:1", "--peer", "p:2", "--announce", "n:3", "--http", "w:4"});
+    Config config = good({"--gossip", "h:1", "--peer", "p:2", "--announce", "n:3", "--http", "w:4",
+                          "--domain", "site=17,prefix=s:"});
     std::string toml;
     std::vector<std::string> flags;
     for (const auto& [key, text] : config.text) {
@@ -101,6 +103,22 @@ TEST_CASE("config: every key of CONFIG GET is a flag, and can be given in a file
     const TomlFile file(toml);
     CHECK(good({"--config", file.path}).text == config.text);
     CHECK(good(flags).text == config.text);
+}
+
+TEST_CASE("config: domains are declared once each, and only an edge goes without main",
+          "[node][config]") {
+    const Config config = good({"--domain", "a=1,db=3", "--domain", "b=2,prefix=b:,="});
+    REQUIRE(config.domains.size() == 2);
+    CHECK(config.domains[1].prefix == "b:,=");
+    CHECK(config.text.at("domain") == "a=1,db=3 b=2,prefix=b:,=");
+    CHECK(has(refusal({"--domain", "a=1,db=3", "--domain", "b=2,db=3"}),
+              "no key can be of two domains"));
+    CHECK(has(refusal({"--domain", "a"}), "NAME=NUMBER,db=N or NAME=NUMBER,prefix=TEXT is wanted"));
+    CHECK(has(refusal({"--main", "no", "--domain", "a=1,db=3"}), "only an edge"));
+    CHECK(has(refusal({"--main", "no", "--role", "edge", "--peer", "h:1"}),
+              "at least one domain is wanted"));
+    CHECK_FALSE(good({"--main", "no", "--role", "edge", "--peer", "h:1", "--domain", "a=1,db=3"})
+                    .holds_main);
 }
 
 TEST_CASE("config: what is wrong is named with its place", "[node][config]") {

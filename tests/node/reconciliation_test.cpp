@@ -17,11 +17,11 @@ void fill(StorePlace& place) {
 
 Reconciliation::Outcome repair(StorePlace& here, StorePlace& there, auto between) {
     Reconciliation::Outcome last;
-    for (std::uint16_t i = 0; i < here->shard_count(); ++i) {
-        if (here->shard(ShardId{i}).digest == there->shard(ShardId{i}).digest) continue;
+    for (const ShardId shard : here->held()) {
+        if (here->shard(shard).digest == there->shard(shard).digest) continue;
         Reconciliation asker(*here);
         WireBytes bytes;
-        asker.begin_repair(subject_of(*there), ShardId{i}, false, MonoTime(1000));
+        asker.begin_repair(subject_of(*there), shard, false, MonoTime(1000));
         last = play(asker, *there, bytes, between, [&] {
             here.commit();
             there.commit();
@@ -55,8 +55,7 @@ TEST_CASE("stretch: the slices of a shard add up to the same, whatever their len
           "[node][stretch]") {
     StorePlace place(1);
     fill(place);
-    for (std::uint16_t i = 0; i < place->shard_count(); ++i) {
-        const ShardId shard{i};
+    for (const ShardId shard : place->held()) {
         std::uint64_t whole = 0, items = 0;
         Stretch stretch{
             .shard = shard, .base = place->shard(shard).clock, .from = {}, .to = {}, .key = {1, 2}};
@@ -137,8 +136,7 @@ TEST_CASE("reconciliation: a repair loses nothing that either side has, and both
     for (StorePlace* place : {&here, &there}) place->commit();
     // Where a dot is of another shard, the clocks differ: those shards are not repaired, here or ever.
     std::size_t differing = 0;
-    for (std::uint16_t i = 0; i < here->shard_count(); ++i) {
-        const ShardId shard{i};
+    for (const ShardId shard : here->held()) {
         while (here->shard(shard).clock != there->shard(shard).clock) {
             StorePlace& behind =
                 here->shard(shard).clock.event_count() < there->shard(shard).clock.event_count()
@@ -231,8 +229,7 @@ TEST_CASE("reconciliation: what a peer has purged goes, what it has not seen sta
 
     WireBytes bytes;
     ShardClocks bases;
-    for (std::uint16_t i = 0; i < away->shard_count(); ++i)
-        bases.emplace_back(ShardId{i}, VersionVector{});
+    for (const ShardId shard : away->held()) bases.emplace_back(shard, VersionVector{});
     for (const auto& [shard, clock] : base) bases[shard.value].second = clock;
     const ShardClocks clocks = pull_all(purged.kv(), bases, 9, &*away, bytes);
     away.commit();

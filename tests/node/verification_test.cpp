@@ -52,7 +52,7 @@ std::vector<ShardId> all_shards() {
 template <class Between>
 Verdict verdict_of(Verification& asker, Store& peer, Between between, bool answers = true) {
     MonoTime now{1000};
-    asker.begin({{kLink, "peer"}}, all_shards(), now);
+    asker.begin({{kLink, "peer", all_shards()}}, now);
     while (now < MonoTime(60'000)) {
         for (const auto& [link, request] : asker.take_requests()) {
             between();

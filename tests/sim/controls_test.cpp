@@ -157,6 +157,15 @@ TEST_CASE("a purge of what some edge has not seen is found") {
         {.shortcut = Shortcut::edges_unheard, .failure = "never had", .shape = Shape::fleet});
 }
 
+TEST_CASE("a purge of what an edge has not seen that holds the domain is found") {
+    must_be_found(
+        {.shortcut = Shortcut::holder_unheard, .failure = "never had", .shape = Shape::domains});
+}
+TEST_CASE("a batch of which the asker holds a part, and that is passed over, is found") {
+    must_be_found(
+        {.shortcut = Shortcut::part_passed_over, .failure = kGap, .shape = Shape::domains});
+}
+
 // No shortcut yet: stages and flip lie in the log behind what they rely on, for a pull that goes on after a crash, too. When
 // a flip overtakes a commit, this fails: then the rule is needed, and this becomes a control.
 TEST_CASE(

@@ -101,8 +101,11 @@ class CommandFixture {
   public:
     static constexpr WallTime kStart{1'700'000'000'000};
 
-    explicit CommandFixture(ReplicaId self = ReplicaId{7})
-        : store_(open(self)), database_(*store_), commands_(database_, node, 4711) {
+    explicit CommandFixture(ReplicaId self = ReplicaId{7}, const Holdings& holds = {},
+                            DomainRules rules = {})
+        : store_(open(self, holds)),
+          database_(*store_, std::move(rules)),
+          commands_(database_, node, 4711) {
         commit();
         node.connections.push_back(&connection);
     }
@@ -179,10 +182,11 @@ class CommandFixture {
         Commands& commands_;
     };
 
-    std::unique_ptr<Store> open(ReplicaId self) {
+    std::unique_ptr<Store> open(ReplicaId self, const Holdings& holds) {
         StoreOptions options;
         options.self = self;
         options.nonce = 1;
+        options.holds = holds;
         auto store = Store::open(log_, kv_, options, kStart);
         ASSERT(store.has_value());
         return *std::move(store);

@@ -31,6 +31,20 @@ class StorePlace {
         store_ = std::move(*opened);
         commit();
     }
+    // The same as a node that holds these.
+    [[nodiscard]] Result<void> try_open(Holdings holds) {
+        store_.reset();
+        options_.holds = std::move(holds);
+        const auto opened = Store::open(log_, kv_, options_, WallTime(1'700'000'000'000));
+        return opened ? Result<void>() : std::unexpected(opened.error());
+    }
+    void hold(Holdings holds) {
+        options_.holds = std::move(holds);
+        open();
+    }
+    // Where the keys below lie.
+    void use(DatabaseId database) { database_ = database; }
+
     Store* operator->() { return store_.get(); }
     Store& operator*() { return *store_; }
     [[nodiscard]] const Kv& kv() const { return kv_; }
@@ -77,18 +91,18 @@ class StorePlace {
     }
 
     void set(const std::string& key, const std::string& text) {
-        store_->change(store_->find_or_make(0, key), LeafKind::string, {},
+        store_->change(store_->find_or_make(database_, key), LeafKind::string, {},
                        [&](const Leaf& leaf, const Dot& dot, Hlc now) {
                            return value::set(leaf, dot, now, {.bytes = text});
                        });
         store_->end_command();
     }
     void remove(const std::string& key) {
-        store_->change(store_->find_or_make(0, key), LeafKind::string, {}, value::remove);
+        store_->change(store_->find_or_make(database_, key), LeafKind::string, {}, value::remove);
         store_->end_command();
     }
     void add_member(const std::string& key, const std::string& member) {
-        KeyRecord& record = store_->find_or_make(0, key);
+        KeyRecord& record = store_->find_or_make(database_, key);
         for (const auto& [kind, sub] :
              {std::pair{LeafKind::set_birth, std::string()}, std::pair{LeafKind::member, member}})
             store_->change(record, kind, sub, presence::add);
@@ -96,7 +110,7 @@ class StorePlace {
     }
     // Takes a set away by one entry.
     void clear(const std::string& key) {
-        KeyRecord& record = store_->find_or_make(0, key);
+        KeyRecord& record = store_->find_or_make(database_, key);
         const VersionVector clock = store_->shard(record.address.shard).clock;
         store_->change(record, LeafKind::clear, {}, [&](const Leaf& seen, const Dot& dot, Hlc now) {
             return clear::all(seen, dot, now, clock);
@@ -105,18 +119,18 @@ class StorePlace {
         store_->end_command();
     }
     [[nodiscard]] std::string get(const std::string& key) {
-        const KeyRecord* record = store_->find(0, key);
+        const KeyRecord* record = store_->find(database_, key);
         if (record == nullptr || record->type != KeyType::string) return "absent";
         return std::string(*value::text(value::read(record->string)));
     }
     [[nodiscard]] std::uint64_t members(const std::string& key) {
-        const KeyRecord* record = store_->find(0, key);
+        const KeyRecord* record = store_->find(database_, key);
         return record == nullptr ? 0 : record->live(LeafKind::member);
     }
     // Keys that a walk over all of them meets, in their order.
     [[nodiscard]] std::uint64_t walked() {
         std::uint64_t count = 0;
-        store_->for_each_key(0, 0, [&](const KeyRecord& record) {
+        store_->for_each_key(database_, 0, [&](const KeyRecord& record) {
             count += record.exists() ? 1 : 0;
             return true;
         });
@@ -125,22 +139,21 @@ class StorePlace {
     }
     [[nodiscard]] std::vector<std::uint64_t> digests() const {
         std::vector<std::uint64_t> all;
-        for (std::uint16_t i = 0; i < store_->shard_count(); ++i)
-            all.push_back(store_->shard(ShardId{i}).digest);
+        for (const ShardId shard : store_->held()) all.push_back(store_->shard(shard).digest);
         return all;
     }
 
     // All leaves, as chunks of a pull; some of them twice.
     [[nodiscard]] std::vector<Stage> chunks(std::uint64_t session) {
         std::map<RowAddress, std::string> keys;
-        store_->for_each_key(0, 0, [&](const KeyRecord& record) {
+        store_->for_each_key(database_, 0, [&](const KeyRecord& record) {
             keys.emplace(record.address, record.key.view());
             return true;
         });
         std::vector<Stage> all;
         Stage chunk{session, store_->clocks(), {}, {}};
         for (const auto& [address, key] : keys) {
-            KeyRecord& record = *store_->find(0, key);
+            KeyRecord& record = *store_->find(database_, key);
             for (const LeafKind kind : {LeafKind::string, LeafKind::set_birth})
                 if (!record.leaf(kind).empty())
                     chunk.leaves.push_back({{0, kind, key, {}}, record.leaf(kind)});
@@ -160,6 +173,7 @@ class StorePlace {
 
   private:
     StoreOptions options_;
+    DatabaseId database_ = 0;
     MemoryLog log_;
     MemoryKv kv_;
     std::unique_ptr<Store> store_;
