@@ -29,6 +29,8 @@ void World::plan_fleet() {
 void World::plan_domains() {
     Random& r = fleet_random_;
     plan_.grow_at = plan_.duration / 2;
+    // Three times as many shards, each compared by nearly every pull, are not done in time (seed 20005).
+    if (plan_.full_percent != 0) plan_.shard_count = std::min<std::uint16_t>(plan_.shard_count, 4);
     for (NodeIndex i = 0; i < plan_.node_count; ++i) {
         Holdings& holds = plan_.holdings.emplace_back();
         for (DomainNumber domain = 1; domain <= kSimDomains; ++domain)
