@@ -14,12 +14,9 @@ constexpr std::uint64_t kSymbolsAtFirst = 4;
 constexpr std::size_t kShardsAsked = 64;
 constexpr std::size_t kRowsAStep = 2 * kStretchRowsMax;
 
-// Has it markers that say how much of a counter they had seen? The server may still have them, though nothing of the leaf is
-// visible there, and what is only empty would take them away.
-bool cancels(const Leaf& leaf) {
-    return std::ranges::any_of(
-        leaf, [](const Entry& entry) { return entry.removed && !entry.payload.empty(); });
-}
+// The server may still have markers, though nothing of the leaf is visible there. What is only empty would take them away here,
+// though none was purged: whoever pulls from here would not hear of what they removed, or of what they cancel.
+bool has_markers(const Leaf& leaf) { return std::ranges::any_of(leaf, &Entry::removed); }
 
 std::string hex(std::uint64_t value) {
     static constexpr std::string_view kDigits = "0123456789abcdef";
@@ -331,7 +328,7 @@ bool Reconciliation::collect_keys(Lane& lane, const std::vector<std::uint64_t>& 
         [&](std::uint64_t item, const WalkedLeaf& walked) {
             if (!wanted.contains(item)) return;
             ++found;
-            (repairs() || cancels(walked.leaf) ? lane.keys : lane.absent).push_back(key_of(walked));
+            (repairs() || has_markers(walked.leaf) ? lane.keys : lane.absent).push_back(key_of(walked));
         });
     ASSERT(stopped.has_value());
     const bool all = found == mine_only.size();
