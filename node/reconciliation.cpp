@@ -323,13 +323,14 @@ bool Reconciliation::collect_keys(Lane& lane, const std::vector<std::uint64_t>& 
     std::size_t found = 0;
     const std::set<std::uint64_t> wanted(mine_only.begin(), mine_only.end());
     std::size_t rows = kStretchRowsMax;
-    const auto stopped = visit_items(
-        store_, Whose::asker, lane.todo.front().stretch, rows,
-        [&](std::uint64_t item, const WalkedLeaf& walked) {
-            if (!wanted.contains(item)) return;
-            ++found;
-            (repairs() || has_markers(walked.leaf) ? lane.keys : lane.absent).push_back(key_of(walked));
-        });
+    const auto stopped =
+        visit_items(store_, Whose::asker, lane.todo.front().stretch, rows,
+                    [&](std::uint64_t item, const WalkedLeaf& walked) {
+                        if (!wanted.contains(item)) return;
+                        ++found;
+                        (repairs() || has_markers(walked.leaf) ? lane.keys : lane.absent)
+                            .push_back(key_of(walked));
+                    });
     ASSERT(stopped.has_value());
     const bool all = found == mine_only.size();
     // What fits no request is only sent: the peer asks for it by its item.
