@@ -444,10 +444,11 @@ void fields(Io& io, Is<SliceReply> auto& m) {
     io.number(m.nonce);
     io.clocks(m.clocks);
     io.list(m.slices, kSlicesMax, [](Io& each, auto& slice) {
-        each.record(4);
+        each.record(5);
         each.shard(slice.shard);
         each.text(slice.to, kPlaceBytesMax);
-        each.number(slice.digest);
+        each.number(slice.symbol.sum);
+        each.number(slice.symbol.check);
         each.number(slice.items);
     });
 }

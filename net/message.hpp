@@ -406,8 +406,8 @@ struct SliceRequest {
 };
 struct Slice {
     ShardId shard;
-    std::string to;  // it begins where the one before it ends, or at the shard's beginning
-    std::uint64_t digest = 0;  // the sum of its items
+    std::string to;      // it begins where the one before it ends, or at the shard's beginning
+    CodedSymbol symbol;  // of all its items: the first one
     std::uint64_t items = 0;
     friend bool operator==(const Slice&, const Slice&) = default;
 };

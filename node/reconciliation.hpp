@@ -5,14 +5,17 @@
 //          those of its rows. Nothing that either side has is lost.
 // Full     behind the peer's purge floor: of leaves with nothing outside the base, those that only the peer has are staged, and
 //          those that it has no more are staged as bottom, at the clock at which it said so. A pull does the rest.
-// Steps    slices -> where a sum differs, coded symbols until they decode -> the leaves. Each slice stands for itself; one
-//          request is in flight at a time.
+// Steps    slices, each with its first coded symbol -> more symbols until those of a slice decode -> the leaves. Each slice
+//          stands for itself.
+// Lanes    each compares a run of shards, with one request in flight. A short way has one lane, so that nobody is asked faster
+//          than before; a long one has more, that are halves of runs.
 // Bounds   own items of one stretch, its symbols, and one reply: some MiB, whatever the data. A shard that is busy at either
 //          side is waited for, kPatience at most.
 // Pure     messages in, messages out; time comes in.   Thread: core thread.
 #pragma once
 
 #include <deque>
+#include <list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,6 +35,9 @@ class Reconciliation {
     static constexpr MonoTime kAnswerWithin{1000};   // then the peer is asked again
     static constexpr MonoTime kSilentMax{5000};      // then it is given up
     static constexpr MonoTime kProgressEvery{1000};  // told
+    static constexpr std::size_t kLanesMax = 16;
+    static constexpr MonoTime kLaneWorth{
+        5};  // of the time until an answer comes, when it comes soonest
 
     struct Subject {
         LinkId link;
@@ -86,19 +92,16 @@ class Reconciliation {
     struct Task {
         Stretch stretch;
         std::optional<Slice> said;  // nullopt: nothing, or of a longer one
+        VersionVector clock;        // at which it was said
     };
-    struct Session {
-        Subject subject;
-        std::uint64_t stage = 0;  // session of staged leaves; 0: a repair
-        bool back = false;
-        ShardClocks bases;
-        std::size_t shards_asked = 0;  // at once
+    struct Lane {
         std::size_t shard = 0;         // the next to slice, in bases,
+        std::size_t end = 0;           // up to here,
         std::string from;              // from here on
+        std::size_t shards_asked = 0;  // at once
         std::deque<Task> todo;
         // Of the first of these:
         std::optional<DifferenceDecoder> decoder;
-        std::uint64_t own_items = 0;
         VersionVector clock;               // of the peer's symbols
         std::vector<std::uint64_t> items;  // that it alone has, to be asked for
         std::vector<LeafKey> keys;         // of what this side alone has: to be asked for,
@@ -108,9 +111,18 @@ class Reconciliation {
 
         std::uint64_t request = 0;  // in flight; 0 = none
         Message asked;
+        MonoTime asked_first_at{};
         MonoTime asked_at{};
-        MonoTime heard_at{};
         MonoTime moved_at{};  // a step forward
+    };
+    struct Session {
+        Subject subject;
+        std::uint64_t stage = 0;  // session of staged leaves; 0: a repair
+        bool back = false;
+        ShardClocks bases;
+        std::list<Lane> lanes;
+        std::optional<MonoTime> soonest;  // that an answer came
+        MonoTime heard_at{};
         MonoTime told_at{};
         double per_slice = 0;  // differences, about
         Outcome outcome;
@@ -120,28 +132,32 @@ class Reconciliation {
     void begin(Subject subject, ShardClocks bases, MonoTime now);
     // Is the shard here in a state that can be compared with the peer's at `theirs`?
     [[nodiscard]] bool comparable(ShardId shard, const VersionVector& theirs) const;
-    // Is this the answer to what is asked, a Request?
+    // The lane that waits for this answer to a Request; nullptr: none does.
     template <class Request>
-    [[nodiscard]] bool expects(LinkId link, std::uint64_t request, std::uint64_t nonce,
-                               MonoTime now);
-    void proceed(MonoTime now);
-    void ask_slices(MonoTime now);
-    [[nodiscard]] bool compare(std::size_t& rows_left, MonoTime now);
-    void ask_symbols(MonoTime now);
-    void decoded(MonoTime now);
+    [[nodiscard]] Lane* expecting(LinkId link, std::uint64_t request, std::uint64_t nonce,
+                                  MonoTime now);
+    // Those that take a lane may end the session, and it.
+    void proceed(Lane& lane, MonoTime now);
+    void spread(MonoTime now);
+    Lane& add_lane(std::size_t from, std::size_t end, MonoTime now);
+    void lane_done(Lane& lane);
+    void ask_slices(Lane& lane, MonoTime now);
+    [[nodiscard]] bool compare(Lane& lane, std::size_t& rows_left, MonoTime now);
+    void ask_symbols(Lane& lane, MonoTime now);
+    [[nodiscard]] bool decoded(Lane& lane);
     // False: not all are as they were.
-    [[nodiscard]] bool collect_keys(const std::vector<std::uint64_t>& mine_only);
-    void ask_leaves(MonoTime now);
-    [[nodiscard]] std::optional<Repair> repair_of(LeafReply& reply);
-    void forget_wanted(const std::vector<StagedLeaf>& leaves);
+    [[nodiscard]] bool collect_keys(Lane& lane, const std::vector<std::uint64_t>& mine_only);
+    void ask_leaves(Lane& lane, MonoTime now);
+    [[nodiscard]] std::optional<Repair> repair_of(Lane& lane, LeafReply& reply);
+    void forget_wanted(Lane& lane, const std::vector<StagedLeaf>& leaves);
     void take(Repair repair, const VersionVector& clock);
-    void stage_bottoms();
-    void slice_done(MonoTime now);
-    void slice_again();
-    [[nodiscard]] std::size_t session_shard() const;
+    void stage_bottoms(Lane& lane);
+    void slice_done(Lane& lane, MonoTime now);
+    void slice_again(Lane& lane);
+    [[nodiscard]] std::size_t index_of(ShardId shard) const;
     void finish();
     void fail_with(std::string why, End end = End::failed);
-    void send(Message message, MonoTime now);
+    void send(Lane& lane, Message message, MonoTime now);
     void tell_progress(MonoTime now);
 
     Store& store_;

@@ -179,7 +179,10 @@ void Replication::drop_strangers(const std::vector<std::string>& addresses, Mono
         const bool stale = peer.tie == Tie::edge ? row != nullptr && row->role != Role::edge
                            : row != nullptr      ? peer.address != row->gossip_address
                                                  : is_address_of_gone(peer.address);
-        const bool live = peer.up && now <= peer.heard_at + kSilentMax;
+        // A new node at the address of one that is gone has called: it is given the time to answer.
+        const MonoTime since =
+            peer.up ? std::max(peer.heard_at, peer.known_since) : peer.known_since;
+        const bool live = now <= since + kSilentMax;
         if (!gone && (wanted || live || !stale)) {
             ++next;
             continue;

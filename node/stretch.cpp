@@ -165,12 +165,12 @@ Result<SliceReply> serve_slices(Store& store, const SliceRequest& request) {
                         .to = {},
                         .key = request.key};
         for (bool more = true; more && rows_left > 0;) {
-            Slice slice{.shard = shard, .to = {}, .digest = 0, .items = 0};
+            Slice slice{.shard = shard, .to = {}, .symbol = {}, .items = 0};
             const std::size_t most = std::min(rows_left, kSliceRows);
             std::size_t rows = most;
             const auto stopped =
                 visit_items(store, Whose::server, stretch, rows, [&](std::uint64_t item, auto&) {
-                    slice.digest += item;
+                    slice.symbol ^= CodedItem(request.key, item).symbol();
                     ++slice.items;
                 });
             if (!stopped) return std::unexpected(stopped.error());

@@ -94,9 +94,12 @@ void World::check_purged() {
         return std::ranges::any_of(nodes_,
                                    [](const auto& node) { return node->store->draining(); });
     };
-    while (!outcome_.failure && busy()) run_until(now_ + 50);
-    const Millis limit = now_ + periods * Replication::kHeartbeat.count();
-    while (!outcome_.failure && left() && now_ < limit) run_until(now_ + 50);
+    // A pull that was under way as all agreed may flip, and drain, meanwhile.
+    const Millis grace = periods * Replication::kHeartbeat.count();
+    for (Millis limit = now_ + grace; !outcome_.failure && (busy() || (left() && now_ < limit));) {
+        run_until(now_ + 50);
+        if (busy()) limit = now_ + grace;
+    }
     for (const auto& node : nodes_)
         if (!outcome_.failure && node->store->tombstone_count() != 0)
             fail("node " + std::to_string(node->index) + " still has " +

@@ -97,11 +97,12 @@ void measure(std::size_t leaves, std::size_t differences) {
     const double over = (static_cast<double>(pulled.all() + compared.all()) -
                          static_cast<double>(payload + digests)) /
                         static_cast<double>(differences);
-    std::printf("| %zu | %zu | %llu | %llu | %llu | %.1f | %llu | %.2f | %llu | %s |\n", leaves,
-                differences, static_cast<unsigned long long>(payload),
+    std::printf("| %zu | %zu | %llu | %llu | %llu | %.1f | %llu | %.2f | %llu | %llu | %s |\n",
+                leaves, differences, static_cast<unsigned long long>(payload),
                 static_cast<unsigned long long>(pulled.all() + compared.all()),
                 static_cast<unsigned long long>(digests), over,
                 static_cast<unsigned long long>(everything.all()), took.count(),
+                static_cast<unsigned long long>(pulled.requests + compared.requests),
                 static_cast<unsigned long long>(pulled.round_trips + compared.round_trips),
                 away.digests() == peer.digests() ? "equal" : "DIFFERENT");
     std::fflush(stdout);
@@ -109,8 +110,8 @@ void measure(std::size_t leaves, std::size_t differences) {
 
 TEST_CASE("reconcile: bytes and time") {
     std::puts(
-        "| leaves | differences | payload | all | digests | over, each | everything | s | round "
-        "trips | |");
+        "| leaves | differences | payload | all | digests | over, each | everything | s | requests "
+        "| round trips | |");
     for (const std::size_t differences : {10, 1000}) measure(10'000, differences);
     for (const std::size_t differences : {10, 1000, 100'000}) measure(1'000'000, differences);
 }

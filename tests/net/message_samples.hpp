@@ -129,7 +129,7 @@ inline std::vector<Message> reconcile_samples() {
         SliceReply{.request = 11,
                    .nonce = 99,
                    .clocks = sample_clocks(),
-                   .slices = {{ShardId{3}, "there", ~0ull, 7}, {ShardId{3}, "", 0, 0}}},
+                   .slices = {{ShardId{3}, "there", {1, ~0ull}, 7}, {ShardId{3}, "", {}, 0}}},
         SymbolRequest{.request = 12, .stretch = sample_stretch(), .first = 4, .count = 8},
         SymbolReply{.request = 12,
                     .nonce = 99,

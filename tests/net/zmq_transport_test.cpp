@@ -37,6 +37,7 @@ class Peer {
         REQUIRE(opened.has_value());
         wire = std::move(*opened);
     }
+    ~Peer() { wire.reset(); }  // before what its thread calls is gone
 
     // Waits for the next of `kind`; others that come before it are dropped.
     std::optional<Incoming> next(IncomingKind kind, std::chrono::milliseconds patience = 10s) {

@@ -164,6 +164,16 @@ TEST_CASE("what an edge or its hub has missed of reports and cuts comes again") 
     }
 }
 
+TEST_CASE("markers that a server still has outlive a full reconcile") {
+    INFO(replay(30085));
+    CHECK(World(30085, {}, nullptr, Shape::fleet).run().failure.value_or("passes") == "passes");
+}
+
+TEST_CASE("a new node at the address of one that is gone is let in, whenever it calls") {
+    INFO(replay(30039));
+    CHECK(World(30039, {}, nullptr, Shape::fleet).run().failure.value_or("passes") == "passes");
+}
+
 TEST_CASE("an edge whose hub has lost its disk finds it again as a hub") {
     INFO(replay(2346));
     CHECK(World(2346, {}, nullptr, Shape::fleet).run().failure.value_or("passes") == "passes");

@@ -11,8 +11,9 @@ namespace skerry {
 struct WireBytes {
     std::uint64_t asked = 0;
     std::uint64_t answered = 0;
-    std::uint64_t round_trips = 0;
-    std::uint64_t slices = 0;  // of both, what tells where to look
+    std::uint64_t requests = 0;
+    std::uint64_t round_trips = 0;  // one after another
+    std::uint64_t slices = 0;       // of both, what tells where to look
     [[nodiscard]] std::uint64_t all() const { return asked + answered; }
 };
 
@@ -31,6 +32,7 @@ inline Message answer_of(Store& server, const Message& request) {
 }
 
 constexpr LinkId kWireLink{1};
+constexpr MonoTime kWireDelay{100};  // until an answer comes
 
 inline Reconciliation::Subject subject_of(const Store& server) {
     return {.link = kWireLink, .name = "peer", .nonce = server.options().nonce, .key = {11, 12}};
@@ -40,9 +42,11 @@ inline Reconciliation::Subject subject_of(const Store& server) {
 template <class Between, class Settle>
 Reconciliation::Outcome play(Reconciliation& asker, Store& server, WireBytes& bytes,
                              Between between, Settle settle) {
-    for (MonoTime now{1000}; now < MonoTime(600'000); now += MonoTime(20)) {
-        for (const auto& [link, request] : asker.take_requests()) {
-            ++bytes.round_trips;
+    for (MonoTime now = MonoTime(1000) + kWireDelay; now < MonoTime(600'000); now += kWireDelay) {
+        const auto requests = asker.take_requests();
+        bytes.round_trips += requests.empty() ? 0 : 1;
+        for (const auto& [link, request] : requests) {
+            ++bytes.requests;
             const std::uint64_t before = bytes.all();
             between();
             const Message asked = through_the_wire(request, bytes.asked);
@@ -75,6 +79,7 @@ inline ShardClocks pull_all(const Kv& server, ShardClocks base, std::uint64_t se
                         .credit_bytes = kReplyBytesAim,
                         .full = true};
     while (true) {
+        ++bytes.requests;
         ++bytes.round_trips;
         const auto reader = server.reader();
         (void)through_the_wire(request, bytes.asked);
