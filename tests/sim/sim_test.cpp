@@ -56,7 +56,7 @@ TEST_CASE("worlds of many seeds converge and lose nothing") {
     CHECK(total.crashes >= count / 2);
     for (const Counted& counted : kCounted) {
         INFO(counted.name);
-        CHECK((count < 300 || total.*counted.count > 0));
+        CHECK((count < 1000 || total.*counted.count > 0));
     }
 }
 
