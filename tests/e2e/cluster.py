@@ -151,6 +151,14 @@ class Node:
         finally:
             client.close()
 
+    def refusal(self, *arguments):
+        """The error that the command is answered with; there must be one."""
+        try:
+            self.call(*arguments)
+        except ReplyError as error:
+            return str(error)
+        raise AssertionError("%s was not refused" % (arguments,))
+
     def kill9(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()

@@ -11,7 +11,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import Cluster, ReplyError  # noqa: E402
+from cluster import Cluster  # noqa: E402
 from network_load import figures, row, until  # noqa: E402
 
 EDGES = 8
@@ -49,22 +49,14 @@ def bytes_of(node):
     return seen["skerry_peer_bytes_in_total"], seen["skerry_peer_bytes_out_total"]
 
 
-def refusal(node, *command):
-    try:
-        node.call(*command)
-    except ReplyError as error:
-        return str(error)
-    raise AssertionError("%s was not refused" % (command,))
-
-
 def check_roles(hubs, edges):
     for node in hubs + edges:
         members = [row(reply) for reply in node.call("CRDT.MEMBERS")]
         assert sorted((one["name"], one["role"]) for one in members) == sorted((n.name, n.role) for n in hubs + edges), members
         nodes = node.call("CLUSTER", "NODES").splitlines()
         assert len(nodes) == 1, "no client is sent to an edge, or away from one: %s" % nodes
-    assert "is connected" in refusal(hubs[0], "CRDT.FORGET", edges[1].name), "hub2 hears it"
-    assert "say it to a hub" in refusal(edges[0], "CRDT.FORGET", edges[1].name)
+    assert "is connected" in hubs[0].refusal("CRDT.FORGET", edges[1].name), "hub2 hears it"
+    assert "say it to a hub" in edges[0].refusal("CRDT.FORGET", edges[1].name)
     assert edges[0].call("WAIT", 1, 5000) == 1
 
 
@@ -73,7 +65,7 @@ def check_domain(hub, edge, site):
     site.call("SET", "site:till", "open")
     until(lambda: hub.call("GET", "site:till") == "open", 5, "the hub has what was written at the site")
     for node, key in ((site, "all"), (edge, "site:till")):
-        assert refusal(node, "GET", key).startswith("NODOMAIN"), (node.name, key)
+        assert node.refusal("GET", key).startswith("NODOMAIN"), (node.name, key)
     assert site.call("KEYS", "*") == ["site:till"], site.call("KEYS", "*")
     assert "site:till" in hub.call("KEYS", "*") and "site:till" not in edge.call("KEYS", "*")
     verdicts = [row(reply) for reply in site.call("CRDT.VERIFY")]

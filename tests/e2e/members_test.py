@@ -30,14 +30,6 @@ def states(node):
     return sorted((row[0], row[2]) for row in members(node))
 
 
-def refusal(node, *command):
-    try:
-        node.call(*command)
-    except ReplyError as error:
-        return str(error)
-    raise AssertionError("%s was not refused" % (command,))
-
-
 class Writers:
     """A client at each node that increments one counter; what is acknowledged is counted."""
 
@@ -88,8 +80,8 @@ def check_growing_and_shrinking():
         writers.at(sa)
 
         # One is gone for good.
-        assert "'sa' is connected" in refusal(eu, "CRDT.FORGET", "sa")
-        assert "no member is named 'xx'" in refusal(eu, "CRDT.FORGET", "xx")
+        assert "'sa' is connected" in eu.refusal("CRDT.FORGET", "sa")
+        assert "no member is named 'xx'" in eu.refusal("CRDT.FORGET", "xx")
         eventually(lambda: writers.acknowledged.get("sa", 0) > 20, "no writes at sa")
         sa.kill9()
         eventually(lambda: "link=down" in [line for line in eu.call("INFO", "crdt").split("\r\n") if "name=sa" in line][0], "sa is not down")
@@ -100,8 +92,8 @@ def check_growing_and_shrinking():
         # What was forgotten is told so when it comes back; emptied, it is a new member under the same name.
         start(sa, ap)
         eventually(lambda: "no_member" in sa.log(), lambda: "not told:\n" + sa.log())
-        assert re.search(r"'sa' \([0-9a-f]{8}\) has been forgotten by the cluster: wipe", refusal(sa, "SET", "key", "value"))
-        assert refusal(sa, "DEL", "key").startswith("NOMEMBER")
+        assert re.search(r"'sa' \([0-9a-f]{8}\) has been forgotten by the cluster: wipe", sa.refusal("SET", "key", "value"))
+        assert sa.refusal("DEL", "key").startswith("NOMEMBER")
         assert sa.stop() == 0
         os.rename(sa.directory, sa.directory + ".old")
         start(sa, ap)
@@ -131,7 +123,7 @@ def check_growing_and_shrinking():
             eventually(lambda: ("us", "left") in states(node), lambda: "%s sees %s" % (node.name, states(node)))
             eventually(lambda: node.call("GET", "last") == "words", "the last word is lost")
         us.start()
-        assert "has left the cluster: wipe its data directory" in refusal(us, "SET", "key", "value")
+        assert "has left the cluster: wipe its data directory" in us.refusal("SET", "key", "value")
         for node in cluster.nodes:
             assert "divergence" not in node.log(), node.log()
 
