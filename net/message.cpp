@@ -605,18 +605,6 @@ std::string_view name_of(MessageKind kind) {
     return "unknown";
 }
 
-namespace {
-constexpr std::array<std::string_view, 3> kRoleNames{"core", "hub", "edge"};
-}  // namespace
-
-std::string_view name_of(Role role) { return kRoleNames[static_cast<std::size_t>(role)]; }
-
-std::optional<Role> parse_role(std::string_view text) {
-    for (std::size_t i = 0; i < kRoleNames.size(); ++i)
-        if (text == kRoleNames[i]) return static_cast<Role>(i);
-    return std::nullopt;
-}
-
 MessageKind kind_of(const Message& message) {
     return std::visit([]<class M>(const M&) { return M::kKind; }, message);
 }

@@ -20,6 +20,7 @@
 #include "crdt/codec.hpp"
 #include "crdt/domain_rules.hpp"
 #include "net/rateless_iblt.hpp"
+#include "net/role.hpp"
 
 namespace skerry {
 
@@ -78,15 +79,6 @@ struct StreamPosition {
     std::uint64_t value = 0;
     friend constexpr auto operator<=>(StreamPosition, StreamPosition) = default;
 };
-
-// What a node is to the others (docs/decisions/0016-hubs-and-edges.md).
-enum class Role : std::uint8_t {
-    core = 0,
-    hub = 1,   // a core that takes edges in, and hands them all that it applies
-    edge = 2,  // dials one hub, and nobody dials it
-};
-[[nodiscard]] std::string_view name_of(Role role);
-[[nodiscard]] std::optional<Role> parse_role(std::string_view text);
 
 // Who speaks, and what must be equal or known before anything else is said.
 struct Introduction {

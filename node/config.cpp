@@ -129,14 +129,11 @@ Result<std::string> apply_durability(Config& config, const Texts& values) {
 }
 
 Result<std::string> apply_role(Config& config, const Texts& values) {
-    constexpr std::array<std::pair<std::string_view, NodeRole>, 3> kNames{
-        {{"core", NodeRole::core}, {"hub", NodeRole::hub}, {"edge", NodeRole::edge}}};
-    for (const auto& [name, role] : kNames) {
-        if (values.front() != name) continue;
-        config.role = role;
-        return std::string(name);
-    }
-    return fail(Code::malformed, "\"" + values.front() + "\" is not one of core, hub, edge");
+    const auto role = parse_role(values.front());
+    if (!role)
+        return fail(Code::malformed, "\"" + values.front() + "\" is not one of core, hub, edge");
+    config.role = *role;
+    return values.front();
 }
 
 Result<std::string> apply_domains(Config& config, const Texts& values) {
@@ -320,23 +317,22 @@ Result<std::string> apply_log_level(Config& config, const Texts& values) {
 [[nodiscard]] Result<void> complete(Config& config) {
     if (config.listen.empty())
         return fail(Code::malformed, "listen: at least one address is wanted");
-    if (config.role == NodeRole::edge && (config.gossip || config.publish))
+    if (config.role == Role::edge && (config.gossip || config.publish))
         return fail(
             Code::malformed,
             "an edge only dials out, and nobody connects to it: role edge goes without gossip "
             "and publish");
-    if (config.role == NodeRole::edge && config.peers.empty())
+    if (config.role == Role::edge && config.peers.empty())
         return fail(Code::malformed,
                     "role edge: at least one peer is wanted, the gossip address of a hub");
-    if (!config.holds_main && config.role != NodeRole::edge)
+    if (!config.holds_main && config.role != Role::edge)
         return fail(Code::malformed, "main no: only an edge goes without the domain main");
     if (!config.holds_main && config.domains.empty())
         return fail(Code::malformed, "main no: at least one domain is wanted, to hold instead");
-    if (config.role == NodeRole::hub && !config.gossip)
+    if (config.role == Role::hub && !config.gossip)
         return fail(Code::malformed,
                     "role hub: gossip is wanted, where edges and other nodes connect");
-    if (config.role != NodeRole::edge && !config.gossip &&
-        (config.publish || !config.peers.empty())) {
+    if (config.role != Role::edge && !config.gossip && (config.publish || !config.peers.empty())) {
         return fail(Code::malformed, "publish and peer are of no use without gossip");
     }
     if (config.gossip && config.gossip->port == 65535 && !config.publish) {

@@ -16,6 +16,7 @@
 
 #include "crdt/domain_rules.hpp"
 #include "crdt/result.hpp"
+#include "net/role.hpp"
 #include "node/note.hpp"
 #include "store/log.hpp"
 
@@ -37,15 +38,13 @@ struct HostPort {
 [[nodiscard]] Result<NoteLevel> parse_note_level(std::string_view text);
 [[nodiscard]] std::string_view name_of(NoteLevel level);
 
-// As net/message.hpp has it.
-enum class NodeRole : std::uint8_t { core, hub, edge };
 // Three heartbeats: below that a node that runs would be left out all the time.
 inline constexpr std::int64_t kMemberSilentMsMin = 3000;
 
 struct Config {
     std::string name;
     std::string region;
-    NodeRole role = NodeRole::core;
+    Role role = Role::core;
     std::string cluster;
     std::string dir;
     std::vector<HostPort> listen;

@@ -40,9 +40,7 @@ class NoTransport final : public Transport {
     [[nodiscard]] std::vector<Incoming> poll() override { return {}; }
     [[nodiscard]] TransportCounters counters() const override { return {}; }
 };
-}  // namespace
 
-namespace {
 Holdings holdings_of(const Config& config) {
     Holdings holds{.main = config.holds_main, .domains = {}};
     for (const DomainRule& rule : config.domains) holds.domains.push_back(rule.number);
@@ -128,7 +126,7 @@ Result<void> Node::open_replication() {
     replication.cluster = config_.cluster;
     replication.name = config_.name;
     replication.region = config_.region;
-    replication.role = static_cast<Role>(config_.role);
+    replication.role = config_.role;
     replication.random_seed = random_bits();
     replication.member_silent_max = config_.member_silent_max;
     replication.edge_silent_max = config_.edge_silent_max;
@@ -146,7 +144,7 @@ Result<void> Node::open_replication() {
     replication.domains = config_.domains;
     replication.client_address =
         config_.announce ? config_.announce->text() : config_.listen.front().text();
-    if (config_.gossip || config_.role == NodeRole::edge) {
+    if (config_.gossip || config_.role == Role::edge) {
         auto transport = ZmqTransport::open(
             {.gossip_bind = config_.gossip ? config_.gossip->text() : std::string(),
              .publish_bind = config_.publish ? config_.publish->text() : std::string(),

@@ -175,7 +175,7 @@ std::uint64_t Node::stable_lag() const {
 std::string Node::crdt_info() const {
     Lines out;
     const NodeReadings now = readings();
-    out.add("role", std::string(name_of(static_cast<Role>(config_.role))));
+    out.add("role", std::string(name_of(config_.role)));
     out.add("writer", identity_.writer.text());
     out.add("new_incarnation", identity_.fresh_incarnation ? 1 : 0);
     out.add("identity_why", identity_.why);
@@ -295,7 +295,7 @@ std::vector<NodeAddress> Node::nodes(const Connection& connection) const {
     for (const PeerStatus& peer : replication_->peers(mono())) {
         // An edge knows none but its hub, and the others do not know it: it is for clients of its own place.
         if (peer.region != config_.region || peer.link != "up" || peer.role == Role::edge ||
-            config_.role == NodeRole::edge)
+            config_.role == Role::edge)
             continue;
         if (const auto address = parse_host_port(peer.client_address))
             nodes.push_back(

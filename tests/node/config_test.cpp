@@ -60,7 +60,7 @@ TEST_CASE("config: without arguments the defaults hold", "[node][config]") {
     CHECK(config.text.at("gossip").empty());
     CHECK(config.text.at("refuse-until-synced") == "no");
     CHECK(config.member_silent_max == std::chrono::hours(24 * 7));
-    CHECK(config.role == NodeRole::core);
+    CHECK(config.role == Role::core);
     CHECK(config.edge_silent_max == std::chrono::hours(24 * 30));
     CHECK(config.domains.empty());
     CHECK(config.holds_main);
@@ -155,7 +155,7 @@ TEST_CASE("config: what is wrong is named with its place", "[node][config]") {
 
 TEST_CASE("config: an edge only dials out, and a hub can be dialled", "[node][config]") {
     const Config edge = good({"--role", "edge", "--peer", "hub.example:7379"});
-    CHECK(edge.role == NodeRole::edge);
+    CHECK(edge.role == Role::edge);
     CHECK_FALSE(edge.publish.has_value());
     CHECK(has(refusal({"--role", "edge", "--peer", "a:1", "--gossip", ":7379"}), "only dials out"));
     CHECK(
