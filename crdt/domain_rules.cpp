@@ -120,6 +120,16 @@ const DomainRule* DomainRules::find(DomainNumber number) const {
     return found == rules_.end() || found->number != number ? nullptr : &*found;
 }
 
+std::optional<std::string> DomainRules::conflict_with(std::string_view of_these,
+                                                      const DomainRule& rule,
+                                                      std::string_view of_rule) const {
+    if (const DomainRule* same = find(rule.number); same != nullptr && *same == rule)
+        return std::nullopt;
+    for (const DomainRule& known : rules_)
+        if (auto why = conflict(known, of_these, rule, of_rule)) return why;
+    return std::nullopt;
+}
+
 DatabaseId DomainRules::look_up(DatabaseId db, std::string_view key) const {
     if (databases_[db] != kMainDomain) return database_of_domain(databases_[db]);
     if (db != 0) return db;

@@ -57,6 +57,10 @@ class DomainRules {
     [[nodiscard]] const std::vector<DomainRule>& all() const { return rules_; }  // by number
     // nullptr: not known.
     [[nodiscard]] const DomainRule* find(DomainNumber number) const;
+    // Why the rule cannot be beside those that are there, as conflict(); nullopt: it can, or is one of them.
+    [[nodiscard]] std::optional<std::string> conflict_with(std::string_view of_these,
+                                                           const DomainRule& rule,
+                                                           std::string_view of_rule) const;
 
     // Where the key of a database of SELECT is stored. Others are stored where they say.
     [[nodiscard]] DatabaseId stored_in(DatabaseId db, std::string_view key) const {

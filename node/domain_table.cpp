@@ -74,8 +74,7 @@ std::optional<std::string> refusal_of(Store& store, const std::vector<DomainRule
         }
         if (known || !store.options().holds.main) continue;
         ShadowSearch search(rule);
-        while (!search.step(store, ~std::size_t{0})) {
-        }
+        (void)search.step(store, ~std::size_t{0});  // all at once
         if (search.found()) return search.sentence();
     }
     return std::nullopt;

@@ -63,9 +63,8 @@ std::optional<Refuse> Replication::refusal_of_domains(const Introduction& who) c
     const std::string here = "'" + options_.name + "'";
     const std::string there = "'" + who.name + "'";
     for (const DomainRule& theirs : who.domains)
-        for (const DomainRule& mine : rules_.all())
-            if (const auto why = conflict(mine, here, theirs, there))
-                return Refuse{RefuseCode::domain, *why};
+        if (const auto why = rules_.conflict_with(here, theirs, there))
+            return Refuse{RefuseCode::domain, *why};
     if (who.role != Role::edge || store_.options().holds.covers(who.holds)) return std::nullopt;
     for (const DomainNumber number : who.holds.domains) {
         if (store_.options().holds.holds_domain(number)) continue;
@@ -87,9 +86,7 @@ void Replication::step_domains(MonoTime now) {
 
 void Replication::learn_domains() {
     for (const DomainRule& row : domain_table_.rows()) {
-        std::optional<std::string> why;
-        for (const DomainRule& known : rules_.all())
-            if (!why) why = conflict(known, "this node", row, "the cluster");
+        const auto why = rules_.conflict_with("this node", row, "the cluster");
         if (!why) {
             rules_.add(row);
         } else if (domain_told_.try_emplace(row.number, MonoTime{}).second) {
