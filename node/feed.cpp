@@ -29,15 +29,20 @@ const Batch& batch_of(const Record& record) {
 }
 }  // namespace
 
+bool Asker::gets_all(const Batch& batch) const {
+    return std::ranges::all_of(batch.ranges,
+                               [this](const ShardRange& range) { return gets(range.shard); });
+}
+
 std::optional<std::string> Asker::part_of(const Batch& batch, std::string_view bytes) const {
-    BatchPart part = skerry::part_of(
+    if (gets_all(batch)) return std::string(bytes);
+    std::string part = skerry::part_of(
         batch, [this](ShardId shard) { return gets(shard); },
         [this](const LeafKey& key) {
             return shard_of(key.database, slot_of(key.key), slot_shard_count);
         });
-    if (part.all) return std::string(bytes);
-    if (part.bytes.empty() || taken(Shortcut::part_passed_over)) return std::nullopt;
-    return std::move(part.bytes);
+    if (part.empty() || taken(Shortcut::part_passed_over)) return std::nullopt;
+    return part;
 }
 
 FetchReply serve_fetch(const Log& log, const FetchRequest& request, std::uint64_t nonce,

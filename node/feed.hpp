@@ -25,6 +25,7 @@ struct Asker {
     std::uint16_t slot_shard_count = 0;
 
     [[nodiscard]] bool gets(ShardId shard) const { return holds.holds(shard, slot_shard_count); }
+    [[nodiscard]] bool gets_all(const Batch& batch) const;
     // Of a batch; nullopt: nothing.
     [[nodiscard]] std::optional<std::string> part_of(const Batch& batch,
                                                      std::string_view bytes) const;

@@ -535,12 +535,12 @@ void Replication::drain_all(MonoTime now) {
 
 bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item) {
     auto batch = decode_batch(item.body);
-    std::optional<std::string> body;
-    if (batch) {
-        const Asker self{store_.self(), store_.options().holds, store_.slot_shard_count()};
-        body = self.part_of(*batch, item.body);
-        if (!body) return true;  // nothing of it is held here
-        if (body->size() != item.body.size()) batch = decode_batch(*body);
+    std::optional<std::string> part;  // unless all of it is held here
+    const Asker self{store_.self(), store_.options().holds, store_.slot_shard_count()};
+    if (batch && !self.gets_all(*batch)) {
+        part = self.part_of(*batch, item.body);
+        if (!part) return true;  // nothing is
+        batch = decode_batch(*part);
     }
     if (!batch || !sound(*batch, store_)) {
         ++counters_.malformed;
@@ -576,7 +576,7 @@ bool Replication::apply(Peer& peer, StreamPosition position, const Parked& item)
         return true;
     }
     const bool of_edge = peer.tie == Tie::edge;
-    store_.apply_remote(source_text(peer.who.writer, position), *body, *batch,
+    store_.apply_remote(source_text(peer.who.writer, position), part ? *part : item.body, *batch,
                         of_edge ? Onward::passed_on : Onward::stays);
     ++counters_.batches_applied;
     counters_.passed_on += of_edge ? 1 : 0;

@@ -183,20 +183,19 @@ bool sound_payload(LeafKind kind, const Entry& entry) {
     }
 }
 
-BatchPart part_of(const Batch& batch, absl::FunctionRef<bool(ShardId)> wanted,
-                  absl::FunctionRef<ShardId(const LeafKey&)> shard_of) {
-    BatchPart part;
+std::string part_of(const Batch& batch, absl::FunctionRef<bool(ShardId)> wanted,
+                    absl::FunctionRef<ShardId(const LeafKey&)> shard_of) {
+    std::string part;
     std::vector<ShardRange> ranges;
     for (const ShardRange& range : batch.ranges)
         if (wanted(range.shard)) ranges.push_back(range);
-    part.all = ranges.size() == batch.ranges.size();
-    if (part.all || ranges.empty()) return part;
+    if (ranges.empty()) return part;
     BatchBuilder builder;
     for (const Operation& operation : batch.operations)
         if (wanted(shard_of(operation.key)))
             builder.add(operation.key.database, operation.key.key, operation.key.kind,
                         operation.key.sub, operation.delta);
-    builder.finish(part.bytes, batch.writer, ranges);
+    builder.finish(part, batch.writer, ranges);
     return part;
 }
 

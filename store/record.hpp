@@ -132,13 +132,9 @@ using Record = std::variant<Batch, Remote, Stage, Flip, Boot, Repair>;
 // A step of a pull, told without reading it.
 [[nodiscard]] bool is_stage(std::string_view bytes);
 [[nodiscard]] Result<Batch> decode_batch(std::string_view bytes);
-// The bytes of what of the batch lies in these shards; empty: nothing does. `all`: everything does, and no bytes are made.
-struct BatchPart {
-    bool all = true;
-    std::string bytes;
-};
-[[nodiscard]] BatchPart part_of(const Batch& batch, absl::FunctionRef<bool(ShardId)> wanted,
-                                absl::FunctionRef<ShardId(const LeafKey&)> shard_of);
+// The bytes of what of the batch lies in these shards; empty: nothing does.
+[[nodiscard]] std::string part_of(const Batch& batch, absl::FunctionRef<bool(ShardId)> wanted,
+                                  absl::FunctionRef<ShardId(const LeafKey&)> shard_of);
 // Lifetime: Remote::batch_bytes points into `bytes`.   Errors: malformed, unsupported (a kind of a
 // later version).
 [[nodiscard]] Result<Record> decode_record(std::string_view bytes);
