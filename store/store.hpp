@@ -256,9 +256,7 @@ class Store {
     }
     // Requires: holds(shard).
     [[nodiscard]] const ShardState& shard(ShardId shard) const {
-        const std::size_t place = place_of(shard);
-        ASSERT(place < shards_.size());
-        return shards_[place];
+        return shards_[held_place_of(shard)];
     }
     [[nodiscard]] ShardClocks clocks() const;
     [[nodiscard]] ShardClocks durable_clocks() const;
@@ -368,9 +366,12 @@ class Store {
             return shard.value;
         return shard.value < places_.size() ? places_[shard.value] : kNowhere;
     }
-    [[nodiscard]] ShardState& state(ShardId shard) {
-        return const_cast<ShardState&>(std::as_const(*this).shard(shard));
+    [[nodiscard]] std::size_t held_place_of(ShardId shard) const {
+        const std::size_t place = place_of(shard);
+        ASSERT(place < shards_.size());
+        return place;
     }
+    [[nodiscard]] ShardState& state(ShardId shard) { return shards_[held_place_of(shard)]; }
     [[nodiscard]] Result<void> held_here(std::initializer_list<ShardId> shards) const;
     [[nodiscard]] Result<void> held_here(const Record& record) const;
     [[nodiscard]] KvReader* reader();
