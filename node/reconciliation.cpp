@@ -239,7 +239,11 @@ bool Reconciliation::compare(Lane& lane, std::size_t& rows_left, MonoTime now) {
     if (first.said) {
         lane.clock = first.clock;
         const auto taken = lane.decoder->take({&first.said->symbol, 1});
-        if (taken && *taken) return decoded(lane);  // one difference is told by one symbol
+        if (!taken) {
+            fail_with(taken.error().text());
+            return false;
+        }
+        if (*taken) return decoded(lane);  // one difference is told by one symbol
     }
     ask_symbols(lane, now);
     return false;
