@@ -61,7 +61,7 @@ void World::weigh_mishaps() {
         {Mishap::crash, 70, 8},           {Mishap::stop, 40, 4},         {Mishap::cut, 70, 8},
         {Mishap::fill_disk, 20, 4},       {Mishap::exhaust_disk, 10, 2}, {Mishap::fail_sync, 15, 4},
         {Mishap::fail_checkpoint, 15, 4}, {Mishap::rot, 10, 2},          {Mishap::lose_disk, 10, 2},
-        {Mishap::drill, 15, 4},           {Mishap::forget, 15, 3},       {Mishap::leave, 8, 1},
+        {Mishap::drill, 15, 4},           {Mishap::forget, 15, 6},       {Mishap::leave, 8, 1},
         {Mishap::take_snapshot, 15, 4},   {Mishap::absence, 40, 4},
     };
     static_assert(std::size(kOdds) == kMishaps - 1);

@@ -34,6 +34,14 @@ Reconciliation::Outcome repair(StorePlace& here, StorePlace& there, auto between
 
 void nothing() {}
 
+// Of every shard, one without an event too.
+ShardClocks bases_of(const Store& store, const ShardClocks& clocks) {
+    ShardClocks bases;
+    for (const ShardId shard : store.held()) bases.emplace_back(shard, VersionVector{});
+    for (const auto& [shard, clock] : clocks) bases[shard.value].second = clock;
+    return bases;
+}
+
 TEST_CASE("reconciliation: an answer to what was not asked ends it", "[node][reconciliation]") {
     StorePlace here(1);
     fill(here);
@@ -228,9 +236,7 @@ TEST_CASE("reconciliation: what a peer has purged goes, what it has not seen sta
     away.commit();
 
     WireBytes bytes;
-    ShardClocks bases;
-    for (const ShardId shard : away->held()) bases.emplace_back(shard, VersionVector{});
-    for (const auto& [shard, clock] : base) bases[shard.value].second = clock;
+    const ShardClocks bases = bases_of(*away, base);
     const ShardClocks clocks = pull_all(purged.kv(), bases, 9, &*away, bytes);
     away.commit();
     Reconciliation asker(*away);
@@ -251,6 +257,41 @@ TEST_CASE("reconciliation: what a peer has purged goes, what it has not seen sta
     away.remove("own");
     away.remove(name_of(20));
     CHECK(away.digests() == purged.digests());
+}
+
+TEST_CASE("reconciliation: a marker that the peer has, too, outlives that nothing else is there",
+          "[node][reconciliation]") {
+    StorePlace writer(1), away(2), peer(3);
+    writer.add_member("set", "member");
+    away.add_member("set", "member");  // concurrent: the removal has not seen it
+    writer->change(writer->find_or_make(0, "set"), LeafKind::member, "member", presence::remove);
+    writer->end_command();
+    writer.commit();
+    for (auto [place, session] : {std::pair(&away, 5), std::pair(&peer, 6)}) {
+        for (Stage& chunk : writer.chunks(session)) (*place)->stage(chunk);
+        place->flip(session, writer->clocks());
+        place->drain();
+        place->checkpoint();
+    }
+    const auto marker = [](StorePlace& place) {
+        KeyRecord* record = place->find(0, "set");
+        const Entry* entry = place->element(*record, LeafKind::member, "member").of(ReplicaId{1});
+        return entry != nullptr && entry->removed;
+    };
+    REQUIRE(marker(away));
+    REQUIRE(marker(peer));
+
+    WireBytes bytes;
+    const ShardClocks bases = bases_of(*away, away->clocks());
+    const ShardClocks clocks = pull_all(peer.kv(), bases, 9, &*away, bytes);
+    away.commit();
+    Reconciliation asker(*away);
+    asker.begin_full(subject_of(*peer), 9, bases, MonoTime(1000));
+    CHECK(play(asker, *peer, bytes, nothing, [&] { away.commit(); }).failure.empty());
+    away.flip(9, clocks);
+    away.drain();
+    CHECK(away.members("set") == 1);
+    CHECK(marker(away));  // nobody has purged it: who pulls from here must hear of it
 }
 
 // Markers in leaves that a repair brings are counted, and purged like any other.

@@ -215,6 +215,30 @@ TEST_CASE("replication members: only who is not connected can be forgotten", "[n
     CHECK_THAT(why("gamma"), Contains("is connected"));
 }
 
+TEST_CASE("replication members: who calls from the address of one that is gone has time to answer",
+          "[node][members]") {
+    Three three;
+    three.c.stop();
+    three.wire.run(MonoTime(6000));
+    REQUIRE(three.a.replication->forget("gamma", three.wire.now));
+    three.wire.run(MonoTime(3000));
+    REQUIRE(three.b.replication->peers(three.wire.now).size() == 1);
+    Introduction who;
+    who.cluster = "test";
+    who.shard_count = three.b.store->slot_shard_count();
+    who.hash_seed = three.b.store->options().hash_seed;
+    who.name = "gamma";
+    who.writer = kD;
+    who.nonce = 55;
+    who.gossip_address = who.publish_address = "c";
+    three.b.replication->receive({IncomingKind::request, {}, {"c 1"}, encode(Hello{who})},
+                                 three.wire.now);
+    three.wire.run(MonoTime(4000));
+    CHECK(three.b.replication->peers(three.wire.now).size() == 2);
+    three.wire.run(MonoTime(4000));
+    CHECK(three.b.replication->peers(three.wire.now).size() == 1);
+}
+
 TEST_CASE("replication members: who is forgotten by one while it talks to another stops, too",
           "[node][members]") {
     Three three;

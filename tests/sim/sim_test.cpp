@@ -56,7 +56,7 @@ TEST_CASE("worlds of many seeds converge and lose nothing") {
     CHECK(total.crashes >= count / 2);
     for (const Counted& counted : kCounted) {
         INFO(counted.name);
-        CHECK((count < 1000 || total.*counted.count > 0));
+        CHECK((count < 300 || total.*counted.count > 0));
     }
 }
 
@@ -162,16 +162,6 @@ TEST_CASE("what an edge or its hub has missed of reports and cuts comes again") 
         INFO(replay(seed));
         CHECK(World(seed, {}, nullptr, Shape::fleet).run().failure.value_or("passes") == "passes");
     }
-}
-
-TEST_CASE("markers that a server still has outlive a full reconcile") {
-    INFO(replay(30085));
-    CHECK(World(30085, {}, nullptr, Shape::fleet).run().failure.value_or("passes") == "passes");
-}
-
-TEST_CASE("a new node at the address of one that is gone is let in, whenever it calls") {
-    INFO(replay(30039));
-    CHECK(World(30039, {}, nullptr, Shape::fleet).run().failure.value_or("passes") == "passes");
 }
 
 TEST_CASE("an edge whose hub has lost its disk finds it again as a hub") {
