@@ -118,6 +118,15 @@ class StorePlace {
         store_->change(record, LeafKind::set_birth, {}, presence::remove);
         store_->end_command();
     }
+    // As a disk loses the key's row, and none of its elements'; then a start.
+    void lose_key_row(const std::string& key) {
+        checkpoint();
+        KvBatch lost;
+        lost.push_back(
+            {Table::rows, key_row_key(store_->address_of(database_, key)), std::nullopt});
+        REQUIRE(kv_.write(lost, KvRoom::ordinary).has_value());
+        open();
+    }
     [[nodiscard]] std::string get(const std::string& key) {
         const KeyRecord* record = store_->find(database_, key);
         if (record == nullptr || record->type != KeyType::string) return "absent";
