@@ -24,7 +24,7 @@
 
 namespace skerry {
 
-inline constexpr std::uint8_t kProtocolVersion = 1;
+inline constexpr std::uint8_t kProtocolVersion = 2;
 inline constexpr std::size_t kFrameBytesMax = 8 * 1024 * 1024;
 // A commit's body larger than this is announced, and fetched in parts of at most kPartBytesMax.
 inline constexpr std::size_t kPublishedBodyBytesMax = 256 * 1024;

@@ -234,7 +234,7 @@ def zmtp(socket_type):
 def garbage(chance):
     """What a stranger may say, before and after the other's READY: nothing of ZMTP, pieces of it, messages none of ours."""
     junk = chance.randbytes(chance.randrange(1, 3000))
-    frame = (b"SKR\x01" + bytes([chance.randrange(0, 40), chance.randrange(0, 3)]) + junk)[:200]
+    frame = (b"SKR\x02" + bytes([chance.randrange(0, 40), chance.randrange(0, 3)]) + junk)[:200]
     small = [b"\x00" + bytes([len(m)]) + m for m in (junk[:200], frame, b"")]
     huge = [b"\x02" + struct.pack(">Q", size) + frame for size in (len(frame), 2**40, 2**63)]
     return chance.choice([
