@@ -16,12 +16,14 @@ constexpr std::chrono::milliseconds kCheckpointRetry{1000};
 constexpr std::chrono::milliseconds kCheckpointRetryFull{5000};  // it writes until nothing fits
 constexpr std::chrono::milliseconds kBrake{1};
 constexpr MonoTime kFenceStands{300};
-constexpr std::size_t kSaveRows = 2000;
+constexpr std::size_t kSaveRows = 200;  // a round: some 0.1 ms
+constexpr std::size_t kSaveRowsOverloaded = 100'000;
 constexpr std::size_t kEvictRows = 2000;
 constexpr std::size_t kExpireKeys = 200;
 constexpr std::size_t kStagedLeaves = 250;
 constexpr std::size_t kPurgeLeaves = 500;
-constexpr std::size_t kReclaimedRows = 1000;  // a tick: nobody waits for them
+constexpr std::size_t kReclaimedRows = 100;         // a round,
+constexpr std::size_t kReclaimedRowsOfTick = 1000;  // and a tick: nobody waits for them
 constexpr std::uint64_t kDiskReserveBytes = std::uint64_t{128} << 20;  // two log segments
 // Of blocks that the log has, on a full disk: below it removals are refused, too, and keys are hidden, not expired.
 constexpr std::uint64_t kLogRoomMin = std::uint64_t{8} << 20;
@@ -206,17 +208,20 @@ void Node::closed(Connection& connection) {
 
 void Node::end_of_round() {
     store_->set_now(wall_now());
-    // Rounds follow one another while a flip has leaves left: these take what time the clients leave.
+    // Rounds follow one another while one of these has more to do: little in each, so that no client waits for it.
     if (!failed_ && store_->step_staged(kStagedLeaves)) server_->post([] {});
     if (!failed_ && store_->step_purge(kPurgeLeaves)) server_->post([] {});
+    if (step_reclaim()) server_->post([] {});
     step_flush();
     commit(CommitWhen::none_under_way);
+    if (step_save(kSaveRows)) server_->post([] {});
     store_->end_round();
     flush_notes();
     store_->evict(kEvictRows);
     if (store_->overloaded() && !failed_) {
         // Checkpoints are behind: everybody is slowed, so that memory does not grow.
-        step_checkpoint();
+        begin_checkpoint();
+        (void)step_save(kSaveRowsOverloaded);
         std::this_thread::sleep_for(kBrake);
     }
     if (store_->halted() && !failed_) {
@@ -291,12 +296,12 @@ void Node::tick() {
     if (database_->rules().all().size() != replication_->domains().all().size())
         database_->set_rules(replication_->domains());
     catching_up_ = config_.refuse_until_synced && replication_->catching_up(mono()).has_value();
-    if (!failed_) store_->reclaim_some(kReclaimedRows);
+    reclaim_left_ = kReclaimedRowsOfTick;
     if (!log_full()) database_->expire_some(kExpireKeys);
     serve_waiting();
     serve_verification();
     step_leave();
-    step_checkpoint();
+    begin_checkpoint();
     if (!waiting_.empty() || leaving_) replication_->ask_clocks();
     if (replication_->fenced()) step_fence();
 }
@@ -377,23 +382,35 @@ void Node::flush_notes() {
 
 // ---- checkpoints
 
-void Node::step_checkpoint() {
-    if (failed_ || replication_->fenced()) return;
+void Node::begin_checkpoint() {
+    if (failed_ || replication_->fenced() || store_->freezing()) return;
     const bool long_log = store_->stats().log_bytes_since_checkpoint >= kFullCheckpointBytes;
     const bool wanted =
         store_->wants_checkpoint() ||
         ((replication_->wants_checkpoint() || (disk_full_ && long_log)) && store_->has_changes());
-    if (!store_->freezing()) {
-        if (!wanted) return;
-        commit(CommitWhen::now);  // only with nothing open is the state that of one log position
-        if (!store_->sealed()) return;
-        store_->freeze();
-        checkpoint_began_us_ = mono_us();
-    }
-    if (!checkpoint_writing_ && mono() >= checkpoint_retry_at_ &&
-        store_->save_some(kSaveRows * (store_->overloaded() ? 50 : 10)) &&
-        store_->durable() >= store_->image()->covered())
-        write_checkpoint();
+    if (!wanted) return;
+    commit(CommitWhen::now);  // only with nothing open is the state that of one log position
+    if (!store_->sealed()) return;
+    store_->freeze();
+    checkpoint_began_us_ = mono_us();
+}
+
+// True: there is more to save.
+bool Node::step_save(std::size_t row_count) {
+    if (failed_ || replication_->fenced() || !store_->freezing() || checkpoint_writing_ ||
+        mono() < checkpoint_retry_at_)
+        return false;
+    if (!store_->save_some(row_count)) return true;
+    if (store_->durable() >= store_->image()->covered()) write_checkpoint();
+    return false;
+}
+
+// True: there is more to reclaim in this tick.
+bool Node::step_reclaim() {
+    if (failed_ || reclaim_left_ == 0) return false;
+    const std::size_t row_count = std::min(reclaim_left_, kReclaimedRows);
+    reclaim_left_ = store_->reclaim_some(row_count) ? reclaim_left_ - row_count : 0;
+    return reclaim_left_ > 0;
 }
 
 void Node::write_checkpoint() {

@@ -142,7 +142,9 @@ class Node final : public CommandSink, public NodeFacts {
     [[nodiscard]] bool log_full() const;
     void sync_log();
     void log_failed(const Error& error);
-    void step_checkpoint();
+    void begin_checkpoint();
+    bool step_save(std::size_t row_count);
+    bool step_reclaim();
     void write_checkpoint();
     void checkpoint_written(Result<void> outcome);
     void drop_old_log(LogPosition needed);
@@ -175,6 +177,7 @@ class Node final : public CommandSink, public NodeFacts {
     std::unique_ptr<Replication> replication_;
     std::optional<HttpServer> http_;
 
+    std::size_t reclaim_left_ = 0;  // rows, in this tick
     bool checkpoint_writing_ = false;
     bool checkpoint_starved_ = false;  // the last one found no room
     MonoTime checkpoint_retry_at_{};
