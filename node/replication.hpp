@@ -440,10 +440,10 @@ class Replication {
         MonoTime next_at{};
         bool told = false;
     };
+    using RepairPlace = std::pair<LinkId, ShardId>;
     struct WantedRepair {
-        LinkId link;
-        ShardId shard;
-        bool back = false;
+        RepairPlace place;
+        bool back = false;  // the peer mends itself, too
     };
     void put_repair_off();
     void alarmed(const Peer& peer, ShardId shard, MonoTime now);
@@ -563,8 +563,8 @@ class Replication {
     bool verify_repairs_ = false;  // and that what differs is repaired
     Reconciliation reconciliation_;
     std::optional<WantedRepair> repairing_;
-    std::deque<WantedRepair> wanted_repairs_;
-    std::map<std::pair<LinkId, ShardId>, Repairs> repairs_;
+    std::map<RepairPlace, bool> wanted_repairs_;  // back
+    std::map<RepairPlace, Repairs> repairs_;
     bool wants_checkpoint_ = false;
     bool backlogged_ = false;
     bool paused_ = false;

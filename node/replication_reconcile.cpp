@@ -8,7 +8,6 @@ namespace skerry {
 namespace {
 constexpr std::uint64_t kRepairsMax = 3;  // of a shard from a peer, until the two agree
 constexpr MonoTime kRepairAgain{5000};    // times how often it was tried
-constexpr std::size_t kRepairsWantedMax = 4096;
 }  // namespace
 
 // ---- repair
@@ -37,28 +36,24 @@ void Replication::agrees(const Peer& peer, ShardId shard) {
 }
 
 void Replication::want_repair(LinkId link, ShardId shard, bool back) {
-    const auto same = [&](const WantedRepair& wanted) {
-        return wanted.link == link && wanted.shard == shard;
-    };
-    if (wanted_repairs_.size() >= kRepairsWantedMax || (repairing_ && same(*repairing_)) ||
-        std::ranges::any_of(wanted_repairs_, same))
-        return;
-    wanted_repairs_.push_back({link, shard, back});
+    const RepairPlace place{link, shard};
+    if (repairing_ && repairing_->place == place) return;
+    bool& wanted_back = wanted_repairs_[place];
+    wanted_back = wanted_back || back;
 }
 
 void Replication::repair_ended(const Reconciliation::Outcome& outcome, MonoTime now) {
-    const WantedRepair repair = *std::exchange(repairing_, std::nullopt);
-    const Peer* peer = peer_of(repair.link);
-    Repairs& repairs = repairs_[{repair.link, repair.shard}];
+    const RepairPlace place = std::exchange(repairing_, std::nullopt)->place;
+    const auto& [link, shard] = place;
+    const Peer* peer = peer_of(link);
+    Repairs& repairs = repairs_[place];
     ++repairs.count;
     repairs.next_at = now + kRepairAgain * repairs.count;
     const std::string name = peer == nullptr ? "" : peer->who.name;
     if (!outcome.failure.empty()) {
         ++counters_.repairs_failed;
         note(NoteLevel::warn, "repair_failed",
-             {{"peer", name},
-              {"shard", std::to_string(repair.shard.value)},
-              {"why", outcome.failure}});
+             {{"peer", name}, {"shard", std::to_string(shard.value)}, {"why", outcome.failure}});
         return;
     }
     ++counters_.repairs;
@@ -69,7 +64,7 @@ void Replication::repair_ended(const Reconciliation::Outcome& outcome, MonoTime 
     for (const std::string& key : outcome.keys) keys += (keys.empty() ? "" : ",") + key;
     note(NoteLevel::warn, "repaired",
          {{"peer", name},
-          {"shard", std::to_string(repair.shard.value)},
+          {"shard", std::to_string(shard.value)},
           {"differences", std::to_string(outcome.items)},
           {"changed", std::to_string(outcome.changed)},
           {"recounted", outcome.recounted ? "yes" : "no"},
@@ -80,7 +75,8 @@ void Replication::repair_ended(const Reconciliation::Outcome& outcome, MonoTime 
 void Replication::put_repair_off() {
     if (!reconciliation_.under_way() || !repairing_ || !pull_ || !pull_->whole) return;
     reconciliation_.stop();
-    wanted_repairs_.push_front(*std::exchange(repairing_, std::nullopt));
+    const WantedRepair again = *std::exchange(repairing_, std::nullopt);
+    want_repair(again.place.first, again.place.second, again.back);
 }
 
 void Replication::step_reconciliation(MonoTime now) {
@@ -92,17 +88,18 @@ void Replication::step_reconciliation(MonoTime now) {
         repairing_ ? repair_ended(*outcome, now) : full_compared(*outcome, now);
     const bool may_begin = !paused_ && !(pull_ && pull_->whole);
     while (!repairing_ && !wanted_repairs_.empty() && may_begin) {
-        const WantedRepair wanted = wanted_repairs_.front();
-        wanted_repairs_.pop_front();
-        const Peer* peer = peer_of(wanted.link);
+        const auto [place, back] = *wanted_repairs_.begin();
+        const auto [link, shard] = place;
+        wanted_repairs_.erase(wanted_repairs_.begin());
+        const Peer* peer = peer_of(link);
         if (peer == nullptr || !peer->up || !peer->greeted || peer->cut) continue;
-        repairing_ = wanted;
-        reconciliation_.begin_repair({.link = wanted.link,
+        repairing_ = {.place = place, .back = back};
+        reconciliation_.begin_repair({.link = link,
                                       .name = peer->who.name,
                                       .nonce = peer->who.nonce,
                                       .key = {random_(), random_()}},
-                                     wanted.shard, wanted.back, now);
-        for (auto& [link, request] : reconciliation_.take_requests()) send(link, request);
+                                     shard, back, now);
+        for (auto& [to, request] : reconciliation_.take_requests()) send(to, request);
     }
 }
 
