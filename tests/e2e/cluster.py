@@ -4,6 +4,7 @@ Links are cut in network namespaces that this file makes (as root; nobody notice
 ends on loopback. With wire=True nodes talk to each other over tests/e2e/wire.py, clients as ever. Everything lives in one directory and ends with the process.
 """
 import os
+import random
 import shutil
 import signal
 import socket
@@ -75,22 +76,27 @@ class Client:
         self.socket.close()
 
 
+chance, given_ports = random.SystemRandom(), set()
+
+
 def gossip_of(port):
     return port + 1000 if port < 60000 else port - 1000  # and one more to publish
 
 
 def free_port():
-    """One whose gossip and publish ports are free, too."""
+    """One whose gossip and publish ports are free, too: below those that outgoing connections get, and never one twice."""
     while True:
+        port = 20000 + 2000 * chance.randrange(6) + 2 * chance.randrange(500)
         try:
             with socket.socket() as probe, socket.socket() as gossip, socket.socket() as publish:
-                probe.bind(("127.0.0.1", 0))
-                port = probe.getsockname()[1]
+                probe.bind(("127.0.0.1", port))
                 gossip.bind(("127.0.0.1", gossip_of(port)))
                 publish.bind(("127.0.0.1", gossip_of(port) + 1))
-                return port
         except OSError:
             continue
+        if port not in given_ports:
+            given_ports.add(port)
+            return port
 
 
 def sh(*command, check=True):
