@@ -283,8 +283,10 @@ class Cluster:
         end = time.time() + seconds
         tokens = [node.call("CRDT.CLOCK") for node in self.nodes]
         for node in self.nodes:
+            client = node.client(timeout=seconds + 10)
             for token in tokens:
-                node.call("CRDT.BARRIER", token, max(1, int((end - time.time()) * 1000)))
+                client.call("CRDT.BARRIER", token, max(1, int((end - time.time()) * 1000)))
+            client.close()
 
     def close(self):
         for node in self.nodes:
