@@ -319,7 +319,8 @@ def lie(cluster, node, offset_seconds):
     with open(path + ".new", "w") as out:
         out.write("%+d\n" % offset_seconds)
     os.rename(path + ".new", path)
-    node.environment = {"LD_PRELOAD": faketime(), "FAKETIME_TIMESTAMP_FILE": path, "FAKETIME_NO_CACHE": "1",
+    # It asks for memory to tell the time, jemalloc for the time to begin: the C library's memory instead, before jemalloc's.
+    node.environment = {"LD_PRELOAD": faketime() + ":libc.so.6:libstdc++.so.6", "FAKETIME_TIMESTAMP_FILE": path, "FAKETIME_NO_CACHE": "1",
                         "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
                         "ASAN_OPTIONS": "verify_asan_link_order=0"}
 
