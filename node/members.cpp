@@ -28,6 +28,7 @@ constexpr std::string_view kRoleField = "role";
 constexpr std::string_view kStateField = "state";
 constexpr std::string_view kGoneField = "gone";
 constexpr std::string_view kHoldsField = "holds";
+constexpr std::string_view kSilentField = "silent";  // ms since the Unix epoch
 
 // "main 17 204"
 std::string text_of(const Holdings& holds) {
@@ -51,6 +52,12 @@ Holdings parse_holdings(std::string_view text) {
     }
     std::ranges::sort(holds.domains);
     return holds;
+}
+
+WallTime parse_silent(std::string_view text) {
+    std::int64_t since = 0;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), since);
+    return WallTime(parsed.ec == std::errc() ? since : 0);
 }
 
 // What a later version may have written shows as one that is not there.
@@ -101,6 +108,7 @@ const std::vector<Member>& MemberTable::rows() {
         for (const TextField& field : kTextFields) row.*field.text = text(field.name);
         row.role = parse_role(text(kRoleField)).value_or(Role::core);
         row.holds = parse_holdings(text(kHoldsField));
+        row.silent_since = parse_silent(text(kSilentField));
         row.state = parse_state(text(kStateField)).value_or(MemberState::active);
         if (const auto gone = parse_state(text(kGoneField))) row.state = *gone;
     }
@@ -116,7 +124,7 @@ const Member* MemberTable::find(MemberId id) {
 
 void MemberTable::set(MemberId id, std::string_view field, std::string_view text) {
     const std::string key = id.text();
-    if (data_.hash_get(kConfigurationDatabase, key, field) == text) return;
+    if (data_.hash_get(kConfigurationDatabase, key, field).value_or("") == text) return;
     (void)data_.hash_set(kConfigurationDatabase, key, field, text);
 }
 
@@ -125,6 +133,8 @@ void MemberTable::write(const Member& member) {
     for (const TextField& field : kTextFields) set(member.id, field.name, member.*field.text);
     set(member.id, kRoleField, name_of(member.role));
     set(member.id, kHoldsField, text_of(member.holds));
+    set(member.id, kSilentField,
+        member.silent_since == WallTime{} ? "" : std::to_string(member.silent_since.count()));
     set(member.id, member.gone() ? kGoneField : kStateField, name_of(member.state));
     store_.end_command();
 }

@@ -1,8 +1,8 @@
 // node/members.hpp — the table of members: who belongs to the cluster, as data of the configuration domain.
 //
 // Row      one hash per member in kConfigurationDatabase, under its identity, the upper half of its writer ids, so that it
-//          outlives incarnations. Fields: name, region, gossip, publish, client, role, state, gone, holds. Concurrent edits meet field
-//          by field, the last writer wins (docs/SEMANTICS.md, HSET).
+//          outlives incarnations. Fields: name, region, gossip, publish, client, role, state, gone, holds, silent. Concurrent edits meet
+//          field by field, the last writer wins (docs/SEMANTICS.md, HSET).
 // State    active, evicted (silent too long) and replaced (another identity came under the name) follow one another.
 // Gone     left or forgotten is for good, whatever `state` says: a field of its own that is only ever written, so that a
 //          member which comes back just then cannot write over it.
@@ -40,6 +40,8 @@ struct Member {
     Role role = Role::core;
     MemberState state = MemberState::joining;
     Holdings holds = {};
+    // Since when a member has not heard it; 0: it is there. Written once it has been for long, taken back by itself.
+    WallTime silent_since{};
 
     [[nodiscard]] bool gone() const {
         return state == MemberState::left || state == MemberState::forgotten;

@@ -87,7 +87,7 @@ Replication::Peer& Replication::peer_at(const std::string& address, MonoTime now
     Peer& peer = peers_[link];
     peer.link = link;
     peer.address = address;
-    peer.known_since = now;
+    peer.known_since = known_since(address, now);
     transport_.connect(link, address);
     return peer;
 }

@@ -535,11 +535,15 @@ class Replication {
     }
     // When the member was last heard, be it through a hub; before the start of time: never.
     [[nodiscard]] MonoTime heard_at(const Member& row) const;
+    // When a peer at the address has been known for the first time, or heard the last time before this process.
+    [[nodiscard]] MonoTime known_since(const std::string& address, MonoTime now);
     [[nodiscard]] bool has_said(const Peer& peer) const;
     [[nodiscard]] const Member* row_of(const Peer& peer);
     [[nodiscard]] bool counts(const Peer& peer, MonoTime now);
     [[nodiscard]] bool superseded(const Member& row, MonoTime now);
     void note_active(MonoTime now);
+    // Since when the table says that the member is silent, by this process's clock.
+    [[nodiscard]] MonoTime silent_since(const Member& row, MonoTime now) const;
     [[nodiscard]] bool replaced(const Peer& peer) const;
     void update_stable_cut(MonoTime now);
 
@@ -596,8 +600,12 @@ class Replication {
         followed_;             // of an edge: how far in the log of a hub's boot
     std::string hub_address_;  // of an edge: the last one chosen
     MonoTime hub_patience_{};
-    std::optional<StableCut> stable_told_;       // to an edge
-    std::map<MemberId, MonoTime> active_since_;  // of the others: when the row was first seen so
+    std::optional<StableCut> stable_told_;  // to an edge
+    struct Active {
+        MonoTime since;
+        bool silent;  // says the table
+    };
+    std::map<MemberId, Active> active_;  // of the others: since when the row is seen so
     MonoTime members_looked_at_{-1'000'000};
     MonoTime started_at_{};
     MonoTime returned_at_{-1'000'000};

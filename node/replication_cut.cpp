@@ -25,8 +25,8 @@ bool Replication::counts(const Peer& peer, MonoTime now) {
     MonoTime since = std::max(peer.known_since, peer.heard_at);
     if (const Member* row = row_of(peer)) {
         if (!row->counts()) return false;
-        if (const auto active = active_since_.find(row->id); active != active_since_.end())
-            since = std::max(since, active->second);
+        if (const auto active = active_.find(row->id); active != active_.end())
+            since = std::max(since, active->second.since);
     }
     return now <= since + silent_max(peer.who.role);
 }
@@ -50,15 +50,24 @@ bool Replication::replaced(const Peer& peer) const {
     });
 }
 
-// Since when each of the others is active, as far as this process knows.
+MonoTime Replication::silent_since(const Member& row, MonoTime now) const {
+    return now - std::max(WallTime{}, store_.now() - row.silent_since);
+}
+
+// Since when each of the others is active, as far as this process knows, or the table. A member that takes back that it was
+// silent lives, though it may not be heard here.
 void Replication::note_active(MonoTime now) {
-    std::map<MemberId, MonoTime> active;
+    std::map<MemberId, Active> active;
     for (const Member& row : members_.rows()) {
         if (row.id == member_of(store_.self()) || !row.counts()) continue;
-        const auto since = active_since_.find(row.id);
-        active[row.id] = since == active_since_.end() ? now : since->second;
+        const bool silent = row.silent_since != WallTime{};
+        const auto known = active_.find(row.id);
+        if (known == active_.end())
+            active[row.id] = {silent ? silent_since(row, now) : now, silent};
+        else
+            active[row.id] = {known->second.silent && !silent ? now : known->second.since, silent};
     }
-    active_since_ = std::move(active);
+    active_ = std::move(active);
 }
 
 bool Replication::is_name_of_another(const std::string& name, MemberId id) {
@@ -77,8 +86,8 @@ void Replication::add_edges(std::vector<CutMember>& members, MonoTime now) {
             is_name_of_another(report.name, id))
             continue;
         MonoTime since = report.heard_at;
-        if (const auto active = active_since_.find(id); active != active_since_.end())
-            since = std::max(since, active->second);
+        if (const auto active = active_.find(id); active != active_.end())
+            since = std::max(since, active->second.since);
         const bool counts =
             (row == nullptr || row->counts()) && now <= since + options_.edge_silent_max;
         const Claim* claim = report.claim.get();
@@ -114,7 +123,7 @@ void Replication::update_stable_cut(MonoTime now) {
             (row.role == Role::edge ? edges_.contains(row.id) : peer_of_member(row) != nullptr))
             continue;
         const bool waited_for =
-            row.counts() && now <= active_since_.at(row.id) + silent_max(row.role);
+            row.counts() && now <= active_.at(row.id).since + silent_max(row.role);
         const ReplicaId writer{std::uint64_t{row.id.value} << 32};  // one of its ids
         members.push_back({.counts = waited_for, .writer = writer, .holds = row.holds});
     }

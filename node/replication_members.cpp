@@ -9,6 +9,8 @@ namespace skerry {
 
 namespace {
 constexpr MonoTime kLookEvery{250};
+// Of its limit: then the table says so, and it is no matter who is started anew meanwhile.
+constexpr int kSilentPart = 16;
 // Each of those who find a member silent waits a little longer than the one before: the first one's word reaches the rest.
 constexpr MonoTime kEvictApart{2000};
 // Two live nodes of one name that cannot see each other must not take each other's place time and again.
@@ -32,6 +34,15 @@ const Replication::Peer* Replication::peer_of_member(const Member& row) const {
         if (peer.who.writer.value == 0 && peer.address == row.gossip_address) by_address = &peer;
     }
     return by_address;
+}
+
+// A hub is chosen by its edge, and given the time to answer.
+MonoTime Replication::known_since(const std::string& address, MonoTime now) {
+    if (options_.role == Role::edge) return now;
+    for (const Member& row : members_.rows())
+        if (row.counts() && row.gossip_address == address && row.silent_since != WallTime{})
+            return silent_since(row, now);
+    return now;
 }
 
 MonoTime Replication::heard_at(const Member& row) const {
@@ -133,8 +144,12 @@ void Replication::step_own_row(MonoTime now) {
             note(NoteLevel::warn, "member_replaced",
                  {{"name", other.name}, {"member", other.id.text()}, {"by", wanted.id.text()}});
         }
-    if (joined()) return;
+    const Member* own = members_.find(wanted.id);
+    Member heard = own == nullptr ? Member{} : *own;
+    if (heard == wanted) return;
+    heard.silent_since = {};
     members_.write(wanted);
+    if (heard == wanted) return;
     note(NoteLevel::info, comes ? "member_joined" : "member_changed",
          {{"name", wanted.name}, {"member", wanted.id.text()}});
 }
@@ -215,8 +230,14 @@ void Replication::evict_silent(MonoTime now) {
     for (Member row : rows) {
         if (!row.counts() || row.id == self) continue;
         if (row.id < self) apart += kEvictApart;
-        const MonoTime heard = std::max(active_since_.at(row.id), heard_at(row));
-        if (now < heard + silent_max(row.role) + apart) continue;
+        const MonoTime heard = std::max(active_.at(row.id).since, heard_at(row));
+        const MonoTime limit = silent_max(row.role);
+        if (now < heard + std::max(limit / kSilentPart, kSilentMax) + apart) continue;
+        if (row.silent_since == WallTime{}) {
+            row.silent_since = store_.now() - (now - heard);
+            members_.write(row);
+        }
+        if (now < heard + limit + apart) continue;
         row.state = MemberState::evicted;
         members_.write(row);
         note(NoteLevel::warn, "member_evicted",

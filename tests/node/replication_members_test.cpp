@@ -121,6 +121,59 @@ TEST_CASE("replication members: who is silent too long is evicted, and returns b
     CHECK(cut(three.a, "gamma", three.wire.now) == "level");
 }
 
+TEST_CASE("replication members: silence is counted on by those who are started anew meanwhile",
+          "[node][members][purge]") {
+    Three three;
+    const auto start_again = [&](std::uint32_t boot) {
+        for (Station* station : {&three.a, &three.b}) station->stop();
+        three.a.member_silent_max = three.b.member_silent_max = MonoTime(40'000);
+        three.a.start(ReplicaId{kA.value + boot}, 44 + boot, "alpha", "", three.wire.now);
+        three.b.start(ReplicaId{kB.value + boot}, 55 + boot, "beta", "", three.wire.now);
+    };
+    start_again(1);
+    three.wire.run(MonoTime(3000));
+    three.c.stop();
+    for (const std::uint32_t boot : {2, 3, 4}) {
+        three.wire.run(MonoTime(12'000));
+        CHECK(states(three.a, three.wire.now) == "alpha active; beta active; gamma active; ");
+        start_again(boot);
+    }
+    three.wire.run(MonoTime(12'000));
+    CHECK(states(three.a, three.wire.now) == "alpha active; beta active; gamma evicted; ");
+    REQUIRE(three.a.store->stable_cut());
+    CHECK_FALSE(three.a.store->stable_cut()->everybody);
+    three.c.start(ReplicaId{kC.value + 1}, 66, "gamma", "", three.wire.now);
+    three.wire.run(MonoTime(6000));
+    for (const Station* station : {&three.a, &three.b, &three.c}) {
+        CHECK(states(*station, three.wire.now) == "alpha active; beta active; gamma active; ");
+        for (const MemberStatus& member : station->replication->members(three.wire.now))
+            CHECK(member.row.silent_since == WallTime{});
+    }
+}
+
+TEST_CASE("replication members: who is silent for a while and returns takes back that it was",
+          "[node][members]") {
+    Three three;
+    three.a.stop();
+    three.a.member_silent_max = MonoTime(40'000);
+    three.a.start(ReplicaId{kA.value + 1}, 44, "alpha", "", three.wire.now);
+    three.wire.run(MonoTime(3000));
+    three.c.stop();
+    three.wire.run(MonoTime(8000));
+    const auto silent = [&](const Station& at) {
+        return at.replication->members(three.wire.now)[2].row.silent_since;
+    };
+    CHECK(silent(three.a) != WallTime{});
+    CHECK(silent(three.b) == silent(three.a));
+    three.c.start(ReplicaId{kC.value + 1}, 66, "gamma", "", three.wire.now);
+    three.wire.run(MonoTime(6000));
+    CHECK(silent(three.a) == WallTime{});
+    CHECK(three.c.noted("member_changed").empty());
+    const ShardClocks before = three.a.store->clocks();
+    three.wire.run(MonoTime(30'000));
+    CHECK(three.a.store->clocks() == before);
+}
+
 TEST_CASE(
     "replication members: the stable cut waits for a member that this process has not met, until "
     "it is forgotten",

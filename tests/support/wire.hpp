@@ -16,6 +16,8 @@ namespace skerry {
 class Wire;
 
 // One node: its disk outlives its process.
+inline constexpr WallTime kWall{1'700'000'000'000};  // at the begin of a wire's time
+
 class Station final : public Transport {
   public:
     Station(Wire& wire, std::string address) : wire_(wire), address_(std::move(address)) {}
@@ -99,7 +101,10 @@ class Wire {
     void run(MonoTime duration) {
         for (const MonoTime end = now + duration; now < end; now += MonoTime(50)) {
             for (auto& [address, station] : stations_)
-                if (station->replication) station->replication->tick(now);
+                if (station->replication) {
+                    station->store->set_now(kWall + now);
+                    station->replication->tick(now);
+                }
             deliver();
         }
     }
@@ -139,8 +144,8 @@ class Wire {
 inline void Station::start(ReplicaId writer, std::uint64_t nonce, const std::string& name,
                            const std::string& seed, MonoTime now) {
     ASSERT(!store);
-    auto opened = Store::open(log, kv, {.self = writer, .nonce = nonce, .shard_count = 4},
-                              WallTime(1'700'000'000'000));
+    auto opened =
+        Store::open(log, kv, {.self = writer, .nonce = nonce, .shard_count = 4}, kWall + now);
     ASSERT(opened.has_value());
     store = std::move(*opened);
     database = std::make_unique<Database>(*store);
