@@ -37,6 +37,8 @@ enum class Shortcut : std::uint8_t {
     // The full reconcile.
     full_live_only,   // only leaves that look different come: markers outside the base do not
     full_not_closed,  // the flip does not wait for a pass after the comparison
+    said_ignored,     // it ends at a checkpoint that lacks what was said in the comparison
+    floors_moved,     // it ends though the server has purged what came after it began
     // The repair.
     repair_by_clocks,    // leaves join at their clocks: what one side has lost, both lose
     repair_not_counted,  // digest and counts stay as they were

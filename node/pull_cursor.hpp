@@ -4,16 +4,32 @@
 //          whatever a crash leaves of the log, it leaves them with it.
 // Server   any whose clock covers `seen`: what a state is follows from its clock, and the order of rows is the same
 //          everywhere. As a rule it is the same boot, or the same node after a restart.
+// Full     a full reconcile goes on in the pass in which it was; in the comparing one with the runs that were left. Leaves that
+//          were staged behind this record are staged all the same, and covered by Store::staged_clocks.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "crdt/result.hpp"
 #include "crdt/version_vector.hpp"
 
 namespace skerry {
+
+// Behind a purge floor (node/replication_full.cpp): what is outside the base; what else differs; what has changed meanwhile. Or
+// all there is.
+enum class Full : std::uint8_t { none, pulling, comparing, closing, all };
+
+// Of the shards that are compared, by their place in the list, those that are still to be: [first, end), the first of them from
+// `from` on, a place as in node/stretch.hpp.
+struct CompareRun {
+    std::uint64_t first = 0;
+    std::uint64_t end = 0;
+    std::string from;
+    friend bool operator==(const CompareRun&, const CompareRun&) = default;
+};
 
 struct PullCursor {
     std::uint64_t nonce = 0;  // of the server's boot
@@ -25,8 +41,13 @@ struct PullCursor {
     std::uint64_t leaves = 0;
     std::uint64_t bytes = 0;
     std::uint64_t spent_ms = 0;
-    bool whole = false;  // it began with nothing here: goes on only if nothing foreign has come
+    bool whole = false;  // goes on only if nothing foreign has come
     ShardClocks floors;  // of all servers so far
+    Full full = Full::none;
+    std::uint64_t foreign = 0;  // a whole one: what of others was here as it began
+    bool moved = false;         // more than one boot has served it
+    ShardClocks compared;       // full: the shards to compare, and the base in them
+    std::vector<CompareRun> runs;
 };
 [[nodiscard]] std::string encode(const PullCursor& cursor);
 // Errors: malformed.

@@ -33,7 +33,6 @@ void Reconciliation::begin(Subject subject, ShardClocks bases, MonoTime now) {
     Session& session = session_.emplace();
     session.subject = std::move(subject);
     session.bases = std::move(bases);
-    add_lane(0, session.bases.size(), now);
     session.heard_at = session.told_at = now;
     outcome_.reset();
 }
@@ -41,21 +40,45 @@ void Reconciliation::begin(Subject subject, ShardClocks bases, MonoTime now) {
 void Reconciliation::begin_repair(Subject subject, ShardId shard, bool back, MonoTime now) {
     begin(std::move(subject), {{shard, store_.shard(shard).clock}}, now);
     session_->back = back;
+    add_lane(0, 1, now);
     proceed(session_->lanes.front(), now);
 }
 
-void Reconciliation::begin_full(Subject subject, std::uint64_t session, ShardClocks bases,
-                                MonoTime now) {
-    begin(std::move(subject), std::move(bases), now);
-    session_->stage = session;
-    for (const auto& [shard, base] : session_->bases)
-        session_->outcome.clocks.emplace_back(shard, base);
-    proceed(session_->lanes.front(), now);
+void Reconciliation::begin_full(Subject subject, FullStage stage, MonoTime now) {
+    begin(std::move(subject), std::move(stage.bases), now);
+    Session& session = *session_;
+    session.stage = stage.session;
+    session.asks_for_absent = stage.asks_for_absent;
+    session.least.insert(stage.least.begin(), stage.least.end());
+    for (const auto& [shard, base] : session.bases)
+        session.outcome.clocks.emplace_back(shard, VersionVector{});
+    for (CompareRun& run : stage.runs) {
+        if (run.first >= run.end || run.end > session.bases.size()) continue;
+        add_lane(run.first, run.end, now).from = std::move(run.from);
+    }
+    if (session.lanes.empty()) return finish();
+    for (auto lane = session.lanes.begin(); session_ && lane != session.lanes.end();)
+        proceed(*lane++, now);
+}
+
+std::vector<CompareRun> Reconciliation::left() const {
+    std::vector<CompareRun> runs;
+    for (const Lane& lane : session_->lanes) {
+        CompareRun run{.first = lane.shard, .end = lane.end, .from = lane.from};
+        if (!lane.todo.empty()) {
+            const Stretch& next = lane.todo.front().stretch;
+            run.first = index_of(next.shard);
+            run.from = next.from;
+        }
+        if (run.first < run.end) runs.push_back(std::move(run));
+    }
+    return runs;
 }
 
 void Reconciliation::fail_with(std::string why, End end) {
     session_->outcome.failure = std::move(why);
     session_->outcome.end = end;
+    if (full()) session_->outcome.left = left();
     outcome_ = std::move(session_->outcome);
     session_.reset();
 }
@@ -143,7 +166,7 @@ Reconciliation::Lane* Reconciliation::expecting(LinkId link, std::uint64_t reque
         return nullptr;
     }
     if (nonce != session_->subject.nonce) {
-        fail_with("the peer began anew", End::stale);
+        fail_with("the peer began anew", End::away);
         return nullptr;
     }
     lane->request = 0;
@@ -151,6 +174,15 @@ Reconciliation::Lane* Reconciliation::expecting(LinkId link, std::uint64_t reque
     const MonoTime took = now - lane->asked_first_at;
     session_->soonest = std::min(session_->soonest.value_or(took), took);
     return &*lane;
+}
+
+bool Reconciliation::has_least(ShardId shard, const VersionVector& theirs) {
+    const auto least = session_->least.find(shard);
+    if (least == session_->least.end() || theirs.covers(least->second) ||
+        taken(Shortcut::seen_ignored))
+        return true;
+    fail_with("the server has less than what is staged");
+    return false;
 }
 
 bool Reconciliation::comparable(ShardId shard, const VersionVector& theirs) const {
@@ -187,6 +219,7 @@ void Reconciliation::on_reply(LinkId link, SliceReply& reply, MonoTime now) {
         if (clock == clocks.end() || !to || !(*from < *to) ||
             slice.shard != session.bases[lane->shard].first)
             return fail_with("slices out of order");
+        if (!has_least(slice.shard, clock->second)) return;
         if (!comparable(slice.shard, clock->second)) break;
         const auto& [shard, base] = session.bases[lane->shard];
         lane->todo.push_back({.stretch = {.shard = shard,
@@ -275,8 +308,9 @@ void Reconciliation::on_reply(LinkId link, SymbolReply& reply, MonoTime now) {
     if (lane == nullptr) return;
     Task& task = lane->todo.front();
     const std::size_t have = lane->decoder->symbol_count();
-    if (reply.symbols.empty() || !comparable(task.stretch.shard, reply.clock))
-        return slice_again(*lane);
+    if (reply.symbols.empty()) return slice_again(*lane);
+    if (!has_least(task.stretch.shard, reply.clock)) return;
+    if (!comparable(task.stretch.shard, reply.clock)) return slice_again(*lane);
     if (have > 0 && reply.clock != lane->clock) {
         if (have > 1) return slice_again(*lane);
         task.said.reset();  // the slice's symbol is of another state
@@ -332,8 +366,9 @@ bool Reconciliation::collect_keys(Lane& lane, const std::vector<std::uint64_t>& 
                     [&](std::uint64_t item, const WalkedLeaf& walked) {
                         if (!wanted.contains(item)) return;
                         ++found;
-                        (repairs() || has_markers(walked.leaf) ? lane.keys : lane.absent)
-                            .push_back(key_of(walked));
+                        const bool asked_for =
+                            repairs() || session_->asks_for_absent || has_markers(walked.leaf);
+                        (asked_for ? lane.keys : lane.absent).push_back(key_of(walked));
                     });
     ASSERT(stopped.has_value());
     const bool all = found == mine_only.size();
@@ -408,7 +443,9 @@ void Reconciliation::on_reply(LinkId link, LeafReply& reply, MonoTime now) {
     Lane* const lane = expecting<LeafRequest>(link, reply.request, reply.nonce, now);
     if (lane == nullptr) return;
     const ShardId shard = lane->todo.front().stretch.shard;
-    if (reply.busy || !comparable(shard, reply.clock)) return slice_again(*lane);
+    if (reply.busy) return slice_again(*lane);
+    if (!has_least(shard, reply.clock)) return;
+    if (!comparable(shard, reply.clock)) return slice_again(*lane);
     const auto& asked = std::get<LeafRequest>(lane->asked);
     const bool for_items = !asked.items.empty();
     const std::size_t count = for_items ? asked.items.size() : asked.keys.size();
@@ -443,12 +480,26 @@ void Reconciliation::forget_wanted(Lane& lane, const std::vector<StagedLeaf>& le
     }
 }
 
+// The peer may have purged them before this side has: it would not know, and nobody who pulls from here would hear of it.
+void Reconciliation::keep_markers(StagedLeaf& staged, const VersionVector& clock) {
+    const LeafKey& key = staged.key;
+    KeyRecord* const record = store_.find(key.database, key.key);
+    if (record == nullptr) return;
+    const Leaf mine = is_key_level(key.kind) ? record->leaf(key.kind)
+                                             : store_.element(*record, key.kind, key.sub);
+    for (const Entry& entry : mine)
+        if (entry.removed && clock.contains(entry.dot()) &&
+            staged.leaf.of(entry.replica) == nullptr)
+            staged.leaf.put(entry);
+}
+
 void Reconciliation::take(Repair repair, const VersionVector& clock) {
     Session& session = *session_;
     session.outcome.leaves += repair.leaves.size();
     if (!repairs()) {
         if (repair.leaves.empty()) return;
         session.outcome.clocks[index_of(repair.shard)].second.join(clock);
+        for (StagedLeaf& leaf : repair.leaves) keep_markers(leaf, clock);
         store_.stage({.session = session.stage,
                       .clocks = {{repair.shard, clock}},
                       .leaves = std::move(repair.leaves),
@@ -518,7 +569,7 @@ void Reconciliation::tick(MonoTime now) {
         Lane& lane = *next++;
         if (lane.request != 0 &&
             now >= std::max(session_->heard_at, lane.asked_first_at) + kSilentMax)
-            return fail_with("the peer is silent");
+            return fail_with("the peer is silent", End::away);
         if (now >= lane.moved_at + kPatience)
             return fail_with(repairs() ? "the clocks are not equal for long enough"
                                        : "a shard of the peer's is never at rest",

@@ -9,6 +9,10 @@
 //          stands for itself.
 // Lanes    each compares a run of shards, with one request in flight. A short way has one lane, so that nobody is asked faster
 //          than before; a long one has more, that are halves of runs.
+// Again    a full one that was interrupted goes on with the runs that were left, at any boot whose clocks cover what was said.
+//          Where more than one boot has been asked, what only this side has is asked for by key: the one that says nothing of a
+//          leaf, since the first pass brings it, need not be the one from which that pass did not bring it.
+// Markers  of this side stay, whatever the peer has purged: what it has of their leaves is staged with them.
 // Bounds   own items of one stretch, its symbols, and one reply: some MiB, whatever the data. A shard that is busy at either
 //          side is waited for, kPatience at most.
 // Pure     messages in, messages out; time comes in.   Thread: core thread.
@@ -16,12 +20,14 @@
 
 #include <deque>
 #include <list>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "net/transport.hpp"
 #include "node/note.hpp"
+#include "node/pull_cursor.hpp"
 #include "node/stretch.hpp"
 #include "node/verification.hpp"
 
@@ -45,8 +51,9 @@ class Reconciliation {
         std::uint64_t nonce = 0;  // of its boot
         SipKey key;               // of this session, random
     };
-    // stale: the peer began anew. stuck: one of the two was never at rest.
-    enum class End : std::uint8_t { done, failed, stale, stuck };
+    // away: the peer is silent, or began anew. unsound: an answer that cannot be, or from before what was said. stuck: one of the
+    // two was never at rest.
+    enum class End : std::uint8_t { done, away, unsound, stuck };
     struct Outcome {
         std::string failure;  // empty: done
         End end = End::done;
@@ -57,15 +64,24 @@ class Reconciliation {
         std::uint64_t changed = 0;      // of these, by a repair
         bool recounted = false;         // digest or counts were not those of the rows
         std::vector<std::string> keys;  // hashes of some of the leaves' keys, for the operator
-        ShardClocks clocks;  // of a full one: all that was staged is from states up to here
+        // Of a full one: all that it staged is from states up to here; and, unless it is done, what is left.
+        ShardClocks clocks;
+        std::vector<CompareRun> left;
+    };
+    struct FullStage {
+        std::uint64_t session = 0;
+        ShardClocks bases;             // the shards, by number
+        std::vector<CompareRun> runs;  // of these; empty: nothing is left
+        ShardClocks least = {};        // the peer's clocks cover this
+        bool asks_for_absent = false;  // what only this side has is asked for by key
     };
 
     explicit Reconciliation(Store& store) : store_(store) {}
 
     // `back`: the peer is asked to repair from here, too.   Requires: none is under way.
     void begin_repair(Subject subject, ShardId shard, bool back, MonoTime now);
-    // Stages under `session`; leaves that it has staged already are not compared.   Requires: none is under way.
-    void begin_full(Subject subject, std::uint64_t session, ShardClocks bases, MonoTime now);
+    // Leaves that the session has staged already are not compared.   Requires: none is under way.
+    void begin_full(Subject subject, FullStage stage, MonoTime now);
     void stop() {
         session_.reset();
         outcome_.reset();
@@ -74,6 +90,8 @@ class Reconciliation {
 
     [[nodiscard]] bool under_way() const { return session_.has_value(); }
     [[nodiscard]] bool full() const { return session_ && session_->stage != 0; }
+    // What is still to be compared.   Requires: full().
+    [[nodiscard]] std::vector<CompareRun> left() const;
     [[nodiscard]] const Subject& subject() const { return session_->subject; }
 
     void on_reply(LinkId link, SliceReply& reply, MonoTime now);
@@ -119,7 +137,9 @@ class Reconciliation {
         Subject subject;
         std::uint64_t stage = 0;  // session of staged leaves; 0: a repair
         bool back = false;
+        bool asks_for_absent = false;
         ShardClocks bases;
+        std::map<ShardId, VersionVector> least;
         std::list<Lane> lanes;
         std::optional<MonoTime> soonest;  // that an answer came
         MonoTime heard_at{};
@@ -130,6 +150,8 @@ class Reconciliation {
 
     [[nodiscard]] bool repairs() const { return session_->stage == 0; }
     void begin(Subject subject, ShardClocks bases, MonoTime now);
+    // False: the peer has less than it must have; all has ended.
+    [[nodiscard]] bool has_least(ShardId shard, const VersionVector& theirs);
     // Is the shard here in a state that can be compared with the peer's at `theirs`?
     [[nodiscard]] bool comparable(ShardId shard, const VersionVector& theirs) const;
     // The lane that waits for this answer to a Request; nullptr: none does.
@@ -150,13 +172,14 @@ class Reconciliation {
     void ask_leaves(Lane& lane, MonoTime now);
     [[nodiscard]] std::optional<Repair> repair_of(Lane& lane, LeafReply& reply);
     void forget_wanted(Lane& lane, const std::vector<StagedLeaf>& leaves);
+    void keep_markers(StagedLeaf& staged, const VersionVector& clock);
     void take(Repair repair, const VersionVector& clock);
     void stage_bottoms(Lane& lane);
     void slice_done(Lane& lane, MonoTime now);
     void slice_again(Lane& lane);
     [[nodiscard]] std::size_t index_of(ShardId shard) const;
     void finish();
-    void fail_with(std::string why, End end = End::failed);
+    void fail_with(std::string why, End end = End::unsound);
     void send(Lane& lane, Message message, MonoTime now);
     void tell_progress(MonoTime now);
 

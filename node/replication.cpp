@@ -130,6 +130,10 @@ void Replication::start(MonoTime now) {
     update_stable_cut(now);
     lag_.committed(own_event_count_, 0, now.count());
     resume_until_ = now + kResumeWithin;
+    if (const auto open = store_.open_session()) {
+        const auto cursor = decode_pull_cursor(open->cursor);
+        whole_waits_ = cursor && cursor->whole;
+    }
     catch_up_.begin(now);
     if (alone()) catch_up_.skip();
     tick(now);
@@ -477,7 +481,7 @@ void Replication::pause(bool paused, MonoTime now) {
 }
 
 void Replication::drain(Peer& peer, MonoTime now) {
-    if (paused_ || (pull_ && pull_->whole)) return;
+    if (paused_ || keeps_foreign_out()) return;
     bool applied = false;
     while (peer.following && !peer.parked.empty()) {
         const auto next = peer.parked.begin();

@@ -4,7 +4,8 @@
 //          and every clock entry it was made under is covered (causal delivery); else it is parked, within bounds.
 // Hole     missing positions are fetched from the publisher's log; a new boot, a truncated log or a missing dependency
 //          that does not come by itself is pulled: leaves are staged as log records and join in one flip. A pull that was
-//          interrupted goes on where it was, at any peer whose clock covers what it has been shown.
+//          interrupted goes on where it was, at any peer whose clock covers what it has been shown. While one that takes over all,
+//          or reconciles in full, waits for that, nothing foreign is applied, as while it is under way.
 // Silence  a peer that is not heard for kSilentMax, on the connection that its stream or its replies come by, is connected to
 //          anew: one that a firewall has forgotten, or whose other end is gone, tells nobody.
 // Backlog  while what is published waits for a slow subscriber, larger bodies are only announced: memory stays within
@@ -87,8 +88,12 @@ struct ReplicationCounters {
     std::uint64_t reconciled_leaves = 0;  // that came by comparing, behind a floor
     std::uint64_t pulls_full = 0;         // of these: the server had purged what was missed here
     std::uint64_t pulls_resumed = 0;      // of these: went on where an earlier one had stopped
-    std::uint64_t pulls_moved = 0;        // of these: at another boot, or another node
-    std::uint64_t asked_again = 0;        // requests that were not answered in time
+    std::uint64_t fulls_resumed = 0;      // of these: behind a floor
+    std::uint64_t compares_resumed = 0;   // of these: while they compared
+    std::uint64_t pulls_moved = 0;  // of these that were resumed: at another boot, or another node
+    std::uint64_t compared_by_key =
+        0;                          // pulls that compared at another boot than they had begun at
+    std::uint64_t asked_again = 0;  // requests that were not answered in time
     std::uint64_t pulled_leaves = 0;
     std::uint64_t pulled_bytes = 0;
     std::uint64_t flips = 0;
@@ -190,6 +195,8 @@ class Replication {
     [[nodiscard]] std::vector<PeerStatus> peers(MonoTime now);
     // What is on its way in bulk: pulls here and from here, logs that are fetched, leaves that join.
     [[nodiscard]] std::vector<SyncStatus> syncs(MonoTime now) const;
+    // In which pass behind a purge floor this node is.
+    [[nodiscard]] Full full_pass() const { return pull_ ? pull_->full : Full::none; }
     // A sentence, until this node has what the peers that it can reach had as it started.
     [[nodiscard]] std::optional<std::string> catching_up(MonoTime now) const;
     // A pull waits for a checkpoint that is not old.
@@ -294,9 +301,6 @@ class Replication {
         MonoTime at{};
         MonoTime noted_at{};
     };
-    // Behind a purge floor (node/replication_full.cpp): what is outside the base; what else differs; what has changed
-    // meanwhile. Or all there is.
-    enum class Full : std::uint8_t { none, pulling, comparing, closing, all };
     struct PullSession {
         explicit PullSession(Pacing pace) : pacing(pace) {}
         LinkId link;
@@ -306,7 +310,7 @@ class Replication {
         ShardClocks base;
         ShardClocks target;       // what the pull is for: a checkpoint without it will not do
         ShardClocks pass_clocks;  // at the first chunk of this pass
-        ShardClocks seen;         // at the last chunk
+        ShardClocks seen;         // at the last chunk, and what is staged from a comparison
         std::string cursor;
         std::string part;         // of a leaf that comes in pieces,
         std::string part_cursor;  // before its first piece
@@ -318,12 +322,15 @@ class Replication {
         SyncProgress progress;
         bool whole = false;  // all leaves come, and nothing foreign is applied until the flip
         Full full = Full::none;
-        bool comparing = false;  // has begun
-        ShardClocks compared;    // Full::comparing: the shards to compare, and the base in them
-        ShardClocks said;        // what the server said then is its state up to here
-        RowAddress absent_from;  // keys behind it are still to be looked at
-        ShardClocks floors;      // of all servers so far: they join at the flip
-        LogPosition staged;      // goes on once this is durable
+        std::uint64_t foreign = 0;  // whole: what of others was here as it began
+        bool moved = false;         // more than one boot has served it
+        bool comparing = false;     // has begun
+        ShardClocks compared;       // Full::comparing: the shards to compare, and the base in them
+        std::vector<CompareRun> runs;  // of these, what was left when it was last noted
+        MonoTime noted_at{};           // when
+        RowAddress absent_from;        // keys behind it are still to be looked at
+        ShardClocks floors;            // of all servers so far: they join at the flip
+        LogPosition staged;            // goes on once this is durable
         bool waiting_durable = false;
         bool flipping = false;
         std::optional<PullChunk> last;  // the final chunk, to flip to
@@ -398,6 +405,8 @@ class Replication {
     Peer* peer_to_pull(Peer& peer, std::optional<PullCursor>& resumed, MonoTime now);
     Peer* peer_to_resume(const PullCursor& cursor);
     void resume(PullCursor cursor, const Peer& source);
+    // Until then somebody who can go on is waited for.
+    [[nodiscard]] MonoTime resume_end(const PullCursor& cursor) const;
     void ask_pull(MonoTime now);
     // What is staged stays, for a pull that goes on from there.
     void interrupt_pull(std::string_view why, MonoTime now);
@@ -413,6 +422,7 @@ class Replication {
     void ask_pull_again(MonoTime now);
     void note_progress(MonoTime now);
     [[nodiscard]] SyncStatus pull_status(MonoTime now) const;
+    [[nodiscard]] SyncStatus waiting_status(MonoTime now) const;
     void step_catch_up(MonoTime now);
     void continue_pull(MonoTime now);
     void finish_flip(MonoTime now);
@@ -465,7 +475,13 @@ class Replication {
 
     // ---- replication_full.cpp
     [[nodiscard]] bool floors_within_pull(const ShardClocks& floors) const;
-    [[nodiscard]] bool only_own_events() const;
+    // While a pull takes over all, and while one that was interrupted waits to go on.
+    [[nodiscard]] bool keeps_foreign_out() const;
+    [[nodiscard]] std::uint64_t foreign_here() const;
+    void step_waiting(MonoTime now);
+    [[nodiscard]] std::string cursor_now(MonoTime now) const;
+    void join_seen(const ShardClocks& clocks);
+    void note_compared(MonoTime now);
     void join_floors(const ShardClocks& floors);
     void on_need_full(const Peer& peer, const ShardClocks& floors, MonoTime now);
     void begin_full(Full full, MonoTime now);
@@ -475,8 +491,6 @@ class Replication {
     void compare_in_full(MonoTime now);
     void stop_comparing();
     void full_compared(Reconciliation::Outcome& outcome, MonoTime now);
-    // Has the server all that it said as it was compared?
-    [[nodiscard]] bool has_what_it_said(const PullChunk& chunk) const;
     // What the server lacks is staged, too. False: there is more.
     [[nodiscard]] bool stage_absent();
 
@@ -558,7 +572,8 @@ class Replication {
     std::uint64_t links_ = 0;
     std::uint64_t requests_ = 0;
     std::optional<PullSession> pull_;
-    MonoTime resume_until_{};  // somebody who can go on with an interrupted pull is waited for
+    MonoTime resume_until_{};   // somebody who can go on with an interrupted pull is waited for
+    bool whole_waits_ = false;  // one that takes over all
     ServedPulls served_pulls_;
     std::size_t serving_ = 0;  // read aside just now
     CatchUp catch_up_;

@@ -28,10 +28,17 @@ Replication::Peer* Replication::peer_to_resume(const PullCursor& cursor) {
     for (auto& [link, peer] : peers_) {
         if (!peer.up || !peer.greeted || peer.cut) continue;
         if (peer.who.nonce == cursor.nonce) return &peer;
-        const bool has_it = peer.reported && covers_all(peer.durable, cursor.seen);
-        if (has_it || taken(Shortcut::seen_ignored)) other = &peer;
+        const bool holds_it = std::ranges::all_of(
+            cursor.base, [&](const auto& pair) { return shares(peer, pair.first); });
+        const bool has_it = has_said(peer) && covers_all(peer.durable, cursor.seen);
+        if (holds_it && (has_it || taken(Shortcut::seen_ignored))) other = &peer;
     }
     return other;
+}
+
+MonoTime Replication::resume_end(const PullCursor& cursor) const {
+    const MonoTime spent{static_cast<MonoTime::rep>(cursor.spent_ms)};
+    return resume_until_ + std::min(spent, kResumeWithinMax);
 }
 
 Replication::Peer* Replication::peer_to_pull(Peer& peer, std::optional<PullCursor>& resumed,
@@ -39,15 +46,15 @@ Replication::Peer* Replication::peer_to_pull(Peer& peer, std::optional<PullCurso
     const auto open = store_.open_session();
     if (!open) return &peer;
     auto cursor = decode_pull_cursor(open->cursor);
-    if (cursor && (!cursor->whole || only_own_events())) {
+    if (cursor && (!cursor->whole || cursor->foreign == foreign_here())) {
         if (Peer* const source = peer_to_resume(*cursor); source != nullptr) {
             resumed = std::move(*cursor);
             return source;
         }
-        const MonoTime spent{static_cast<MonoTime::rep>(cursor->spent_ms)};
-        if (now < resume_until_ + std::min(spent, kResumeWithinMax)) return nullptr;
+        if (now < resume_end(*cursor)) return nullptr;
     }
     store_.drop_session(open->session);
+    whole_waits_ = false;
     return &peer;
 }
 
@@ -66,16 +73,17 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
             target[shard].join(clock);
     ++counters_.pulls;
     if (resumed) {
-        for (const auto& [shard, clock] : resumed->seen) target[shard].join(clock);
         resume(std::move(*resumed), *source);
     } else {
         pull_->whole = store_.clocks().empty();
+        pull_->foreign = foreign_here();
         pull_->session = random_() >> 1 | 1;  // neither 0 nor the greatest: the keys of staged rows
         for (const ShardId shard : shared_with(*source))
             pull_->base.emplace_back(shard, taken(Shortcut::volatile_base)
                                                 ? store_.shard(shard).clock
                                                 : store_.shard(shard).durable_clock);
     }
+    for (const auto& [shard, clock] : pull_->seen) target[shard].join(clock);
     // One that goes on asks for what it asked for, though more may be held here since.
     std::erase_if(target, [&](const auto& wanted) {
         return std::ranges::find(pull_->base, wanted.first, &ShardClocks::value_type::first) ==
@@ -89,22 +97,35 @@ void Replication::start_pull(Peer& peer, std::string reason, MonoTime now) {
     const bool fresh = pull_->seen.empty() && !pull_->whole;
     if (fresh && by_chance(options_.full_percent))
         return begin_full(by_chance(options_.all_percent) ? Full::all : Full::pulling, now);
-    ask_pull(now);
+    if (pull_->full != Full::comparing) return ask_pull(now);
+    pull_->waiting_durable = true;
+    continue_pull(now);
 }
 
 void Replication::resume(PullCursor cursor, const Peer& source) {
     ++counters_.pulls_resumed;
     const bool same_boot = source.who.nonce == cursor.nonce;
     counters_.pulls_moved += same_boot ? 0 : 1;
+    counters_.fulls_resumed += cursor.full != Full::none ? 1 : 0;
+    counters_.compares_resumed += cursor.full == Full::comparing ? 1 : 0;
+    whole_waits_ = false;
     pull_->session = store_.open_session()->session;
-    // To another boot this is a first request: it makes a checkpoint that holds the target first.
-    pull_->nonce = same_boot ? cursor.nonce : 0;
+    // To another boot this is a first request: it makes a checkpoint that holds the target first. So it does for the closing pass
+    // of a full reconcile, which needs one that has what was said; a comparison reads none.
+    pull_->nonce = cursor.full == Full::comparing              ? source.who.nonce
+                   : same_boot && cursor.full != Full::closing ? cursor.nonce
+                                                               : 0;
+    pull_->moved = cursor.moved || !same_boot;
     pull_->base = std::move(cursor.base);
     pull_->pass_clocks = std::move(cursor.pass_clocks);
     pull_->seen = std::move(cursor.seen);
     pull_->cursor = std::move(cursor.cursor);
     pull_->whole = cursor.whole;
     pull_->floors = std::move(cursor.floors);
+    pull_->full = cursor.full;
+    pull_->foreign = cursor.foreign;
+    pull_->compared = std::move(cursor.compared);
+    pull_->runs = std::move(cursor.runs);
     SyncProgress& progress = pull_->progress;
     progress.leaves = progress.leaves_before = cursor.leaves;
     progress.bytes = progress.bytes_before = cursor.bytes;
@@ -119,22 +140,46 @@ void Replication::ask_pull(MonoTime now) {
     // A question that is put again keeps its number: whichever answer comes first counts.
     pull_->request = pull_->request == 0 ? ++requests_ : pull_->request;
     pull_->asked_at = now;
-    send(pull_->link, PullRequest{.request = pull_->request,
-                                  .session = pull_->session,
-                                  .nonce = pull_->nonce,
-                                  .base = pull_->base,
-                                  .target = pull_->target,
-                                  .cursor = pull_->cursor,
-                                  .credit_bytes = pull_->pacing.credit(),
-                                  .full = pull_->full == Full::pulling});
+    send(pull_->link,
+         PullRequest{.request = pull_->request,
+                     .session = pull_->session,
+                     .nonce = pull_->nonce,
+                     .base = pull_->base,
+                     .target = pull_->target,
+                     .cursor = pull_->cursor,
+                     .credit_bytes = pull_->pacing.credit(),
+                     // Then the floors are looked at here.
+                     .full = pull_->full == Full::pulling || pull_->full == Full::closing});
+}
+
+std::string Replication::cursor_now(MonoTime now) const {
+    const SyncProgress& progress = pull_->progress;
+    return encode(PullCursor{.nonce = pull_->nonce,
+                             .base = pull_->base,
+                             .pass_clocks = pull_->pass_clocks,
+                             .seen = pull_->seen,
+                             .cursor = pull_->cursor,
+                             .leaves = progress.leaves,
+                             .bytes = progress.bytes,
+                             .spent_ms = progress.spent_ms(now),
+                             .whole = pull_->whole,
+                             .floors = pull_->floors,
+                             .full = pull_->full,
+                             .foreign = pull_->foreign,
+                             .moved = pull_->moved,
+                             .compared = pull_->compared,
+                             .runs = pull_->runs});
 }
 
 void Replication::interrupt_pull(std::string_view why, MonoTime now) {
     if (pull_->flipping) return;  // it needs the peer no more
+    if (pull_->full == Full::comparing) note_compared(now);
     stop_comparing();
     note(NoteLevel::info, "pull_interrupted",
          {{"why", std::string(why)}, {"leaves", std::to_string(pull_->progress.leaves)}});
     resume_until_ = now + kResumeWithin;
+    const auto open = store_.open_session();
+    whole_waits_ = pull_->whole && open && open->session == pull_->session;
     pull_.reset();
 }
 
@@ -204,9 +249,7 @@ bool Replication::goes_on_with(const Peer& peer, const PullChunk& chunk, MonoTim
     }
     check_own_dots(chunk.clocks, peer.who.name);
     // The leaves so far are at clocks up to `seen`: those to come must not be from before.
-    if (has_what_it_said(chunk) &&
-        (covers_all(chunk.clocks, pull_->seen) || taken(Shortcut::seen_ignored)))
-        return true;
+    if (covers_all(chunk.clocks, pull_->seen) || taken(Shortcut::seen_ignored)) return true;
     end_pull("the server has less than what is staged");
     return false;
 }
@@ -214,6 +257,7 @@ bool Replication::goes_on_with(const Peer& peer, const PullChunk& chunk, MonoTim
 // The server has begun anew. What is staged is good, if it has all of that: its checkpoint is what it was, or later.
 void Replication::move_pull(MonoTime now) {
     ++counters_.pulls_moved;
+    pull_->moved = true;
     pull_->nonce = 0;
     pull_->request = 0;
     std::map<ShardId, VersionVector> target(pull_->target.begin(), pull_->target.end());
@@ -246,12 +290,7 @@ void Replication::on_pull_chunk(Peer& peer, PullChunk& chunk, std::uint64_t byte
     pull_->progress.leaves += stage->leaves.size();
     pull_->waiting_durable = true;
     if (!stage->leaves.empty()) {
-        const SyncProgress& progress = pull_->progress;
-        if (pull_->full == Full::none)
-            stage->cursor =
-                encode(PullCursor{pull_->nonce, pull_->base, pull_->pass_clocks, pull_->seen,
-                                  pull_->cursor, progress.leaves, progress.bytes,
-                                  progress.spent_ms(now), pull_->whole, pull_->floors});
+        stage->cursor = cursor_now(now);
         store_.stage(*stage);
         pull_->staged = store_.applied();
     }
@@ -268,6 +307,7 @@ void Replication::end_pass(PullChunk& chunk) {
         for (const auto& [shard, clock] : pull_->base)
             if (!clock.covers(floors[shard]) || options_.full_percent != 0)
                 pull_->compared.emplace_back(shard, clock);
+        pull_->runs = {{.first = 0, .end = pull_->compared.size(), .from = {}}};
     } else if (chunk.clocks == pull_->pass_clocks || taken(Shortcut::one_pass)) {
         pull_->last = std::move(chunk);
     }
@@ -460,6 +500,7 @@ void Replication::tick(MonoTime now) {
     verification_.tick(now);
     send_verification();
     step_reconciliation(now);
+    step_waiting(now);
     continue_pull(now);
     if (pull_ && pull_->flipping && !store_.flipping()) finish_flip(now);
     note_progress(now);

@@ -73,7 +73,7 @@ void Replication::repair_ended(const Reconciliation::Outcome& outcome, MonoTime 
 
 // While all leaves of a server are taken over: what a third node has may be what that server has buried.
 void Replication::put_repair_off() {
-    if (!reconciliation_.under_way() || !repairing_ || !pull_ || !pull_->whole) return;
+    if (!reconciliation_.under_way() || !repairing_ || !keeps_foreign_out()) return;
     reconciliation_.stop();
     const WantedRepair again = *std::exchange(repairing_, std::nullopt);
     want_repair(again.place.first, again.place.second, again.back);
@@ -86,7 +86,7 @@ void Replication::step_reconciliation(MonoTime now) {
     for (Note& told : reconciliation_.take_notes()) notes_.push_back(std::move(told));
     if (auto outcome = reconciliation_.take_outcome())
         repairing_ ? repair_ended(*outcome, now) : full_compared(*outcome, now);
-    const bool may_begin = !paused_ && !(pull_ && pull_->whole);
+    const bool may_begin = !paused_ && !keeps_foreign_out();
     while (!repairing_ && !wanted_repairs_.empty() && may_begin) {
         const auto [place, back] = *wanted_repairs_.begin();
         const auto [link, shard] = place;

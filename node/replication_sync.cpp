@@ -29,9 +29,30 @@ SyncStatus Replication::pull_status(MonoTime now) const {
     return row;
 }
 
+SyncStatus Replication::waiting_status(MonoTime now) const {
+    SyncStatus row;
+    row.direction = "in";
+    row.phase = "interrupted";
+    row.reason = "somebody who can go on is waited for";
+    const auto open = store_.open_session();
+    const auto cursor = open ? decode_pull_cursor(open->cursor)
+                             : Result<PullCursor>(fail(Code::malformed, "no session"));
+    if (!cursor) return row;
+    row.session = open->session;
+    const SyncProgress progress{.since = now,
+                                .leaves = cursor->leaves,
+                                .bytes = cursor->bytes,
+                                .leaves_before = cursor->leaves,
+                                .bytes_before = cursor->bytes,
+                                .spent_before_ms = cursor->spent_ms};
+    progress.show(row, now);
+    return row;
+}
+
 std::vector<SyncStatus> Replication::syncs(MonoTime now) const {
     std::vector<SyncStatus> rows;
     if (pull_) rows.push_back(pull_status(now));
+    if (whole_waits_) rows.push_back(waiting_status(now));
     for (const auto& [link, peer] : peers_) {
         if (!peer.fetching) continue;
         SyncStatus& row = rows.emplace_back();

@@ -18,8 +18,9 @@ namespace skerry {
 struct SyncStatus {
     std::string peer;
     std::string direction;  // in, out, local
-    std::string phase;      // asking, pulling, waiting, measuring, fetching, draining, serving
-    std::string reason;     // why it was begun
+    std::string
+        phase;  // asking, pulling, comparing, interrupted, waiting, measuring, fetching, draining, serving
+    std::string reason;  // why it was begun
     std::uint64_t session = 0;
     std::uint64_t leaves = 0;       // of a fetched log: records
     std::uint64_t bytes = 0;        // as they came or went over the wire

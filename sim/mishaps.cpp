@@ -42,6 +42,7 @@ void World::make_plan() {
         r.one_in(2) ? 0 : static_cast<Millis>(r.between(3000, r.one_in(2) ? 4000 : 8000));
     if (plan_.silent_max != 0) plan_.duration += static_cast<Millis>(r.below(6000));
     weigh_mishaps();
+    plan_breaks();
     NetworkFaults& faults = network_.faults;
     faults.loss_percent = r.one_in(2) ? 0 : r.one_in(2) ? r.between(30, 60) : r.between(1, 30);
     faults.duplicate_percent = r.one_in(2) ? 0 : r.between(1, 20);
@@ -75,6 +76,18 @@ void World::weigh_mishaps() {
     // What is never restored need not be taken.
     plan_.weights[static_cast<std::size_t>(Mishap::restore_snapshot)] =
         plan_.weights[static_cast<std::size_t>(Mishap::take_snapshot)];
+}
+
+// Members are away for too long, write on, and are interrupted when they come back and reconcile.
+void World::plan_breaks() {
+    Random& r = break_random_;
+    if (seed_ % 6 != 1 || plan_.full_percent == 0) return;
+    plan_.break_percent = r.between(3, 15);
+    if (r.one_in(2)) return;
+    plan_.full_percent = 0;
+    plan_.silent_max = static_cast<Millis>(r.between(3000, 4000));
+    plan_.duration += static_cast<Millis>(r.between(4000, 8000));
+    plan_.weights[static_cast<std::size_t>(Mishap::absence)] = r.between(4, 12);
 }
 
 void World::schedule_all() {
@@ -198,6 +211,35 @@ void World::be_absent(Node& node) {
     schedule(back, [this, cuts] {
         for (const auto& cut : cuts) network_.cuts.erase(cut);
     });
+}
+
+// A node that reconciles in full, or another one, ends; or nothing goes between it and another one, or all, for a while.
+void World::break_off(Node& node) {
+    Random& r = break_random_;
+    if (healing_ || plan_.break_percent == 0 || node.replication->full_pass() == Full::none ||
+        !r.percent(plan_.break_percent))
+        return;
+    ++outcome_.coverage.broken_off;
+    Node& other = *nodes_[r.below(nodes_.size())];
+    const Millis back = static_cast<Millis>(r.between(10, r.one_in(3) ? 6000 : 400));
+    if (r.one_in(3)) {
+        Node& ends = r.one_in(2) || !other.running() ? node : other;
+        return schedule(0, [this, &ends, back] {
+            if (!ends.running()) return;
+            crash(ends);
+            schedule(back, [this, &ends] {
+                if (!ends.running() && !ends.dead) start(ends);
+            });
+        });
+    }
+    tell("node " + std::to_string(node.index) + " is interrupted");
+    for (const auto& each : nodes_) {
+        const std::string name = "node" + std::to_string(each->index);
+        if ((&other != &node && each->index != other.index) ||
+            !node.replication->set_cut(name, true))
+            continue;
+        on_node(node, back, [&node, name] { (void)node.replication->set_cut(name, false); });
+    }
 }
 
 void World::drill(Node& node) {

@@ -21,6 +21,7 @@ World::World(std::uint64_t seed, Sabotage sabotage, std::string* story, Shape sh
       story_(story),
       random_(seed),
       fleet_random_(~seed),
+      break_random_(seed ^ 0x5eed),
       network_(
           random_,
           [this](Millis delay, std::function<void()> action) {
@@ -225,6 +226,9 @@ void World::stop_process(Node& node) {
     coverage.pulls_full += counters.pulls_full;
     coverage.compared += counters.compared;
     coverage.reconciled_leaves += counters.reconciled_leaves;
+    coverage.fulls_resumed += counters.fulls_resumed;
+    coverage.compares_resumed += counters.compares_resumed;
+    coverage.compared_by_key += counters.compared_by_key;
     coverage.purged += stats.purged;
     coverage.moved += counters.pulls_moved;
     coverage.drains += stats.drains;
@@ -337,6 +341,7 @@ void World::tick(Node& node) {
     step_checkpoint(node);
     node.store->evict(50);
     on_node(node, kTick, [this, &node] { tick(node); });
+    break_off(node);
 }
 
 // ---- commits and checkpoints, as node/node.cpp orders them

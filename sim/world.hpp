@@ -67,6 +67,7 @@ struct Coverage {
                   images_while_draining = 0, asked_while_draining = 0;
     std::uint64_t purged = 0, pulls_full = 0, compared = 0, reconciled_leaves = 0, absences = 0,
                   left_out = 0, floors_checked = 0, purged_at_end = 0;
+    std::uint64_t fulls_resumed = 0, compares_resumed = 0, compared_by_key = 0, broken_off = 0;
     std::uint64_t edges = 0, passed_on = 0, hubs_left = 0, cuts_told = 0, edges_purged = 0;
     std::uint64_t clears = 0, masks_measured = 0, masks_dropped = 0, reclaimed = 0,
                   ends_while_masked = 0, asked_while_masked = 0;
@@ -137,6 +138,10 @@ inline constexpr Counted kCounted[] = {
     {"pulls behind a floor", &Coverage::pulls_full},
     {"comparisons for a pull", &Coverage::compared},
     {"leaves that came by comparing", &Coverage::reconciled_leaves},
+    {"full reconciles that went on where one had stopped", &Coverage::fulls_resumed},
+    {"of these, while they compared", &Coverage::compares_resumed},
+    {"comparisons with another boot than had served the first pass", &Coverage::compared_by_key},
+    {"full reconciles broken off", &Coverage::broken_off},
     {"long absences", &Coverage::absences},
     {"cuts that a silent member had left", &Coverage::left_out},
     {"floors compared with every member's clock", &Coverage::floors_checked},
@@ -215,6 +220,7 @@ class World {
         bool knows_all;  // every node is told of every other one, also of those that come later
         std::uint64_t full_percent;      // of pulls that compare without need
         std::uint64_t all_percent;       // of pulls behind a floor that do not compare
+        std::uint64_t break_percent;     // of ticks in a full reconcile at which it is broken off
         Millis silent_max;               // then a member counts no more; 0: never
         std::vector<Role> roles;         // by node; none: all are cores
         std::vector<Holdings> holdings;  // by node; none: all hold main alone
@@ -338,11 +344,13 @@ class World {
     // ---- mishaps.cpp
     void make_plan();
     void weigh_mishaps();
+    void plan_breaks();
     void schedule_all();
     void mishap();
     void happen(Mishap what, Node& node);
     void cut_link();
     void be_absent(Node& node);
+    void break_off(Node& node);
     void drill(Node& node);
     void fill_disk(Node& node, Room room);
     void lose_disk(Node& node);
@@ -451,6 +459,7 @@ class World {
     std::string* story_;
     Random random_;
     Random fleet_random_;
+    Random break_random_;
     Plan plan_{};
     Outcome outcome_;
     Millis now_ = 0;

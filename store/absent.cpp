@@ -35,6 +35,38 @@ bool Store::stages(std::uint64_t session, const LeafKey& key) {
     return is_staged(session, stage_place(address, key.kind, order));
 }
 
+ShardClocks Store::staged_clocks(std::uint64_t session) {
+    ShardClocks clocks;
+    KvReader* const stored = reader();
+    if (stored == nullptr) return clocks;
+    for (const ShardId shard : held_) {
+        VersionVector joined;
+        Result<void> read;
+        const auto take = [&](std::string_view value) {
+            const auto clock = decode_stage_clock(value);
+            if (clock)
+                joined.join(*clock);
+            else
+                read = std::unexpected(clock.error());
+            return clock.has_value();
+        };
+        const std::string from = stage_clock_key(session, shard, LogPosition{});
+        const std::string end = stage_clock_key(session, shard, LogPosition{~std::uint64_t{0}});
+        const auto scanned =
+            stored->scan(Table::stage, from, end,
+                         [&](std::string_view, std::string_view value) { return take(value); });
+        if (!scanned || !read) {
+            halt(scanned ? read.error() : scanned.error());
+            return {};
+        }
+        for (auto row = staging_.rows.lower_bound(from);
+             row != staging_.rows.end() && row->first < end; ++row)
+            ASSERT(take(row->second));  // it was encoded here
+        if (!joined.empty()) clocks.emplace_back(shard, std::move(joined));
+    }
+    return clocks;
+}
+
 // The leaves of one key with an entry that the clock covers.
 std::vector<LeafKey> Store::leaves_within(const RowAddress& address, const VersionVector& clock) {
     std::vector<LeafKey> leaves;

@@ -63,7 +63,7 @@ void Store::take_stage(const Stage& stage, LogPosition position) {
     if (taken(Shortcut::chunk_at_final)) position = LogPosition{1};  // one clock for all, the last
     if (staging_.session != stage.session) drop_session(staging_.session);
     staging_.session = stage.session;
-    staging_.cursor = stage.cursor;
+    if (!stage.cursor.empty()) staging_.cursor = stage.cursor;
     const std::map<ShardId, VersionVector> clocks(stage.clocks.begin(), stage.clocks.end());
     std::set<ShardId> named;  // whose clock is there
     for (const StagedLeaf& staged : stage.leaves) {

@@ -84,7 +84,8 @@ struct Stage {
     std::uint64_t session = 0;
     ShardClocks clocks;
     std::vector<StagedLeaf> leaves;
-    std::string cursor;  // opaque here: where the pull goes on after a crash
+    std::string
+        cursor;  // opaque here: where the pull goes on after a crash; empty: where the stage before it says
 };
 // What a shard gains when its staged leaves join. The numbers count modulo 2^64: they may fall.
 struct ShardGain {

@@ -43,10 +43,7 @@ Result<VersionVector> read_clock(KvReader& stored, std::uint64_t session, ShardI
     const auto value = stored.get(Table::stage, stage_clock_key(session, shard, stage));
     if (!value) return std::unexpected(value.error());
     if (!*value) return fail(Code::corrupt, "a staged leaf without its clock");
-    Unpacker in(**value);
-    VersionVector clock = in.clock();
-    if (auto done = in.done("stage clock"); !done) return fail(Code::corrupt, done.error().where);
-    return clock;
+    return decode_stage_clock(**value);
 }
 }  // namespace
 
@@ -99,6 +96,13 @@ std::string encode_stage_clock(const VersionVector& clock) {
     Packer packer(out);
     packer.put(clock);
     return out;
+}
+
+Result<VersionVector> decode_stage_clock(std::string_view value) {
+    Unpacker in(value);
+    VersionVector clock = in.clock();
+    if (auto done = in.done("stage clock"); !done) return fail(Code::corrupt, done.error().where);
+    return clock;
 }
 
 Result<std::vector<StagedRow>> read_staged(KvReader& stored, std::uint64_t session,

@@ -34,6 +34,8 @@ namespace skerry {
 [[nodiscard]] std::string stage_clock_key(std::uint64_t session, ShardId shard, LogPosition stage);
 [[nodiscard]] std::string encode_staged(LogPosition stage, const StagedLeaf& staged);
 [[nodiscard]] std::string encode_stage_clock(const VersionVector& clock);
+// Errors: corrupt.
+[[nodiscard]] Result<VersionVector> decode_stage_clock(std::string_view value);
 
 struct StagedRow {
     std::string place;

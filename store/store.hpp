@@ -210,6 +210,9 @@ class Store {
     }
     // Is the leaf staged under the session? Requires: can_compare_staged().
     [[nodiscard]] bool stages(std::uint64_t session, const LeafKey& key);
+    // Of all that is staged under the session, by shard: the join of the clocks it came with.
+    // Requires: can_compare_staged().
+    [[nodiscard]] ShardClocks staged_clocks(std::uint64_t session);
     // Joins all that is staged under the session, each leaf at its own clocks, and the clocks; purge floors join `floors`,
     // the server's. True: done. False: there is much; step_staged() goes on until flipping() is false.
     bool flip(std::uint64_t session, const ShardClocks& clocks, const ShardClocks& floors);

@@ -88,7 +88,10 @@ void measure(std::size_t leaves, std::size_t differences) {
     const ShardClocks clocks = pull_all(peer.kv(), base, 9, &*away, pulled);
     away.commit();
     Reconciliation asker(*away);
-    asker.begin_full(subject_of(*peer), 9, base, MonoTime(1000));
+    asker.begin_full(
+        subject_of(*peer),
+        {.session = 9, .bases = base, .runs = {{.first = 0, .end = base.size(), .from = {}}}},
+        MonoTime(1000));
     (void)play(asker, *peer, compared, [] {}, [&] { away.commit(); });
     away.flip(9, clocks);
     away.commit();

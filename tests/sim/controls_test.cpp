@@ -124,6 +124,12 @@ TEST_CASE("a full reconcile that leaves markers out is found") {
 TEST_CASE("a full reconcile that does not ask for what changed meanwhile is found") {
     must_be_found({Shortcut::full_not_closed, kDiverged});
 }
+TEST_CASE("a full reconcile that ends at a server without what was said in it is found") {
+    must_be_found({Shortcut::said_ignored, kDiverged});
+}
+TEST_CASE("a full reconcile that goes on though more has been purged meanwhile is found") {
+    must_be_found({.shortcut = Shortcut::floors_moved, .failure = kDiverged, .first = 430});
+}
 TEST_CASE("a repair that joins at the clocks is found: what one side has lost, both lose") {
     must_be_found({Shortcut::repair_by_clocks, {}, 100, Sabotage::Rot::silent});
 }

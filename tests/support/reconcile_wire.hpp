@@ -38,10 +38,12 @@ inline Reconciliation::Subject subject_of(const Store& server) {
     return {.link = kWireLink, .name = "peer", .nonce = server.options().nonce, .key = {11, 12}};
 }
 
-// Until it ends. `between` runs before each answer, `settle` after each: what was written becomes durable.
-template <class Between, class Settle>
-Reconciliation::Outcome play(Reconciliation& asker, Store& server, WireBytes& bytes,
-                             Between between, Settle settle) {
+// Until it ends, or `cut` says so: nullopt. `between` runs before each answer, `settle` after each: what was written becomes
+// durable.
+template <class Between, class Settle, class Cut>
+std::optional<Reconciliation::Outcome> play_until(Reconciliation& asker, Store& server,
+                                                  WireBytes& bytes, Between between, Settle settle,
+                                                  Cut cut) {
     for (MonoTime now = MonoTime(1000) + kWireDelay; now < MonoTime(600'000); now += kWireDelay) {
         const auto requests = asker.take_requests();
         bytes.round_trips += requests.empty() ? 0 : 1;
@@ -59,12 +61,19 @@ Reconciliation::Outcome play(Reconciliation& asker, Store& server, WireBytes& by
             else
                 asker.on_reply(kWireLink, std::get<LeafReply>(answer), now);
             settle();
+            if (asker.under_way() && cut()) return std::nullopt;
         }
-        if (auto outcome = asker.take_outcome()) return *outcome;
+        if (auto outcome = asker.take_outcome()) return outcome;
         asker.tick(now);
     }
     FAIL("the reconciliation does not end");
-    return {};
+    return std::nullopt;
+}
+
+template <class Between, class Settle>
+Reconciliation::Outcome play(Reconciliation& asker, Store& server, WireBytes& bytes,
+                             Between between, Settle settle) {
+    return *play_until(asker, server, bytes, between, settle, [] { return false; });
 }
 
 // All that a pull from this base brings, of one clock, staged at `to`. Requires: a checkpoint has all of the server.
