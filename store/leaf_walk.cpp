@@ -115,7 +115,7 @@ bool walk_leaves(Store& store, ShardId shard, WalkPlace& place, const WalkPlace&
     while (place < to && place.database <= run.database_last) {
         place.key = std::max(place.key, first);
         if (!walk.walk_database()) return walk.reached();
-        place = {static_cast<std::uint8_t>(place.database + 1), first, false, {}};
+        place = {static_cast<DatabaseId>(place.database + 1), first, false, {}};
     }
     return true;
 }

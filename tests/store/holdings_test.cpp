@@ -1,4 +1,5 @@
 // A store that holds some domains: what it keeps, over checkpoints and restarts, and what it refuses.
+#include "store/leaf_walk.hpp"
 #include "store/store.hpp"
 #include "tests/catch.hpp"
 #include "tests/support/store_place.hpp"
@@ -41,6 +42,25 @@ TEST_CASE("holdings: a store keeps the shards that it holds, over an image and a
         return ++seen != 0;
     });
     CHECK(seen == 251);
+}
+
+TEST_CASE("holdings: a walk over the leaves of a domain of a high number meets each once",
+          "[store][holdings]") {
+    constexpr DomainNumber kHigh = 300;
+    const DatabaseId high = database_of_domain(kHigh);
+    StorePlace place(1);
+    place.hold({.main = true, .domains = {kHigh}});
+    place.use(high);
+    for (int i = 0; i < 200; ++i) place.set("k" + std::to_string(i), "v");
+    std::size_t met = 0;
+    const ShardRun run = run_of(high, place->slot_shard_count());
+    for (std::uint16_t i = 0; i < run.count; ++i) {
+        WalkPlace at;
+        std::size_t rows = 1000;
+        CHECK(walk_leaves(*place, ShardId{static_cast<std::uint16_t>(run.first.value + i)}, at,
+                          kWalkEnd, rows, [&](const WalkedLeaf&) { ++met; }));
+    }
+    CHECK(met == 200);
 }
 
 TEST_CASE("holdings: a domain can be added to a directory, and not be left out of it again",
