@@ -36,4 +36,17 @@ std::uint16_t slot_of(std::string_view key) {
     return crc16(key) & (kSlotCount - 1);
 }
 
+std::vector<std::string> flush_keys(std::uint16_t shard_count) {
+    std::vector<std::string> keys(shard_count);
+    std::size_t found = 0;
+    for (std::uint32_t i = 0; found < keys.size(); ++i) {
+        std::string key = "flush:" + std::to_string(i);
+        std::string& place = keys[shard_of_slot(slot_of(key), shard_count).value];
+        if (!place.empty()) continue;
+        place = std::move(key);
+        ++found;
+    }
+    return keys;
+}
+
 }  // namespace skerry

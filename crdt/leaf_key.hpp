@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "crdt/ids.hpp"
 
@@ -34,6 +35,8 @@ enum class LeafKind : std::uint8_t {
     disable_wins = 9,
     remove_wins_member = 10,  // remove-wins set member; sub-key = the member
     clear = 11,  // removes all members and fields up to a clock (crdt/types/clear.hpp); no sub-key
+    flush =
+        12,  // the same of all keys of its database in its shard, under flush_keys(); no sub-key
 };
 
 // Is the leaf stored with its key (true), or as an element of its own (false)?
@@ -41,7 +44,7 @@ enum class LeafKind : std::uint8_t {
     return kind != LeafKind::member && kind != LeafKind::field &&
            kind != LeafKind::remove_wins_member;
 }
-[[nodiscard]] constexpr bool is_known(std::uint8_t kind) { return kind >= 1 && kind <= 11; }
+[[nodiscard]] constexpr bool is_known(std::uint8_t kind) { return kind >= 1 && kind <= 12; }
 
 struct LeafKey {
     DatabaseId database = 0;
@@ -59,5 +62,9 @@ struct LeafKey {
 [[nodiscard]] constexpr ShardId shard_of_slot(std::uint16_t slot, std::uint16_t shard_count) {
     return ShardId{static_cast<std::uint16_t>(std::uint32_t{slot} * shard_count / kSlotCount)};
 }
+
+// For each of so many runs of slots the key that the clears of a database lie under there: the same wherever it is
+// asked for. A client may have a key of that name: the leaves are of different kinds.   Cost: a few tries a run.
+[[nodiscard]] std::vector<std::string> flush_keys(std::uint16_t shard_count);
 
 }  // namespace skerry

@@ -54,6 +54,10 @@ enum class Shortcut : std::uint8_t {
     mask_forgotten_early,   // a mask goes before what it masks
     mask_over_undrained,    // the same, while leaves of a flip have not joined
     masked_joins,           // masked entries meet operations and joins
+    flush_covers_receiver,  // a clear of a database masks all that the receiver has there
+    flush_over_counters,    // what counts is left to the clear of its database
+    flush_forgotten_early,  // the mask of a database goes before what it masks
+    flush_unmeasured,       // a large flip is measured as if no clear of a database came with it
     // Replies.
     volatile_clock_shown,  // peers are told the applied clock: WAIT counts what a crash takes
     read_not_observed,     // the reply to a read does not wait for what it has seen

@@ -67,6 +67,7 @@ class FieldWriter {
             halves.insert(halves.end(), {symbol.sum, symbol.check});
         words(halves, 2 * kSymbolsMax);
     }
+    void clear_kind(LeafKind value) { packer_.number(value == LeafKind::flush ? 1 : 0); }
     void database(DatabaseId value) { packer_.number(value); }
     void domain(DomainNumber value) { packer_.number(value); }
     void check(bool sound) { ASSERT(sound); }
@@ -128,6 +129,9 @@ class FieldReader {
         if (halves.size() % 2 != 0) in_.reject("half a symbol");
         for (std::size_t i = 0; i + 1 < halves.size(); i += 2)
             values.push_back({halves[i], halves[i + 1]});
+    }
+    void clear_kind(LeafKind& value) {
+        value = in_.number_up_to(1) == 1 ? LeafKind::flush : LeafKind::clear;
     }
     void database(DatabaseId& value) {
         value = static_cast<DatabaseId>(in_.number_up_to(kDatabaseIdCount - 1));
@@ -485,7 +489,8 @@ void fields(Io& io, Is<LeafReply> auto& m) {
     io.flag(m.busy);
     io.clock(m.clock);
     io.list(m.cleared, kWantedMax, [](Io& each, auto& cleared) {
-        each.record(3);
+        each.record(4);
+        each.clear_kind(cleared.kind);
         each.database(cleared.database);
         each.text(cleared.key, kKeyBytesMax);
         each.clock(cleared.clock);

@@ -24,7 +24,7 @@
 
 namespace skerry {
 
-inline constexpr std::uint8_t kProtocolVersion = 2;
+inline constexpr std::uint8_t kProtocolVersion = 3;
 inline constexpr std::size_t kFrameBytesMax = 8 * 1024 * 1024;
 // A commit's body larger than this is announced, and fetched in parts of at most kPartBytesMax.
 inline constexpr std::size_t kPublishedBodyBytesMax = 256 * 1024;
@@ -440,8 +440,9 @@ struct LeafRequest {
     std::uint64_t offset = 0;  // of the first of them, whose first part has come
     friend bool operator==(const LeafRequest&, const LeafRequest&) = default;
 };
-// What clears of a key have removed, as far as the server knows: an entry at or below it is not lost, but gone.
+// What clears of a key, or of its database in its shard, have removed, as far as the server knows: an entry at or below it is not lost, but gone.
 struct ClearedKey {
+    LeafKind kind = LeafKind::clear;  // or flush
     DatabaseId database = 0;
     std::string key;
     VersionVector clock;
@@ -453,7 +454,7 @@ struct LeafReply {
     std::uint64_t nonce = 0;
     bool busy = false;
     VersionVector clock;              // of the shard
-    std::vector<ClearedKey> cleared;  // of the leaves' keys
+    std::vector<ClearedKey> cleared;  // of the leaves' keys and databases
     std::vector<PulledLeaf> leaves;   // whole, markers too; an empty leaf: there is nothing
     std::optional<LeafPart> part;     // then `leaves` is empty
     bool more = false;                // there is more of what was asked for

@@ -53,7 +53,7 @@ KeyRecord* Database::seen(DatabaseId db, std::string_view key) {
 KeyRecord* Database::seen_in(DatabaseId stored, std::string_view key) {
     KeyRecord* record = store_.find(stored, key);
     if (record != nullptr && !taken(Shortcut::read_not_observed))
-        observed_ = std::max(observed_, record->changed);
+        observed_ = std::max({observed_, record->changed, store_.flushed()});
     return record;
 }
 
@@ -64,7 +64,7 @@ KeyRecord* Database::visible(DatabaseId db, std::string_view key) {
 
 KeyRecord& Database::to_write(DatabaseId db, std::string_view key) {
     KeyRecord& record = store_.find_or_make(rules_.stored_in(db, key), key);
-    observed_ = std::max(observed_, record.changed);
+    observed_ = std::max({observed_, record.changed, store_.flushed()});
     if (record.exists() && expired(record)) remove_all(record);
     return record;
 }
@@ -138,31 +138,61 @@ bool Database::remove_seen(KeyRecord* record) {
 }
 
 bool Database::flush_some(Flush& flush, std::size_t keys) {
-    std::size_t looked_at = 0;
-    for (; !flush.stored.empty(); flush.stored.erase(flush.stored.begin()), flush.from = 0) {
-        const DatabaseId stored = flush.stored.front();
-        std::vector<std::string> found;
-        std::optional<std::uint64_t> next;
-        store_.for_each_key(stored, flush.from, [&](const KeyRecord& record) {
-            const std::uint64_t order = record.address.order.order;
-            if (looked_at >= keys && order != flush.from) {  // keys of one order go together
-                next = order;
-                return false;
-            }
-            flush.from = order;
-            ++looked_at;
-            if (record.exists()) found.emplace_back(record.key);
-            return true;
-        });
-        for (const std::string& key : found) {
-            remove_seen(seen_in(stored, key));
-            store_.end_command();  // a database may not fit one log record
+    for (; !flush.stored.empty(); flush.stored.erase(flush.stored.begin()), flush.shard = 0) {
+        const ShardRun run = run_of(flush.stored.front(), store_.slot_shard_count());
+        for (; flush.shard < run.count; ++flush.shard, flush.from = 0) {
+            const auto shard = static_cast<std::uint16_t>(run.first.value + flush.shard);
+            if (keys == 0 || !flush_shard(flush, ShardId{shard}, keys)) return false;
         }
-        if (!next) continue;
-        flush.from = *next;
-        return false;
     }
     return true;
+}
+
+// True: nothing of it is left.
+bool Database::flush_shard(Flush& flush, ShardId shard, std::size_t& keys) {
+    const DatabaseId stored = flush.stored.front();
+    if (store_.shard(shard).key_counts[place_in_shard(stored)] == 0) return true;
+    if (store_.may_count(shard, stored) && !taken(Shortcut::flush_over_counters)) {
+        const bool goes_on = flush.from != 0;
+        if (!remove_counting(flush, shard, keys)) return false;
+        // What others have made to count behind the place that was reached.
+        std::size_t all = ~std::size_t{0};
+        if (goes_on) (void)remove_counting(flush, shard, all);
+    }
+    store_.clear_database(shard, stored);
+    store_.end_command();
+    keys -= std::min<std::size_t>(keys, 1);
+    return true;
+}
+
+// True: every key of the shard has been looked at.
+bool Database::remove_counting(Flush& flush, ShardId shard, std::size_t& keys) {
+    const DatabaseId stored = flush.stored.front();
+    std::vector<std::string> found;
+    std::optional<std::uint64_t> next;
+    const auto look = [&](const KeyRecord& record) {
+        const std::uint64_t order = record.address.order.order;
+        if (keys == 0 && order != flush.from) {  // keys of one order go together
+            next = order;
+            return false;
+        }
+        flush.from = order;
+        keys -= std::min<std::size_t>(keys, 1);
+        if (counts(LeafKind::string, record.string) ||
+            (record.extra && record.extra->sums.counting > 0))
+            found.emplace_back(record.key);
+        return true;
+    };
+    store_.for_each_key_of(shard, stored, flush.from, look);
+    for (const std::string& key : found) {
+        KeyRecord& record = *seen_in(stored, key);
+        remove_all(record);
+        if (record.extra && record.extra->sums.counting > 0)  // of fields that show nothing
+            remove_each(record, LeafKind::field, value::counts);
+        store_.end_command();  // a database may not fit one log record
+    }
+    flush.from = next.value_or(0);
+    return !next;
 }
 
 std::size_t Database::expire_some(std::size_t count) {
@@ -222,10 +252,20 @@ void Database::for_each_key(DatabaseId db, std::uint64_t from, VisitKey visit) {
     });
 }
 
+// Where no key exists, rows may be left of very many that a clear has removed.
+void Database::visit_shards(DatabaseId stored, std::uint64_t from, VisitKey visit) {
+    const ShardRun run = run_of(stored, store_.slot_shard_count());
+    const std::uint16_t end = run.first.value + run.count;
+    for (std::uint16_t i = run.at(KeyOrder{from, 0}.slot()).value; i < end; ++i)
+        if (store_.shard(ShardId{i}).key_counts[place_in_shard(stored)] != 0 &&
+            !store_.for_each_key_of(ShardId{i}, stored, from, visit))
+            return;
+}
+
 // Each database by itself is in order: whichever has the least key goes on until another one has it.
 void Database::for_each_stored_key(const std::vector<DatabaseId>& stored, std::uint64_t from,
                                    VisitKey visit) {
-    if (stored.size() == 1) return store_.for_each_key(stored.front(), from, visit);
+    if (stored.size() == 1) return visit_shards(stored.front(), from, visit);
     struct Run {
         DatabaseId stored;
         std::optional<std::uint64_t> next;  // the order of its next key
@@ -234,7 +274,7 @@ void Database::for_each_stored_key(const std::vector<DatabaseId>& stored, std::u
     // Visits keys of the run up to the order `last`.
     const auto go_on = [&](Run& run, std::uint64_t at, std::optional<std::uint64_t> last) {
         run.next.reset();
-        store_.for_each_key(run.stored, at, [&](const KeyRecord& record) {
+        visit_shards(run.stored, at, [&](const KeyRecord& record) {
             const std::uint64_t order = record.address.order.order;
             if (last && order <= *last) {
                 more = visit(record);

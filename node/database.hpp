@@ -42,12 +42,14 @@ class WriteWeight {
     std::uint64_t bytes_ = 0;
 };
 
-// What FLUSHDB and FLUSHALL still have to remove: a part at a time, so that nobody else waits for all of it.
+// What FLUSHDB and FLUSHALL still have to remove. A shard without leaves that count goes by one clear; else these are
+// removed first, a part at a time, so that nobody else waits for all of it.
 struct Flush {
     static constexpr std::size_t kKeysAtOnce = 1000;  // about a millisecond
 
     std::vector<DatabaseId> stored;  // what is left: Database::stored_for()
-    std::uint64_t from = 0;  // the order of the first key that was not looked at in the first
+    std::uint16_t shard = 0;         // of those of the first, the one that goes on
+    std::uint64_t from = 0;          // the order of its first key that was not looked at
 };
 
 class Database {
@@ -95,7 +97,8 @@ class Database {
     // Writes what the key shows to another place, which is removed first. Requires: the source
     // exists, copy_fits().
     void copy(DatabaseId from_db, std::string_view from, DatabaseId to_db, std::string_view to);
-    // Goes on with a flush, about `keys` further; true: it has come to its end. Each key goes by an event of its own.
+    // Goes on with a flush, about `keys` further; true: it has come to its end. What counts in a shard goes key by key, and
+    // then all else at once.
     [[nodiscard]] bool flush_some(Flush& flush, std::size_t keys);
     // Removes up to `count` keys of which this replica wrote the deadline that has come.
     std::size_t expire_some(std::size_t count);
@@ -165,6 +168,9 @@ class Database {
         return record.deadline <= store_.now();
     }
     void remove_all(KeyRecord& record);
+    bool flush_shard(Flush& flush, ShardId shard, std::size_t& keys);
+    bool remove_counting(Flush& flush, ShardId shard, std::size_t& keys);
+    void visit_shards(DatabaseId stored, std::uint64_t from, VisitKey visit);
     void remove_leaf(KeyRecord& record, LeafKind kind);
     void remove_collections(KeyRecord& record);
     void clear_elements(KeyRecord& record);

@@ -184,6 +184,7 @@ class PullServer {
             if (shard < first || base.covers(meta->clock)) continue;
             lacking_.push_back(shard);
             if (full_) continue;
+            databases_ = meta->databases;
             const auto staged =
                 draining_ == 0 ? Result<bool>(false) : any_staged(stored_, draining_, shard);
             if (!staged) return std::unexpected(staged.error());
@@ -343,10 +344,13 @@ class PullServer {
         }
     }
 
-    // What the clears of its key cover of an element is not there, though the row may still hold it.
+    // What the clears of its key or its database cover is not there, though the row may still hold it.
     Result<void> unmask(const std::string& row, std::vector<PulledLeaf>& leaves) {
         const auto place = parse_row_key(row);
         if (!place) return std::unexpected(place.error());
+        for (PulledLeaf& leaf : leaves)
+            if (clear::flushes(leaf.key.kind))
+                clear::unmask(leaf.leaf, databases_[place_in_shard(place->address.database)].mask);
         if (!place->element || !clear::reaches(place->element->kind) || leaves.empty()) return {};
         if (auto owner = read_owner(place->address); !owner) return owner;
         for (PulledLeaf& leaf : leaves) clear::unmask(leaf.leaf, owner_mask_);
@@ -458,6 +462,7 @@ class PullServer {
     std::size_t bytes_ = 0;
     bool full_ = false;
     std::vector<ShardId> lacking_;  // that have something for the asker, from the cursor's on
+    std::array<DatabaseSums, kDatabaseCount> databases_;  // of the shard that is served
     // The key of the element that was looked at last.
     std::string owner_;  // its row key
     bool owner_stored_ = false;

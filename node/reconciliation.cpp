@@ -408,7 +408,7 @@ std::optional<Repair> Reconciliation::repair_of(Lane& lane, LeafReply& reply) {
     std::vector<StagedLeaf>& leaves = repair.leaves;
     for (ClearedKey& cleared : reply.cleared)
         repair.masks.push_back(
-            {cleared.database, std::move(cleared.key), std::move(cleared.clock)});
+            {cleared.kind, cleared.database, std::move(cleared.key), std::move(cleared.clock)});
     for (PulledLeaf& leaf : reply.leaves)
         leaves.push_back({std::move(leaf.key), std::move(leaf.leaf)});
     if (reply.part) {
@@ -430,6 +430,7 @@ std::optional<Repair> Reconciliation::repair_of(Lane& lane, LeafReply& reply) {
     }
     const auto sound = [&](const KeyMask& mask) {
         return reply.clock.covers(mask.clock) &&
+               store_.is_placed({mask.database, mask.kind, mask.key, {}}) &&
                store_.address_of(mask.database, mask.key).shard == repair.shard;
     };
     if (store_.sound({{repair.shard, reply.clock}}, {}, leaves) &&

@@ -24,7 +24,8 @@ bool sound(const Batch& batch, const Store& store) {
         const auto range = std::ranges::find(batch.ranges, shard, &ShardRange::shard);
         const Seq seq = operation.delta.entry.seq;
         if (range == batch.ranges.end() || seq <= range->after || seq > range->last) return false;
-        if (operation.key.kind != LeafKind::clear) return true;
+        if (!clear::is_clear(operation.key.kind)) return true;
+        if (!store.is_placed(operation.key)) return false;
         VersionVector known = store.shard(shard).clock;
         known.advance({batch.writer, Seq{seq.value - 1}});
         return known.covers(*clear::decode(operation.delta.entry));

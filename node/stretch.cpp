@@ -1,6 +1,7 @@
 #include "node/stretch.hpp"
 
 #include <algorithm>
+#include <map>
 
 namespace skerry {
 
@@ -40,16 +41,26 @@ constexpr std::size_t kDotBytes = 16;  // on the wire, about
 // Fills a reply with leaves, as far as it goes.
 class LeafGatherer {
   public:
-    LeafGatherer(const LeafRequest& request, LeafReply& reply) : request_(request), reply_(reply) {}
+    LeafGatherer(Store& store, const LeafRequest& request, LeafReply& reply)
+        : request_(request), reply_(reply) {
+        const ShardId shard = request.stretch.shard;
+        const ShardRun run = run_of(shard, store.slot_shard_count());
+        for (DatabaseId db = run.database_first; db <= run.database_last; ++db)
+            if (VersionVector cleared = store.cleared_of_database(shard, db); !cleared.empty())
+                databases_.emplace(db, ClearedKey{LeafKind::flush, db, store.flush_key_of(shard),
+                                                  std::move(cleared)});
+    }
 
     [[nodiscard]] bool full() const { return reply_.more || reply_.part.has_value(); }
 
     // `record`: of its key; nullptr: there is none.
     void add(PulledLeaf leaf, const KeyRecord* record) {
-        if (full() || bytes_ >= kReplyBytesAim || reply_.leaves.size() == kWantedMax) {
+        if (full() || bytes_ >= kReplyBytesAim || reply_.leaves.size() == kWantedMax ||
+            reply_.cleared.size() + 2 > kWantedMax) {
             reply_.more = true;
             return;
         }
+        add_cleared_database(leaf.key.database);
         if (record != nullptr) add_cleared(leaf.key, *record);
         const std::string bytes = encode_leaf(leaf);
         if (bytes.size() <= kPartBytesMax) {
@@ -71,15 +82,26 @@ class LeafGatherer {
     void add_cleared(const LeafKey& key, const KeyRecord& record) {
         VersionVector cleared = cleared_of(record);
         const bool same = !reply_.cleared.empty() && reply_.cleared.back().key == key.key &&
-                          reply_.cleared.back().database == key.database;
-        if (cleared.empty() || same) return;
-        bytes_ += key.key.size() + kDotBytes * cleared.count();
-        reply_.cleared.push_back({key.database, key.key, std::move(cleared)});
+                          reply_.cleared.back().database == key.database &&
+                          reply_.cleared.back().kind == LeafKind::clear;
+        if (!cleared.empty() && !same)
+            add({LeafKind::clear, key.database, key.key, std::move(cleared)});
+    }
+
+    // Once, however many leaves of it there are.
+    void add_cleared_database(DatabaseId database) {
+        if (auto cleared = databases_.extract(database)) add(std::move(cleared.mapped()));
+    }
+
+    void add(ClearedKey cleared) {
+        bytes_ += cleared.key.size() + kDotBytes * cleared.clock.count();
+        reply_.cleared.push_back(std::move(cleared));
     }
 
     const LeafRequest& request_;
     LeafReply& reply_;
     std::size_t bytes_ = 0;
+    std::map<DatabaseId, ClearedKey> databases_;  // of which the reply names no clears yet
 };
 }  // namespace
 
@@ -212,7 +234,7 @@ Result<LeafReply> serve_leaves(Store& store, const LeafRequest& request) {
     reply.busy = !settled(store, shard);
     if (reply.busy) return reply;
     reply.clock = store.shard(shard).durable_clock;
-    LeafGatherer gatherer(request, reply);
+    LeafGatherer gatherer(store, request, reply);
     std::vector<std::uint64_t> items = request.items;
     std::ranges::sort(items);
     if (!items.empty()) {

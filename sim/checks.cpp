@@ -25,8 +25,8 @@ std::vector<DatabaseId> World::databases_of(const Node& node) {
 
 void World::check_event(Node& node) {
     const std::string name = "node " + std::to_string(node.index);
-    if (node.store->draining() && !expects_difference_ && ++drain_events_ % 8 == 0)
-        check_drain(node);
+    const bool hides = node.store->draining() || node.store->masked() > 0;
+    if (hides && !expects_difference_ && ++drain_events_ % 8 == 0) check_counts(node);
     if (node.store->halted()) return fail(name + " halted: " + node.store->halted()->text());
     if (node.replication->counters().divergence_alarms != 0 && !expects_difference_)
         fail(name + " alarms");
@@ -108,6 +108,7 @@ void World::check_purged() {
                       ? "everybody " + std::to_string(node->store->stable_cut()->everybody)
                       : "no cut") +
                  (node->store->draining() ? ", drains" : "") +
+                 (node->store->masked() > 0 ? ", masks" : "") +
                  (node->store->freezing() ? ", freezes" : "") + state_of_peers());
     ++outcome_.coverage.purged_at_end;
 }
@@ -166,8 +167,8 @@ void World::check_reopened(Node& node) {
     check_event(node);
 }
 
-// Keys of which some leaves have not joined: all are seen, and counted.
-void World::check_drain(Node& node) {
+// While leaves have not joined, or are masked: what is seen is what is counted.
+void World::check_counts(Node& node) {
     for (const DatabaseId db : databases_of(node)) {
         std::uint64_t count = 0;
         std::uint64_t last = 0;
@@ -180,7 +181,7 @@ void World::check_drain(Node& node) {
         if (count != node.store->key_count(db))
             fail("node " + std::to_string(node.index) + " counts " +
                  std::to_string(node.store->key_count(db)) + " keys of database " +
-                 std::to_string(db) + " while it drains, and shows " + std::to_string(count));
+                 std::to_string(db) + ", and shows " + std::to_string(count));
     }
     node.store->end_round();
 }
@@ -300,7 +301,8 @@ bool World::survives(const Written& written) {
 
 bool World::deleted(const Written& written) {
     return std::ranges::any_of(deleted_, [&](const Deleted& one) {
-        return one.removal.shard == written.shard &&
+        return one.removal.shard == written.shard && one.removal.database == written.database &&
+               (one.database || written.deletable) &&
                one.seen.contains({written.writer, written.last}) && survives(one.removal);
     });
 }
@@ -310,14 +312,15 @@ void World::check_counted(Node& node) {
     for (const Written& written : written_) {
         if (!node.store->holds(written.shard)) continue;
         const bool kept = survives(written);
+        const bool there = kept && !deleted(written);
         if (!written.member.empty()) {
             if (node.database->set_contains(written.database, written.place, written.member) !=
-                kept)
+                there)
                 fail("node " + std::to_string(node.index) + ": member " + written.member +
-                     (kept ? " is missing" : " came from nowhere"));
+                     (there ? " is missing" : " came from nowhere"));
         } else if (kept) {
             std::optional<std::int64_t>& sum = sums[{written.database, written.place}];
-            if (!written.deletable || !deleted(written)) sum = sum.value_or(0) + written.amount;
+            if (there) sum = sum.value_or(0) + written.amount;
         }
     }
     for (const auto& [where, sum] : sums) {
@@ -329,8 +332,8 @@ void World::check_counted(Node& node) {
                 : node.database->hash_get(db, place.substr(0, slash), place.substr(slash + 1));
         const std::string due = sum ? std::to_string(*sum) : "absent";
         if (shown.value_or("absent") != due)
-            fail("node " + std::to_string(node.index) + ": " + place + " is " +
-                 shown.value_or("absent") + ", not " + due);
+            fail("node " + std::to_string(node.index) + ": " + std::to_string(db) + "/" + place +
+                 " is " + shown.value_or("absent") + ", not " + due);
     }
 }
 
@@ -338,6 +341,7 @@ void World::check_counted(Node& node) {
 void World::check_rows(Node& node) {
     Store& store = *node.store;
     std::vector<std::uint64_t> digests(plan_.shards());
+    std::map<std::pair<ShardId, DatabaseId>, DatabaseSums> found;
     std::uint64_t tombstones = 0;
     for (const DatabaseId db : databases_of(node)) {
         std::vector<std::string> keys;
@@ -352,8 +356,12 @@ void World::check_rows(Node& node) {
             KeyRecord* record = store.find(db, key);
             if (record == nullptr) return fail("a key that is visited is not found: " + key);
             std::uint64_t& digest = digests[record->address.shard.value];
+            DatabaseSums& of_database = found[{record->address.shard, db}];
             const auto add = [&](LeafKind kind, const ElementOrder& order, const Leaf& leaf) {
-                digest += digest_of(record->address, kind, order, leaf);
+                const std::uint64_t added = digest_of(record->address, kind, order, leaf);
+                digest += added;
+                of_database.digest += added;
+                of_database.counts = of_database.counts || counts(kind, leaf);
             };
             add(LeafKind::string, {LeafKind::string, {}}, record->string);
             if (record->extra)
@@ -384,6 +392,13 @@ void World::check_rows(Node& node) {
     if (tombstones != store.tombstone_count())
         fail("tombstone count " + std::to_string(store.tombstone_count()) + ", tombstones " +
              std::to_string(tombstones));
+    for (const auto& [place, sums] : found) {
+        const DatabaseSums& kept = store.shard(place.first).sums_of(place.second);
+        if (kept.digest != sums.digest || (sums.counts && !kept.counts))
+            fail("node " + std::to_string(node.index) + ": the sums of database " +
+                 std::to_string(place.second) + " in shard " + std::to_string(place.first.value) +
+                 " are not those of its keys");
+    }
     for (const ShardId shard : store.held())
         if (digests[shard.value] != store.shard(shard).digest)
             fail("node " + std::to_string(node.index) + ": the rows of shard " +

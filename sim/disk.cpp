@@ -204,23 +204,43 @@ KvStats SimKv::stats() const {
 namespace {
 using TableRows = std::map<std::string, std::string, std::less<>>;
 
+template <class Tables>
+const TableRows& meta_of(const Tables& tables) {
+    return tables[static_cast<std::size_t>(Table::meta)];
+}
+
 // What clears have masked in the elements of the row's key.
 VersionVector mask_in(const TableRows& rows, const RowKey& row) {
     const auto key = rows.find(key_row_key(row.address));
     return key == rows.end() ? VersionVector{} : decode_key_row(key->second)->sums.mask;
 }
 
+// And those of its database.
+VersionVector mask_over(const TableRows& meta, const RowAddress& address) {
+    const auto shard = meta.find(shard_meta_key(address.shard));
+    if (shard == meta.end()) return {};
+    return decode_shard_meta(shard->second)->databases[place_in_shard(address.database)].mask;
+}
+
 // One that can be seen.
-bool has_live_entry(const TableRows& rows, std::string_view row, std::string_view value) {
+bool has_live_entry(const TableRows& rows, const TableRows& meta, std::string_view row,
+                    std::string_view value) {
     const RowKey place = *parse_row_key(row);
+    const VersionVector mask = mask_over(meta, place.address);
     if (place.element) {
         Leaf leaf = decode_element_row(value)->leaf;
-        if (clear::reaches(place.element->kind)) clear::unmask(leaf, mask_in(rows, place));
+        if (clear::reaches(place.element->kind)) {
+            clear::unmask(leaf, mask_in(rows, place));
+            clear::unmask(leaf, mask);
+        }
         return leaf.any_live();
     }
     const auto key = decode_key_row(value);
-    return std::ranges::any_of(key->leaves,
-                               [](const auto& leaf) { return leaf.second.any_live(); });
+    return std::ranges::any_of(key->leaves, [&](const auto& pair) {
+        Leaf leaf = pair.second;
+        clear::unmask(leaf, mask);
+        return leaf.any_live();
+    });
 }
 }  // namespace
 
@@ -230,7 +250,7 @@ std::optional<std::pair<std::string, std::string>> SimKv::lose_row(Random& rando
     if (table.empty()) return std::nullopt;
     const auto lost =
         std::next(table.begin(), static_cast<std::ptrdiff_t>(random.below(table.size())));
-    if (!has_live_entry(table, lost->first, lost->second)) return std::nullopt;
+    if (!has_live_entry(table, meta_of(*rows), lost->first, lost->second)) return std::nullopt;
     std::pair<std::string, std::string> row = *lost;
     table.erase(lost);
     rows_ = std::move(rows);
@@ -263,7 +283,7 @@ bool SimKv::change_row(Random& random) {
     if (table.empty()) return false;
     const auto row =
         std::next(table.begin(), static_cast<std::ptrdiff_t>(random.below(table.size())));
-    if (!has_live_entry(table, row->first, row->second)) return false;
+    if (!has_live_entry(table, meta_of(*rows), row->first, row->second)) return false;
     if (parse_row_key(row->first)->element) {
         ElementRow element = *decode_element_row(row->second);
         if (!change_leaf(element.leaf, random)) return false;

@@ -16,6 +16,7 @@ void World::plan_fleet() {
     Random& r = fleet_random_;
     plan_.node_count = std::max<std::size_t>(plan_.node_count, 3) + r.below(3);
     plan_.duration += static_cast<Millis>(r.between(2000, 9000));
+    plan_.flushes = seed_ % 8 == 0 || seed_ % 8 == 7;
     plan_.roles.assign(plan_.node_count, Role::core);
     plan_.roles[0] = Role::hub;
     if (!r.one_in(3)) plan_.roles[1] = Role::hub;

@@ -8,7 +8,8 @@ constexpr std::string_view kCounters[] = {"n0", "n1"};
 constexpr std::string_view kCounterHash = "nh";
 constexpr std::string_view kGrowingSet = "grow";
 constexpr std::string_view kDeletedHash = "dh";
-constexpr Millis kWaitMax = 3000;  // then the client gives up
+constexpr DatabaseId kFlushed = 1;  // of main, the database that FLUSHDB empties
+constexpr Millis kWaitMax = 3000;   // then the client gives up
 }  // namespace
 
 void World::some_commands(Node& node) {
@@ -62,12 +63,8 @@ void World::command(Node& node) {
     const bool other = random_.one_in(4);
     const DatabaseId db = home_ == 0 && other ? 1 : home_;
     const std::string key = "k" + std::to_string(random_.below(6));
-    if (db == 1 && random_.one_in(20)) {
-        Flush flush{.stored = {db}};
-        while (!node.database->flush_some(flush, 2)) {
-        }
-        return;
-    }
+    if (db == kFlushed && random_.one_in(20)) return flush(node, db);
+    if (db != kFlushed && is_flushed(db) && random_.one_in(60)) return flush(node, db);
     if (random_.percent(plan_.bulk_percent)) return bulk_command(node);
     random_.one_in(2) ? command_on_key(node, db, key) : command_on_collection(node, db, key);
 }
@@ -76,20 +73,63 @@ void World::command(Node& node) {
 void World::bulk_command(Node& node) {
     const std::uint64_t count = random_.between(5, 60), first = random_.below(100);
     const std::uint64_t choice = random_.below(4);
-    if (choice == 0 && first % 4 == 0) node.database->remove(home_, "bulk");
+    const DatabaseId db =
+        home_ == 0 && is_flushed(kFlushed) && random_.one_in(3) ? kFlushed : home_;
+    if (choice == 0 && first % 4 == 0) node.database->remove(db, "bulk");
     for (std::uint64_t i = first; i < first + count; ++i) {
         const std::string name = "b" + std::to_string(i);
         if (choice == 0)
-            node.database->remove(home_, name);
+            node.database->remove(db, name);
         else if (choice == 1)
-            node.database->set(home_, name, some_value());
-        else if (choice == 2 && node.database->type(home_, "bulk") != KeyType::string)
-            random_.one_in(4) ? node.database->set_remove(home_, "bulk", name)
-                              : node.database->set_add(home_, "bulk", name);
+            node.database->set(db, name, some_value());
+        else if (choice == 2 && node.database->type(db, "bulk") != KeyType::string)
+            random_.one_in(4) ? node.database->set_remove(db, "bulk", name)
+                              : node.database->set_add(db, "bulk", name);
         else
-            (void)node.database->add(home_, "a" + name, 1);
+            (void)node.database->add(db, "a" + name, 1);
         node.store->end_command();
     }
+}
+
+// What counts there goes by entries of its own, everything else by one clear a shard.
+void World::flush(Node& node, DatabaseId db) {
+    if (!plan_.flushes) return remove_keys(node, db);
+    if (node.rots) return;  // it removes what it sees, and may see less than there is
+    const ShardRun run = run_of(db, plan_.shard_count);
+    std::vector<VersionVector> before;
+    for (std::uint16_t i = 0; i < run.count; ++i)
+        before.push_back(
+            node.store->shard(ShardId{static_cast<std::uint16_t>(run.first.value + i)}).clock);
+    Flush flush{.stored = {db}};
+    while (!node.database->flush_some(flush, 2)) {
+    }
+    if (node.store->key_count(db) != 0) fail("FLUSHDB leaves keys");
+    for (std::uint16_t i = 0; i < run.count; ++i) {
+        Deleted deleted;
+        deleted.database = true;
+        deleted.removal.shard = ShardId{static_cast<std::uint16_t>(run.first.value + i)};
+        deleted.removal.database = db;
+        deleted.removal.writer = node.writer;
+        deleted.removal.last = node.store->shard(deleted.removal.shard).clock.at(node.writer);
+        deleted.removal.first = deleted.removal.last;
+        if (deleted.removal.last == before[i].at(node.writer)) continue;
+        deleted.seen = std::move(before[i]);
+        deleted_.push_back(std::move(deleted));
+    }
+}
+
+void World::remove_keys(Node& node, DatabaseId db) {
+    std::vector<std::string> keys;
+    node.store->for_each_key(db, 0, [&](const KeyRecord& record) {
+        if (record.exists()) keys.emplace_back(record.key);
+        return true;
+    });
+    for (const std::string& key : keys) node.database->remove(db, key);
+}
+
+// Database 1 of main, and what a further domain has.
+bool World::is_flushed(DatabaseId db) const {
+    return plan_.flushes && (db == kFlushed || db > kConfigurationDatabase);
 }
 
 void World::command_on_key(Node& node, DatabaseId db, const std::string& key) {
@@ -159,28 +199,31 @@ void World::counted_command(Node& node) {
     const std::uint64_t choice = random_.below(3);
     written.deletable = choice == 1 && random_.one_in(2);
     if (written.deletable && random_.one_in(3)) return delete_counters(node);
+    written.database = home_;
+    if (home_ == 0 && choice < 2 && is_flushed(kFlushed) && random_.one_in(2))
+        written.database = kFlushed;
+    const DatabaseId db = written.database;
+    if (db == kFlushed && random_.one_in(6)) return flush(node, db);
     const std::string key(choice == 0         ? kCounters[random_.below(2)]
                           : written.deletable ? kDeletedHash
                           : choice == 1       ? kCounterHash
                                               : kGrowingSet);
-    written.database = home_;
-    written.shard = store.address_of(home_, key).shard;
+    written.shard = store.address_of(db, key).shard;
     const Seq before = store.shard(written.shard).clock.at(node.writer);
     written.amount = static_cast<std::int64_t>(random_.below(20)) - 8;
     // An increment by nothing leaves no trace that outlives what it was added to.
-    if (written.deletable && written.amount == 0) written.amount = 20;
+    if ((written.deletable || is_flushed(db)) && written.amount == 0) written.amount = 20;
     written.place = key;
     if (choice == 0) {
-        if (!data.add(home_, key, written.amount)) return fail("a counter refused an increment");
+        if (!data.add(db, key, written.amount)) return fail("a counter refused an increment");
     } else if (choice == 1) {
         const std::string field = "f" + std::to_string(random_.below(3));
         written.place += "/" + field;
-        if (!data.hash_add(home_, key, field, written.amount))
+        if (!data.hash_add(db, key, field, written.amount))
             return fail("a field refused an increment");
     } else {
         written.member = "m" + std::to_string(++members_);
-        if (!data.set_add(home_, key, written.member))
-            return fail("a new member was there already");
+        if (!data.set_add(db, key, written.member)) return fail("a new member was there already");
     }
     note_written(node, key, std::move(written), before);
 }
@@ -196,6 +239,7 @@ void World::delete_counters(Node& node) {
     deleted.seen = node.store->shard(shard).clock;
     (void)node.database->remove(home_, key);
     deleted.removal.shard = shard;
+    deleted.removal.database = home_;
     deleted.removal.writer = node.writer;
     deleted.removal.last = node.store->shard(shard).clock.at(node.writer);
     deleted.removal.first = deleted.removal.last;

@@ -235,10 +235,12 @@ void World::stop_process(Node& node) {
     coverage.drained_by_touch += stats.drained_by_touch;
     coverage.drained_in_background += stats.drained_in_background;
     coverage.clears += stats.clears;
+    coverage.flushes += stats.flushes;
+    coverage.flushes_measured += stats.flushes_measured;
     coverage.masks_measured += stats.masks_measured;
     coverage.masks_dropped += stats.masks_dropped;
     coverage.reclaimed += stats.reclaimed;
-    coverage.ends_while_masked += node.store->masked_keys() > 0 ? 1 : 0;
+    coverage.ends_while_masked += node.store->masked() > 0 ? 1 : 0;
     coverage.ends_while_staging += node.store->open_session() ? 1 : 0;
     coverage.ends_while_draining += node.store->draining() ? 1 : 0;
     coverage.lost_commits += node.commits.size();
@@ -315,7 +317,7 @@ void World::receive(NodeIndex to, Incoming incoming) {
     mix(hash64(incoming.bytes));
     if (incoming.kind == IncomingKind::request && node.store->draining())
         ++outcome_.coverage.asked_while_draining;
-    if (incoming.kind == IncomingKind::request && node.store->masked_keys() > 0)
+    if (incoming.kind == IncomingKind::request && node.store->masked() > 0)
         ++outcome_.coverage.asked_while_masked;
     set_now(node);
     node.replication->receive(std::move(incoming), mono(node));

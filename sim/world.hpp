@@ -69,6 +69,7 @@ struct Coverage {
                   left_out = 0, floors_checked = 0, purged_at_end = 0;
     std::uint64_t fulls_resumed = 0, compares_resumed = 0, compared_by_key = 0, broken_off = 0;
     std::uint64_t edges = 0, passed_on = 0, hubs_left = 0, cuts_told = 0, edges_purged = 0;
+    std::uint64_t flushes = 0, flushes_measured = 0;
     std::uint64_t clears = 0, masks_measured = 0, masks_dropped = 0, reclaimed = 0,
                   ends_while_masked = 0, asked_while_masked = 0;
 };
@@ -122,6 +123,8 @@ inline constexpr Counted kCounted[] = {
     {"requests in a drain", &Coverage::asked_while_draining},
     {"clears", &Coverage::clears},
     {"clears that did not cover all", &Coverage::masks_measured},
+    {"clears of a database in a shard", &Coverage::flushes},
+    {"of these, that did not cover all", &Coverage::flushes_measured},
     {"masks dropped", &Coverage::masks_dropped},
     {"masked rows reclaimed", &Coverage::reclaimed},
     {"processes that ended with masked rows", &Coverage::ends_while_masked},
@@ -220,6 +223,7 @@ class World {
         bool knows_all;  // every node is told of every other one, also of those that come later
         std::uint64_t full_percent;      // of pulls that compare without need
         std::uint64_t all_percent;       // of pulls behind a floor that do not compare
+        bool flushes = false;            // clients say FLUSHDB
         std::uint64_t break_percent;     // of ticks in a full reconcile at which it is broken off
         Millis silent_max;               // then a member counts no more; 0: never
         std::vector<Role> roles;         // by node; none: all are cores
@@ -308,9 +312,10 @@ class World {
         std::vector<NodeIndex> holders;  // when a WAIT was answered for it
         Millis held_at = 0;
     };
-    // Of a hash that is cleared: what the deleting node had seen counts no more.
+    // Of a hash that is cleared, or a database: what the deleting node had seen counts no more.
     struct Deleted {
         Written removal;
+        bool database = false;
         VersionVector seen;
     };
 
@@ -402,6 +407,9 @@ class World {
     void command_on_collection(Node& node, DatabaseId db, const std::string& key);
     void counted_command(Node& node);
     void delete_counters(Node& node);
+    void flush(Node& node, DatabaseId db);
+    void remove_keys(Node& node, DatabaseId db);
+    [[nodiscard]] bool is_flushed(DatabaseId db) const;
     void bulk_command(Node& node);
     void note_written(Node& node, const std::string& key, Written written, Seq before);
     void read(Node& node);
@@ -423,7 +431,7 @@ class World {
 
     // ---- checks.cpp
     void check_event(Node& node);
-    void check_drain(Node& node);
+    void check_counts(Node& node);
     void check_floor(Node& node, ShardId shard);
     void check_purged();
     void check_reopened(Node& node);

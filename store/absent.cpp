@@ -72,9 +72,11 @@ std::vector<LeafKey> Store::leaves_within(const RowAddress& address, const Versi
     std::vector<LeafKey> leaves;
     std::unique_ptr<KeyRecord> loaded;
     KeyRecord* record = in_memory(address);
-    if (record == nullptr) {
-        loaded = load_record(address);
+    if (record != nullptr) {
+        settle(*record);
+    } else if ((loaded = load_record(address))) {
         record = loaded.get();
+        put_under_mask(*record);
     }
     if (record == nullptr) return leaves;
     const auto offer = [&](LeafKind kind, std::string_view sub, const Leaf& leaf) {

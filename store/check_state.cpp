@@ -58,6 +58,7 @@ class StateCheck {
         std::uint64_t digest = 0;
         std::array<std::uint64_t, kDatabaseCount> keys{};
         std::array<std::uint64_t, kDatabaseCount> deadlines{};
+        std::array<DatabaseSums, kDatabaseCount> databases;
         std::uint64_t tombstones = 0;
         bool whole = true;  // every row could be read
     };
@@ -83,10 +84,14 @@ class StateCheck {
     [[nodiscard]] bool sound(LeafKind kind, const Leaf& leaf, const std::string& where);
     void look_at_entries(std::string_view row_key, ShardId shard, const Leaf& leaf,
                          const std::string& where);
+    [[nodiscard]] const VersionVector& mask_over(const RowAddress& address);
+    Leaf add_up(const RowAddress& address, LeafKind kind, const ElementOrder& place, Leaf leaf);
     void end_key();
+    void count_key(KeyRecord& key);
     void look_up_expected();
     void look_at_staged(std::uint64_t session);
     void compare_sums();
+    void compare_database(ShardId shard, DatabaseId database);
     void look_at_index();
     void name_stray_index_rows();
     [[nodiscard]] bool below_the_floor(std::string_view key, const Dot& dot) const;
@@ -111,6 +116,7 @@ class StateCheck {
     std::unique_ptr<KeyRecord> key_;
     ElementTotals seen_;
     ElementSums found_;
+    ElementCounts shown_{};  // of these live elements, those that no clear of their database covers
     std::set<RowAddress> masked_;  // as the meta table says
 };
 
@@ -252,10 +258,10 @@ void StateCheck::look_at_key(std::string_view row_key, const RowAddress& address
         return;
     }
     static constexpr ElementOrder kNoPlace{.kind = LeafKind::string, .hash = {}};
-    for (const auto& [kind, leaf] : row.leaves)
-        sums_[address.shard].digest += digest_of(address, kind, kNoPlace, leaf);
+    for (const auto& [kind, leaf] : row.leaves) add_up(address, kind, kNoPlace, leaf);
     seen_ = {};
     found_ = {};
+    shown_ = {};
     if (!state_.shards[address.shard].clock.covers(row.sums.mask))
         add(where, "has a mask beyond the shard's clock");
     if (row.sums.mask.empty() ? masked_.contains(address) : masked_.erase(address) == 0)
@@ -290,14 +296,34 @@ void StateCheck::look_at_element(std::string_view row_key, const RowKey& place,
     Leaf leaf = row.leaf;
     const LeafKind kind = place.element->kind;
     if (clear::reaches(kind)) clear::unmask(leaf, mask_of(*key_));
-    const std::uint64_t digest = digest_of(address, kind, *place.element, leaf);
-    sums_[address.shard].digest += digest;
     if (shows(kind, leaf)) ++seen_.live[element_index(kind)];
-    if (!clear::reaches(kind)) return;
-    found_.digest += digest;
-    if (kind == LeafKind::field && value::counts(leaf)) ++found_.counting;
-    for (const Entry& entry : leaf)
-        if (entry.live()) found_.highest.advance(entry.dot());
+    if (clear::reaches(kind)) {
+        found_.digest += digest_of(address, kind, *place.element, leaf);
+        if (counts(kind, leaf)) ++found_.counting;
+        for (const Entry& entry : leaf)
+            if (entry.live()) found_.highest.advance(entry.dot());
+    }
+    if (shows(kind, add_up(address, kind, *place.element, std::move(leaf))))
+        ++shown_[element_index(kind)];
+}
+
+const VersionVector& StateCheck::mask_over(const RowAddress& address) {
+    const ShardMeta& meta = state_.shards[address.shard];
+    return meta.databases[place_in_shard(address.database)].mask;
+}
+
+// To the sums of the shard and the database, without what a clear of the database covers; gives what is left.
+Leaf StateCheck::add_up(const RowAddress& address, LeafKind kind, const ElementOrder& place,
+                        Leaf leaf) {
+    if (clear::flushes(kind)) clear::unmask(leaf, mask_over(address));
+    const std::uint64_t digest = digest_of(address, kind, place, leaf);
+    Sums& sums = sums_[address.shard];
+    sums.digest += digest;
+    if (!clear::flushes(kind)) return leaf;
+    DatabaseSums& database = sums.databases[place_in_shard(address.database)];
+    database.digest += digest;
+    database.counts = database.counts || counts(kind, leaf);
+    return leaf;
 }
 
 bool StateCheck::sound(LeafKind kind, const Leaf& leaf, const std::string& where) {
@@ -348,16 +374,28 @@ void StateCheck::end_key() {
                        number(found_.counting) + " do");
     if (!kept.highest.covers(found_.highest))
         add(where, "has a live element beyond what it says is the last");
-    if (!key->exists()) return;
-    ++state_.keys;
-    Sums& sums = sums_[key->address.shard];
-    const std::size_t database = place_in_shard(key->address.database);
-    ++sums.keys[database];
-    if (key->expires()) ++sums.deadlines[database];
-    if (self_ && key->deadline != value::kNoDeadline &&
-        same_directory(key->deadline_writer, *self_))
+    if (key->expires() && self_ && same_directory(key->deadline_writer, *self_))
         expected_.push_back(
             {Table::deadlines, deadline_key(key->deadline, key->address), {}, where});
+    count_key(*key);
+}
+
+// As it is seen: under the mask of its database.
+void StateCheck::count_key(KeyRecord& key) {
+    const VersionVector& mask = mask_over(key.address);
+    clear::unmask(key.string, mask);
+    if (key.extra) {
+        key.extra->totals.live = shown_;
+        for (auto& [kind, leaf] : key.extra->leaves)
+            if (clear::flushes(kind)) clear::unmask(leaf, mask);
+    }
+    derive(key);
+    if (!key.exists()) return;
+    ++state_.keys;
+    Sums& sums = sums_[key.address.shard];
+    const std::size_t database = place_in_shard(key.address.database);
+    ++sums.keys[database];
+    if (key.expires()) ++sums.deadlines[database];
 }
 
 void StateCheck::look_up_expected() {
@@ -400,6 +438,18 @@ void StateCheck::look_at_staged(std::uint64_t session) {
     }
 }
 
+void StateCheck::compare_database(ShardId shard, DatabaseId database) {
+    const std::string where = place_of(shard, database);
+    const ShardMeta& meta = state_.shards[shard];
+    const DatabaseSums& kept = meta.databases[place_in_shard(database)];
+    const DatabaseSums& found = sums_[shard].databases[place_in_shard(database)];
+    if (!meta.clock.covers(kept.mask)) add(where, "has a mask beyond the shard's clock");
+    const bool whole = sums_[shard].digest == meta.digest;  // else it is reported
+    if (whole && kept.digest != found.digest) add(where, "its digest is not that of its rows");
+    if (found.counts && !kept.counts)
+        add(where, "says that none of its leaves counts, and some do");
+}
+
 void StateCheck::compare_sums() {
     if (!all_read_) return;
     for (const auto& [shard, found] : sums_) {
@@ -410,6 +460,7 @@ void StateCheck::compare_sums() {
             add(where, "its digest is not that of its rows: something in them has changed");
         const ShardRun run = run_of(shard, state_.meta->shard_count);
         for (DatabaseId database = run.database_first; database <= run.database_last; ++database) {
+            compare_database(shard, database);
             const std::size_t i = place_in_shard(database);
             if (found.keys[i] != kept.keys[i])
                 add(where, "says that it has " + number(kept.keys[i]) + " keys in database " +

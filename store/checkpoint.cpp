@@ -179,6 +179,7 @@ void Store::freeze() {
                        .digest = shard.digest,
                        .keys = shard.key_counts,
                        .deadlines = shard.deadline_counts,
+                       .databases = shard.databases,
                        .tombstones = shard.tombstones,
                        .before = {}};
         ASSERT(meta.clock.covers(meta.purge_floor));

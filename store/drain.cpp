@@ -43,8 +43,14 @@ struct Store::JoinedKey {
     std::unique_ptr<KeyRecord> loaded;  // the key as it is here, if it is not in memory
     const KeyRecord* mine = nullptr;    // the same, wherever it is; nullptr: there is none
     bool existed = false;
-    bool expired = false;      // it had a deadline
-    std::uint64_t digest = 0;  // what the shard's gains
+    bool expired = false;       // it had a deadline
+    std::uint64_t digest = 0;   // what the shard's gains,
+    std::uint64_t flushed = 0;  // and that of what a clear of its database reaches
+
+    void gain(LeafKind kind, std::uint64_t gained) {
+        digest += gained;
+        if (clear::flushes(kind)) flushed += gained;
+    }
 };
 
 // ---- staging
@@ -55,7 +61,7 @@ void Store::stage(const Stage& stage) {
     append_stage(commit_.frames, stage);
     end_record(header_at);
     take_stage(stage, last_);
-    if (taken(Shortcut::join_on_arrival)) join_at_once();
+    if (taken(Shortcut::join_on_arrival)) join_at_once([](LeafKind) { return true; });
     if (taken(Shortcut::clock_per_chunk)) join_clocks(stage.clocks);
 }
 
@@ -71,6 +77,7 @@ void Store::take_stage(const Stage& stage, LogPosition position) {
         const RowAddress address = address_of(key.database, key.key);
         const auto clock = clocks.find(address.shard);
         if (clock == clocks.end()) continue;
+        staging_.flushes = staging_.flushes || key.kind == LeafKind::flush;
         if (named.insert(address.shard).second)
             put_staged(stage_clock_key(stage.session, address.shard, position),
                        encode_stage_clock(clock->second));
@@ -199,7 +206,11 @@ void Store::log_flip(const Flip& flip) {
 
 void Store::apply_flip(const Flip& flip) {
     last_found_ = nullptr;  // it was touched before the flip
-    if (flip.gains.empty() && staging_.session == flip.session) join_at_once();
+    if (flip.gains.empty() && staging_.session == flip.session) {
+        // Everything else comes under the masks of these.
+        if (staging_.flushes) join_at_once([](LeafKind kind) { return kind == LeafKind::flush; });
+        join_at_once([](LeafKind kind) { return kind != LeafKind::flush; });
+    }
     if (!flip.gains.empty()) begin_drain(flip);
     join_clocks(flip.clocks);
     for (const auto& [shard, floor] : flip.floors)
@@ -207,7 +218,7 @@ void Store::apply_flip(const Flip& flip) {
     if (staging_.session == flip.session) forget_staging();
 }
 
-void Store::join_at_once() {
+void Store::join_at_once(absl::FunctionRef<bool(LeafKind)> joins) {
     StagingReader staged(staging_);
     std::string at;
     while (true) {
@@ -216,10 +227,11 @@ void Store::join_at_once() {
         if (rows->empty()) return;
         for (const StagedRow& row : *rows) {
             const LeafKey& key = row.staged.key;
+            if (!joins(key.kind)) continue;
             KeyRecord& record = find_or_make(key.database, key.key);
             const Change change = begin_change(record, key.kind, key.sub);
             join_leaf(*change.leaf, state(row.address.shard).clock, row.staged.leaf, row.clock);
-            if (clear::reaches(key.kind)) clear::unmask(*change.leaf, mask_of(record));
+            unmask_joined(record, key.kind, *change.leaf);
             end_change(record, change);
         }
         at = behind(rows->back().place);
@@ -267,24 +279,73 @@ void Store::touch(const RowAddress& address, std::string_view key) {
 
 Store::JoinedKey Store::begin_joined(const RowAddress& address, std::string_view key) {
     JoinedKey joined;
-    joined.mine = in_memory(address);
-    if (joined.mine == nullptr && !state(address.shard).all_rows) {
+    if (KeyRecord* record = in_memory(address)) {
+        settle(*record);
+        joined.mine = record;
+    } else if (!state(address.shard).all_rows) {
         joined.loaded = load_record(address);
+        if (joined.loaded) put_under_mask(*joined.loaded);
         joined.mine = joined.loaded.get();
     }
     joined.record = std::make_unique<KeyRecord>();
-    joined.record->address = address;
-    joined.record->key = ShortBytes(key);
+    KeyRecord& record = *joined.record;
+    record.address = address;
+    record.key = ShortBytes(key);
     if (joined.mine == nullptr) return joined;
-    joined.existed = joined.mine->exists();
-    joined.expired = joined.mine->expires();
-    joined.record->string = joined.mine->string;
+    record.string = joined.mine->string;
     if (joined.mine->extra) {
-        joined.record->with_extra().leaves = joined.mine->extra->leaves;
-        joined.record->extra->totals = joined.mine->extra->totals;
-        joined.record->extra->sums.mask = joined.mine->extra->sums.mask;
+        record.with_extra().leaves = joined.mine->extra->leaves;
+        record.extra->totals = joined.mine->extra->totals;
+        record.extra->sums = joined.mine->extra->sums;
     }
+    // What is masked when the flip comes is not gained by what joins behind it.
+    if (const VersionVector& to_come = mask_to_come(address); !to_come.empty()) {
+        unmask_own_leaves(record, to_come);
+        if (record.extra && !mask_of(record).covers(to_come)) remains_of(joined, to_come);
+    }
+    derive(record);
+    joined.existed = record.exists();
+    joined.expired = record.expires();
     return joined;
+}
+
+// The elements that are here, under one mask more.
+void Store::remains_of(JoinedKey& joined, const VersionVector& clock) {
+    Extra& extra = *joined.record->extra;
+    VersionVector mask = clock;
+    mask.join(extra.sums.mask);
+    Remains left = remains_under(*joined.mine, mask);
+    extra.totals.live = left.live;
+    extra.sums = std::move(left.sums);
+    extra.sums.mask = std::move(mask);
+}
+
+// Of the database, by clears that are staged for the flip that is measured.
+const VersionVector& Store::mask_to_come(const RowAddress& address) {
+    static const VersionVector kNothing;
+    if (!measure_ || draining() || taken(Shortcut::flush_unmeasured)) return kNothing;
+    const auto [known, fresh] = measure_->flushes.try_emplace({address.shard, address.database});
+    if (fresh)
+        if (const auto row = staged_flush(staging_.session, address.shard, address.database))
+            known->second = clear::covered(row->staged.leaf);
+    return known->second;
+}
+
+std::optional<StagedRow> Store::staged_flush(std::uint64_t session, ShardId shard,
+                                             DatabaseId database) {
+    if (database == kConfigurationDatabase) return std::nullopt;
+    const RowAddress address = address_of(database, flush_key_of(shard));
+    const std::string place = stage_place(address, LeafKind::flush, {});
+    auto rows = staged_rows(session, place, behind(place), 1);
+    if (rows.empty()) return std::nullopt;
+    return std::move(rows.front());
+}
+
+// A database has been masked: all that was measured of it is something else now.
+void Store::measure_again() {
+    measure_->at.clear();
+    measure_->gains.clear();
+    measure_->touched.clear();
 }
 
 Leaf Store::leaf_of(const JoinedKey& joined, const ElementOrder& order) {
@@ -302,20 +363,28 @@ Leaf Store::leaf_of(const JoinedKey& joined, const ElementOrder& order) {
 
 void Store::join_virtually(JoinedKey& joined, const StagedRow& row, const VersionVector& mine) {
     const LeafKind kind = row.staged.key.kind;
+    if (kind == LeafKind::flush) return;  // it joins at the flip: mask_to_come()
     const bool element = !is_key_level(kind);
     const ElementOrder order =
         element ? order_of(kind, row.staged.key.sub) : ElementOrder{kind, {}};
     Leaf apart = element ? leaf_of(joined, order) : Leaf{};
-    const bool reached = clear::reaches(kind);
-    if (reached) clear::unmask(apart, mask_of(*joined.record));
+    const auto unmask = [&](Leaf& leaf) {
+        unmask_joined(*joined.record, kind, leaf);
+        if (clear::flushes(kind)) clear::unmask(leaf, mask_to_come(row.address));
+    };
+    unmask(apart);
     Leaf& leaf = element ? apart : joined.record->leaf_to_change(kind);
     const bool showed = shows(kind, leaf);
-    joined.digest -= skerry::digest_of(row.address, kind, order, leaf);
+    const bool counted = counts(kind, leaf);
+    joined.gain(kind, -skerry::digest_of(row.address, kind, order, leaf));
     join_leaf(leaf, mine, row.staged.leaf, row.clock);
-    if (reached) clear::unmask(leaf, mask_of(*joined.record));
+    unmask(leaf);
     if (kind == LeafKind::clear) mask_virtually(joined, clear::covered(leaf));
-    joined.digest += skerry::digest_of(row.address, kind, order, leaf);
-    if (!element || showed == shows(kind, leaf)) return;
+    joined.gain(kind, skerry::digest_of(row.address, kind, order, leaf));
+    if (!element) return;
+    joined.record->with_extra().sums.counting +=
+        std::uint64_t{counts(kind, leaf)} - std::uint64_t{counted};
+    if (showed == shows(kind, leaf)) return;
     std::uint64_t& live = joined.record->with_extra().totals.live[element_index(kind)];
     live = showed ? live - 1 : live + 1;
 }
@@ -323,11 +392,10 @@ void Store::join_virtually(JoinedKey& joined, const StagedRow& row, const Versio
 // Before any element joins: a key's own leaves come first.
 void Store::mask_virtually(JoinedKey& joined, const VersionVector& clock) {
     Extra& extra = joined.record->with_extra();
-    if (joined.mine != nullptr && joined.mine->extra && !extra.sums.mask.covers(clock)) {
-        const Remains left = remains_under(*joined.mine, clock);
-        joined.digest += left.sums.digest - joined.mine->extra->sums.digest;
-        extra.totals.live = left.live;
-    }
+    const std::uint64_t digest = extra.sums.digest;
+    if (joined.mine != nullptr && joined.mine->extra && !extra.sums.mask.covers(clock))
+        remains_of(joined, clock);
+    joined.gain(LeafKind::member, extra.sums.digest - digest);
     extra.sums.mask.join(clock);
 }
 
@@ -355,6 +423,7 @@ void Store::count_gain(const JoinedKey& joined, std::uint64_t sign) {
     ShardGain& gain = measure_->gains[address.shard];
     gain.shard = address.shard;
     gain.digest += sign * joined.digest;
+    gain.digests[place_in_shard(address.database)] += sign * joined.flushed;
     std::uint64_t& keys = gain.keys[place_in_shard(address.database)];
     if (joined.record->exists() && !joined.existed) keys += sign;
     if (!joined.record->exists() && joined.existed) keys -= sign;
@@ -423,6 +492,13 @@ void Store::finish_flip() {
 
 void Store::begin_drain(const Flip& flip) {
     ASSERT(!draining());
+    // Clears of databases join at once: everything else is under their masks from here on.
+    for (const ShardGain& gain : flip.gains) {
+        const ShardRun run = run_of(gain.shard, options_.shard_count);
+        for (DatabaseId db = run.database_first; db <= run.database_last; ++db)
+            if (const auto row = staged_flush(flip.session, gain.shard, db))
+                join_flush(flip.session, *row);
+    }
     ++stats_.drains;
     stats_.draining = true;
     drain_.emplace();
@@ -432,6 +508,7 @@ void Store::begin_drain(const Flip& flip) {
         ShardState& shard = state(gain.shard);
         shard.digest += gain.digest;
         for (std::size_t i = 0; i < kDatabaseCount; ++i) {
+            shard.databases[i].digest += gain.digests[i];
             shard.key_counts[i] += gain.keys[i];
             shard.deadline_counts[i] += gain.deadlines[i];
         }
@@ -440,18 +517,32 @@ void Store::begin_drain(const Flip& flip) {
     }
 }
 
+// Other leaves of a key with that name join later.
+void Store::join_flush(std::uint64_t session, const StagedRow& row) {
+    KeyRecord& record = find_or_make(row.address.database, row.staged.key.key);
+    const LogPosition changed = record.changed;
+    const Change change = begin_change(record, LeafKind::flush, {});
+    join_leaf(*change.leaf, state(row.address.shard).clock, row.staged.leaf, row.clock);
+    end_change(record, change);
+    record.changed = changed;
+    old_rows_.push_back({Table::stage, stage_key(session, row.place), std::nullopt});
+}
+
 // The shard's digest and counts have the leaf already, and a reader waits for the flip alone.
 void Store::drain_row(KeyRecord& record, const StagedRow& row) {
+    if (row.staged.key.kind == LeafKind::flush) return;  // it has joined
     ShardState& shard = state(row.address.shard);
     std::uint64_t& keys = shard.key_counts[place_in_shard(row.address.database)];
     std::uint64_t& deadlines = shard.deadline_counts[place_in_shard(row.address.database)];
-    const auto kept = std::tuple(shard.digest, keys, deadlines, record.changed);
+    std::uint64_t& digest = shard.sums_of(row.address.database).digest;
+    settle(record);
+    const auto kept = std::tuple(shard.digest, digest, keys, deadlines, record.changed);
     const std::size_t bytes = stats_.memory_bytes;
     const Change change = begin_change(record, row.staged.key.kind, row.staged.key.sub);
     join_leaf(*change.leaf, drain_->before.at(row.address.shard), row.staged.leaf, row.clock);
-    if (clear::reaches(row.staged.key.kind)) clear::unmask(*change.leaf, mask_of(record));
+    unmask_joined(record, row.staged.key.kind, *change.leaf);
     end_change(record, change);
-    std::tie(shard.digest, keys, deadlines, record.changed) = kept;
+    std::tie(shard.digest, digest, keys, deadlines, record.changed) = kept;
     old_rows_.push_back({Table::stage, stage_key(drain_->session, row.place), std::nullopt});
     drain_->bytes += std::max(stats_.memory_bytes, bytes) - bytes + row.place.size();
 }
@@ -474,11 +565,11 @@ void Store::drain_key(const RowAddress& address, std::string_view key) {
     if (record != nullptr) record->changed = std::max(record->changed, drain_->flipped);
 }
 
-void Store::drain_shard(ShardId shard) {
-    std::string at = std::max(drain_->at, rows_from(shard, 0, 0));
-    const std::string end = rows_end(shard);
-    while (at < end) {
-        const auto rows = staged_rows(drain_->session, at, end, 1);
+// Keys within these bounds of their rows.
+void Store::drain_between(std::string_view from, std::string_view to) {
+    std::string at = std::max(drain_->at, std::string(from));
+    while (at < to) {
+        const auto rows = staged_rows(drain_->session, at, to, 1);
         if (rows.empty()) break;
         drain_key(rows.front().address, rows.front().staged.key.key);
         at = stage_places_end(rows.front().address);

@@ -12,7 +12,7 @@
 
 namespace skerry {
 
-inline constexpr std::uint32_t kLogFormat = 4;
+inline constexpr std::uint32_t kLogFormat = 5;
 inline constexpr std::size_t kLogSegmentHeaderBytes = 24;
 inline constexpr std::uint64_t kLogSegmentBytesMax = std::uint64_t{1} << 30;
 static_assert(kLogSegmentHeaderBytes + kLogFrameHeaderBytes + kLogBodyBytesMax <=

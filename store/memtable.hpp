@@ -87,6 +87,11 @@ void derive(KeyRecord& record);
 // Does the leaf of an element show something? A live entry of a field may be cancelled wholly.
 [[nodiscard]] bool shows(LeafKind kind, const Leaf& leaf);
 
+// Can a clear not say what of the leaf it had seen?
+[[nodiscard]] inline bool counts(LeafKind kind, const Leaf& leaf) {
+    return (kind == LeafKind::field || kind == LeafKind::string) && value::counts(leaf);
+}
+
 // Does it hold REMOVED markers, and nothing else?
 [[nodiscard]] inline bool only_removed(const Leaf& leaf) {
     return !leaf.empty() && !leaf.any_live();
@@ -108,20 +113,29 @@ void derive(KeyRecord& record);
 
 using Keys = OrderedRows<KeyRecord>;
 
-struct ShardState {
+struct alignas(64) ShardState {
     VersionVector clock;          // V, what is applied
     VersionVector durable_clock;  // V at the last durable record
     VersionVector ix_floor;
     VersionVector purge_floor;  // P: markers at or below it may be gone
     std::uint64_t digest = 0;
-    // By place_in_shard() of a database.
+    // By place_in_shard() of a database; the first right behind the digest, since a write changes both.
+    std::array<DatabaseSums, kDatabaseCount> databases;
     std::array<std::uint64_t, kDatabaseCount> key_counts{};
     std::array<std::uint64_t, kDatabaseCount> deadline_counts{};  // of these, those that expire
+    std::array<std::uint32_t, kDatabaseCount>
+        flushes{};                 // in this process: how often each mask has grown
     std::uint64_t tombstones = 0;  // leaves that hold only REMOVED markers; staged ones not counted
     std::array<Keys, kDatabaseCount> keys;
     bool all_rows = true;  // nothing of it is in the ordered store alone
     bool staged = false;   // leaves of a flip are being measured or drained: Store::touch()
 
+    [[nodiscard]] DatabaseSums& sums_of(DatabaseId database) {
+        return databases[place_in_shard(database)];
+    }
+    [[nodiscard]] const DatabaseSums& sums_of(DatabaseId database) const {
+        return databases[place_in_shard(database)];
+    }
     [[nodiscard]] Keys& keys_of(DatabaseId database) { return keys[place_in_shard(database)]; }
     [[nodiscard]] const Keys& keys_of(DatabaseId database) const {
         return keys[place_in_shard(database)];

@@ -18,10 +18,6 @@ void add_live_dots(const Leaf& leaf, VersionVector& highest) {
     for (const Entry& entry : leaf)
         if (entry.live()) highest.advance(entry.dot());
 }
-
-bool counts(LeafKind kind, const Leaf& leaf) {
-    return kind == LeafKind::field && value::counts(leaf);
-}
 }  // namespace
 
 // ---- the sums of a key
@@ -53,7 +49,6 @@ Store::Remains Store::remains_under(const KeyRecord& record, const VersionVector
     left.live = record.extra->totals.live;
     for (const LeafKind kind : kReached) left.live[element_index(kind)] = 0;
     if (mask.covers(record.extra->sums.highest)) return left;
-    ++stats_.masks_measured;
     for (const LeafKind kind : kReached)
         for_each_element(record, kind, {}, [&](const Element& element) {
             Leaf leaf = element.leaf;
@@ -71,13 +66,26 @@ void Store::mask(KeyRecord& record, const VersionVector& clock) {
     if (extra.sums.mask.covers(clock)) return;
     VersionVector mask = clock;
     if (taken(Shortcut::clear_covers_receiver)) mask.join(state(record.address.shard).clock);
+    const std::uint64_t digest = extra.sums.digest;
+    stats_.masks_measured += mask.covers(extra.sums.highest) ? 0 : 1;
+    narrow(record, std::move(mask));
+    ShardState& shard = state(record.address.shard);
+    shard.digest += extra.sums.digest - digest;
+    shard.sums_of(record.address.database).digest += extra.sums.digest - digest;
+    ++stats_.clears;
+    note_masked(record);
+}
+
+void Store::narrow(KeyRecord& record, VersionVector mask) {
+    Extra& extra = *record.extra;
     Remains left = remains_under(record, mask);
-    state(record.address.shard).digest += left.sums.digest - extra.sums.digest;
     mask.join(extra.sums.mask);
     extra.totals.live = left.live;
     extra.sums = std::move(left.sums);
     extra.sums.mask = std::move(mask);
-    ++stats_.clears;
+}
+
+void Store::note_masked(const KeyRecord& record) {
     reclaiming_.to_walk.insert(record.address);
     count_masked();
     if (reclaiming_.walk && reclaiming_.walk->address == record.address) reclaiming_.walk.reset();
@@ -101,9 +109,15 @@ void Store::unmask(KeyRecord& record, Element& element) {
 
 void Store::count_masked() {
     stats_.masked_keys = reclaiming_.to_walk.size() + reclaiming_.walked.size();
+    stats_.masked_databases = reclaiming_.databases.size() + reclaiming_.walked_databases.size();
 }
 
 Result<void> Store::load_masked() {
+    for (const ShardId shard : held_) {
+        const ShardRun run = run_of(shard, options_.shard_count);
+        for (DatabaseId db = run.database_first; db <= run.database_last; ++db)
+            if (!state(shard).sums_of(db).mask.empty()) reclaiming_.databases.insert({shard, db});
+    }
     auto scanned = reader()->scan(Table::meta, kMaskedPrefix, std::string(kMaskedPrefix) + '\xff',
                                   [&](std::string_view key, std::string_view) {
                                       if (const auto address = parse_masked_key(key))
@@ -122,7 +136,7 @@ bool Store::reclaim_wants_image() const {
     const Reclaiming& now = reclaiming_;
     if (now.rows >= reclaimed_rows_max()) return true;
     const bool due = now_ < now.imaged_at || now_ >= now.imaged_at + kImageEvery;
-    return due && (now.rows > 0 || !now.walked.empty());
+    return due && (now.rows > 0 || !now.walked.empty() || !now.walked_databases.empty());
 }
 
 void Store::freeze_reclaimed() {
@@ -136,12 +150,16 @@ void Store::reclaimed_in_image() {
         reclaiming_.to_walk.insert(walked.second);
         return true;
     });
-    count_masked();
+    drop_masks_of_databases();
 }
 
 bool Store::reclaim_some(std::size_t row_count) {
     bool worked = false;
     while (row_count > 0 && !halted_ && reclaiming_.rows < reclaimed_rows_max()) {
+        if (reclaim_database(row_count)) {
+            worked = true;
+            continue;
+        }
         KeyRecord* record = record_to_reclaim();
         if (record == nullptr) return worked;
         worked = true;
@@ -171,6 +189,8 @@ KeyRecord* Store::record_to_reclaim() {
                 record = &insert(std::move(loaded));
                 record->touched = false;  // nobody has asked for it
             }
+        if (record != nullptr) settle(*record);
+        if (!walk) continue;  // it was masked again
         if (record != nullptr && !mask_of(*record).empty()) return record;
         to_walk.erase(walk->address);
         walk.reset();

@@ -107,7 +107,7 @@ Stage read_stage(Unpacker& in) {
     return stage;
 }
 
-constexpr std::size_t kGainNumbers = 2 + 2 * kDatabaseCount;
+constexpr std::size_t kGainNumbers = 2 + 3 * kDatabaseCount;
 
 Flip read_flip(Unpacker& in) {
     Flip flip;
@@ -119,8 +119,8 @@ Flip read_flip(Unpacker& in) {
         ShardGain& gain = flip.gains.emplace_back();
         gain.shard = read_shard(in);
         gain.digest = in.number();
-        for (std::uint64_t& keys : gain.keys) keys = in.number();
-        for (std::uint64_t& keys : gain.deadlines) keys = in.number();
+        for (auto* by_database : {&gain.digests, &gain.keys, &gain.deadlines})
+            for (std::uint64_t& number : *by_database) number = in.number();
     }
     flip.floors = in.shard_clocks();
     return flip;
@@ -154,11 +154,13 @@ Record read_record(Unpacker& in, RecordKind kind) {
             Repair repair;
             repair.shard = read_shard(in);
             const std::size_t masks = in.array();
-            if (masks % 3 != 0) in.reject("masks");
-            for (std::size_t i = 0; i < masks && !in.failed(); i += 3)
+            if (masks % 4 != 0) in.reject("masks");
+            for (std::size_t i = 0; i < masks && !in.failed(); i += 4)
                 repair.masks.push_back(
-                    {static_cast<DatabaseId>(in.number_up_to(kDatabaseIdCount - 1)),
-                     std::string(in.bytes(kKeyBytesMax)), in.clock()});
+                    {.kind = in.number_up_to(1) == 1 ? LeafKind::flush : LeafKind::clear,
+                     .database = static_cast<DatabaseId>(in.number_up_to(kDatabaseIdCount - 1)),
+                     .key = std::string(in.bytes(kKeyBytesMax)),
+                     .clock = in.clock()});
             repair.leaves = read_leaves(in);
             repair.recounts = in.number_up_to(1) == 1;
             return repair;
@@ -175,6 +177,7 @@ bool sound_payload(LeafKind kind, const Entry& entry) {
         case LeafKind::field:
             return value::decode(entry).has_value();
         case LeafKind::clear:
+        case LeafKind::flush:
             return clear::decode(entry).has_value();
         case LeafKind::deadline:
             return !entry.live() || deadline::decode(entry).has_value();
@@ -301,8 +304,8 @@ void append_flip(std::string& out, const Flip& flip) {
     for (const ShardGain& gain : flip.gains) {
         packer.number(gain.shard.value);
         packer.number(gain.digest);
-        for (const std::uint64_t keys : gain.keys) packer.number(keys);
-        for (const std::uint64_t keys : gain.deadlines) packer.number(keys);
+        for (const auto* by_database : {&gain.digests, &gain.keys, &gain.deadlines})
+            for (const std::uint64_t number : *by_database) packer.number(number);
     }
     packer.put(flip.floors);
 }
@@ -320,8 +323,9 @@ void append_repair(std::string& out, const Repair& repair) {
     Packer packer(out);
     begin(packer, RecordKind::repair, 4);
     packer.number(repair.shard.value);
-    packer.array(3 * repair.masks.size());
+    packer.array(4 * repair.masks.size());
     for (const KeyMask& mask : repair.masks) {
+        packer.number(mask.kind == LeafKind::flush ? 1 : 0);
         packer.number(mask.database);
         packer.bytes(mask.key);
         packer.put(mask.clock);

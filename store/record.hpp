@@ -91,8 +91,10 @@ struct Stage {
 struct ShardGain {
     ShardId shard;
     std::uint64_t digest = 0;
+    // By database: of what a clear of it reaches, the digest; keys; those that have a deadline.
+    std::array<std::uint64_t, kDatabaseCount> digests{};
     std::array<std::uint64_t, kDatabaseCount> keys{};
-    std::array<std::uint64_t, kDatabaseCount> deadlines{};  // keys that have one
+    std::array<std::uint64_t, kDatabaseCount> deadlines{};
     friend bool operator==(const ShardGain&, const ShardGain&) = default;
 };
 struct Flip {
@@ -102,8 +104,9 @@ struct Flip {
         gains;           // by shard, one for each shard with a staged leaf; none: see above
     ShardClocks floors;  // of the server that the leaves come from: markers at or below may be gone
 };
-// Of a key: what clears have removed.
+// Of a key, or of its database in its shard: what clears have removed.
 struct KeyMask {
+    LeafKind kind = LeafKind::clear;  // or flush
     DatabaseId database = 0;
     std::string key;
     VersionVector clock;

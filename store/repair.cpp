@@ -60,6 +60,7 @@ bool Store::has_stored_elements(const RowAddress& address) {
 // ---- leaf by leaf
 
 bool Store::mask_as_there(const KeyMask& theirs) {
+    if (theirs.kind == LeafKind::flush) return mask_database_as_there(theirs);
     KeyRecord& record = record_to_repair(theirs.database, theirs.key);
     if (cleared_of(record).covers(theirs.clock)) return false;
     mark_dirty(record, nullptr);
@@ -71,10 +72,25 @@ bool Store::mask_as_there(const KeyMask& theirs) {
     return true;
 }
 
+bool Store::mask_database_as_there(const KeyMask& theirs) {
+    const RowAddress address = address_of(theirs.database, theirs.key);
+    if (cleared_of_database(address.shard, address.database).covers(theirs.clock)) return false;
+    mask_database(address, theirs.clock, theirs.clock);
+    return true;
+}
+
+// All that clears are known to have removed, of the leaf that is about to come.
+void Store::unmask_united(const KeyRecord& record, LeafKind kind, Leaf& leaf) {
+    if (clear::reaches(kind)) clear::unmask(leaf, cleared_of(record));
+    const RowAddress address = record.address;
+    if (clear::flushes(kind))
+        clear::unmask(leaf, cleared_of_database(address.shard, address.database));
+}
+
 bool Store::unite(StagedLeaf& leaf) {
     const LeafKey& key = leaf.key;
     KeyRecord& record = record_to_repair(key.database, key.key);
-    if (clear::reaches(key.kind)) clear::unmask(leaf.leaf, cleared_of(record));
+    unmask_united(record, key.kind, leaf.leaf);
     const LogPosition was_changed = record.changed;
     const Change change = begin_change(record, key.kind, key.sub);
     const VersionVector& clock = state(record.address.shard).clock;
@@ -92,7 +108,7 @@ void Store::adopt(const StagedLeaf& united) {
     const LeafKey& key = united.key;
     KeyRecord& record = record_to_repair(key.database, key.key);
     Leaf leaf = united.leaf;
-    if (clear::reaches(key.kind)) clear::unmask(leaf, cleared_of(record));
+    unmask_united(record, key.kind, leaf);
     const Change change = begin_change(record, key.kind, key.sub);
     for (const Entry& entry : leaf) change.leaf->put(entry);
     end_change(record, change);
@@ -205,20 +221,22 @@ void Store::take_in_strays(const RowAddress& address, bool has_row) {
     const std::size_t bytes = bytes_of_key_row(*record);
     record->with_extra().complete = false;
     // A clear of the key may have found nothing to mask, and its mask may have gone.
-    if (const VersionVector cleared = cleared_of(*record); !mask_of(*record).covers(cleared))
-        mask(*record, cleared);
+    VersionVector cleared = cleared_of(*record);
+    cleared.join(cleared_of_database(address.shard, address.database));
+    if (!mask_of(*record).covers(cleared)) mask(*record, cleared);
     stats_.memory_bytes += bytes_of_key_row(*record) - bytes;
 }
 
 bool Store::recount(ShardId shard) {
     if (taken(Shortcut::repair_not_counted)) return true;
     // A replay may not have come as far with a flip before it.
-    if (drains(shard)) drain_shard(shard);
+    if (drains(shard)) drain_between(rows_from(shard, 0, 0), rows_end(shard));
+    const ShardRun run = run_of(shard, options_.shard_count);
+    for (DatabaseId db = run.database_first; db <= run.database_last; ++db) settle_all(shard, db);
     look_for_strays(shard);
     ShardSums sums;
     std::vector<RowAddress> collections;
     const auto each_key = [&](auto&& visit) {
-        const ShardRun run = run_of(shard, options_.shard_count);
         for (DatabaseId db = run.database_first; db <= run.database_last; ++db)
             for_each_key_of(shard, db, 0, [&](const KeyRecord& record) {
                 visit(record);
@@ -238,10 +256,19 @@ bool Store::recount(ShardId shard) {
     bool right = true;
     for (const RowAddress& address : collections) right = recount_elements(address, sums) && right;
     each_key([&](const KeyRecord& record) {
-        sums.keys[place_in_shard(record.address.database)] += record.exists() ? 1 : 0;
-        sums.deadlines[place_in_shard(record.address.database)] += record.expires() ? 1 : 0;
+        const std::size_t place = place_in_shard(record.address.database);
+        sums.keys[place] += record.exists() ? 1 : 0;
+        sums.deadlines[place] += record.expires() ? 1 : 0;
+        add_key(sums.databases[place], record);
     });
     ShardState& mine = state(shard);
+    for (std::size_t i = 0; i < kDatabaseCount; ++i) {
+        DatabaseSums& kept = mine.databases[i];
+        DatabaseSums& found = sums.databases[i];
+        right = right && kept.digest == found.digest && (kept.counts || !found.counts);
+        found.mask = std::move(kept.mask);
+        kept = std::move(found);
+    }
     right = right && mine.digest == sums.digest && mine.key_counts == sums.keys &&
             mine.deadline_counts == sums.deadlines && mine.tombstones == sums.tombstones;
     stats_.recounted += right ? 0 : 1;

@@ -66,6 +66,7 @@ Result<std::optional<StateMeta>> Store::load() {
         mine.digest = shard->digest;
         mine.key_counts = shard->keys;
         mine.deadline_counts = shard->deadlines;
+        mine.databases = shard->databases;
         mine.tombstones = shard->tombstones;
         mine.all_rows = false;
         if (meta->draining != 0) before.emplace(*id, shard->before);
@@ -243,7 +244,8 @@ bool Store::sound(const ShardClocks& clocks, const ShardClocks& floors,
         if (!std::ranges::all_of(staged.leaf,
                                  [kind](const Entry& entry) { return sound_payload(kind, entry); }))
             return false;
-        return staged.key.kind != LeafKind::clear || clock->covers(clear::covered(staged.leaf));
+        return !clear::is_clear(kind) ||
+               (is_placed(staged.key) && clock->covers(clear::covered(staged.leaf)));
     });
 }
 

@@ -100,7 +100,7 @@ Result<RowKey> parse_row_key(std::string_view bytes) {
 
 namespace {
 constexpr std::size_t kKeyRowHead = 3 + kElementKinds;  // the key, counts, sums
-constexpr std::size_t kShardMetaParts = 6 + 2 * kDatabaseCount;
+constexpr std::size_t kShardMetaParts = 6 + 3 * kDatabaseCount;
 
 void put(Packer& packer, const ElementSums& sums) {
     if (sums == ElementSums{}) return packer.nil();
@@ -118,6 +118,24 @@ ElementSums read_sums(Unpacker& in) {
     sums.digest = in.number();
     sums.counting = in.number();
     sums.highest = in.clock();
+    sums.mask = in.clock();
+    return sums;
+}
+
+void put(Packer& packer, const DatabaseSums& sums) {
+    if (sums == DatabaseSums{}) return packer.nil();
+    packer.array(3);
+    packer.number(sums.digest);
+    packer.number(sums.counts ? 1 : 0);
+    packer.put(sums.mask);
+}
+
+DatabaseSums read_database_sums(Unpacker& in) {
+    DatabaseSums sums;
+    if (in.take_nil()) return sums;
+    in.array_of(3);
+    sums.digest = in.number();
+    sums.counts = in.number_up_to(1) == 1;
     sums.mask = in.clock();
     return sums;
 }
@@ -231,6 +249,7 @@ std::string encode(const ShardMeta& meta) {
     packer.number(meta.tombstones);
     for (const std::uint64_t count : meta.keys) packer.number(count);
     for (const std::uint64_t count : meta.deadlines) packer.number(count);
+    for (const DatabaseSums& sums : meta.databases) put(packer, sums);
     return out;
 }
 
@@ -246,6 +265,7 @@ Result<ShardMeta> decode_shard_meta(std::string_view bytes) {
     meta.tombstones = in.number();
     for (std::uint64_t& count : meta.keys) count = in.number();
     for (std::uint64_t& count : meta.deadlines) count = in.number();
+    for (DatabaseSums& sums : meta.databases) sums = read_database_sums(in);
     if (auto done = in.done("shard meta"); !done) return fail(Code::corrupt, done.error().where);
     return meta;
 }

@@ -26,7 +26,7 @@
 
 namespace skerry {
 
-inline constexpr std::uint8_t kStoreFormat = 4;
+inline constexpr std::uint8_t kStoreFormat = 5;
 
 // Where a key stands among the keys of its database. Equal for equal keys at every node of a
 // cluster.
@@ -104,6 +104,14 @@ struct ElementSums {
     friend bool operator==(const ElementSums&, const ElementSums&) = default;
 };
 
+// What a shard keeps of the leaves of a database that a clear of it reaches.
+struct DatabaseSums {
+    std::uint64_t digest = 0;  // of their live entries, what is masked left out
+    bool counts = false;       // some of them may count: there has been one since the last clear
+    VersionVector mask;        // the clocks of clears, until no row holds anything that they cover
+    friend bool operator==(const DatabaseSums&, const DatabaseSums&) = default;
+};
+
 struct KeyRow {
     std::string key;
     std::vector<std::pair<LeafKind, Leaf>> leaves;  // by kind, none empty
@@ -150,6 +158,7 @@ struct ShardMeta {
     std::array<std::uint64_t, kDatabaseCount>
         keys{};  // existing keys by database: place_in_shard()
     std::array<std::uint64_t, kDatabaseCount> deadlines{};  // of these, those that expire
+    std::array<DatabaseSums, kDatabaseCount> databases;
     std::uint64_t tombstones = 0;  // leaves in its rows that hold only REMOVED markers
     VersionVector before;  // V before the flip whose staged leaves are being drained, if any are
 };

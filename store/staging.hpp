@@ -22,6 +22,7 @@ struct Staging {
     std::string cursor;
     std::map<std::string, std::string, std::less<>> rows;  // of Table::stage, in no image yet
     std::size_t bytes = 0;                                 // of these
+    bool flushes = false;                                  // there is a clear of a database
     std::optional<Generation> frozen_in;                   // the last image that took some
 };
 
@@ -30,6 +31,8 @@ struct Measure {
     ShardClocks floors;  // that the purge floors go to
     std::string at;      // the place of the next leaf to look at
     std::map<ShardId, ShardGain> gains;
+    // Staged clears of databases that were looked at: all is measured as if under their masks.
+    std::map<std::pair<ShardId, DatabaseId>, VersionVector> flushes;
     // Measured, then touched: not counted in `gains` until measured again.
     absl::btree_set<RowAddress> touched;
 };

@@ -25,6 +25,9 @@ Store::Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now)
       places_(held_.back().value + 1u, kNowhere),
       numbered_(options.holds.main ? options.shard_count + 1u : 0u),
       shards_(held_.size()),
+      flush_keys_(options.holds.main ? flush_keys(options.shard_count)
+                                     : std::vector<std::string>{}),
+      domain_flush_keys_(flush_keys(domain_shard_count(options.shard_count))),
       in_open_(shards_.size()),
       in_commit_(shards_.size()),
       cut_(shards_.size()),
@@ -83,6 +86,7 @@ KeyRecord* Store::lookup(const RowAddress& address, std::string_view key) {
     }
     if (record == nullptr) return nullptr;
     ASSERT(record->key == key);  // 114 bits of hash name a key
+    settle(*record);
     record->touched = true;
     return last_found_ = record;
 }
@@ -126,7 +130,10 @@ KeyRecord& Store::insert(std::unique_ptr<KeyRecord> record) {
     record->touched = true;
     stats_.memory_bytes += bytes_of_key_row(*record);
     track_deadline(*record, true);
-    return state(record->address.shard).keys_of(record->address.database).insert(std::move(record));
+    KeyRecord& inserted =
+        state(record->address.shard).keys_of(record->address.database).insert(std::move(record));
+    settle(inserted);
+    return inserted;
 }
 
 Element* Store::find_element(KeyRecord& record, const ElementOrder& order, std::string_view sub) {
@@ -210,10 +217,13 @@ void Store::for_each_element_row(const KeyRecord& record, LeafKind kind, Hash128
 }
 
 void Store::visit_stored_keys(ShardId shard, DatabaseId database, std::uint64_t from,
-                              VisitKey visit) {
+                              VisitRow visit) {
     KvReader* stored = reader();
     std::string at = rows_from(shard, database, from);
     const std::string end = rows_end(shard, database);
+    // Under a mask a key may have to read its elements, and the reader is used for one thing at a time.
+    const bool apart = !state(shard).sums_of(database).mask.empty();
+    std::unique_ptr<KeyRecord> found;
     bool again = stored != nullptr;
     while (again) {
         again = false;
@@ -226,7 +236,13 @@ void Store::visit_stored_keys(ShardId shard, DatabaseId database, std::uint64_t 
                     halt(place ? row.error() : place.error());
                     return false;
                 }
-                if (!place->element) return visit(*record_of(place->address, std::move(*row)));
+                if (!place->element) {
+                    found = record_of(place->address, std::move(*row));
+                    if (!apart) return visit(*found, RowPlace::stored);
+                    at.assign(key).push_back('\0');
+                    again = true;
+                    return false;
+                }
                 // Elements follow their key: go on behind them, however many there are.
                 at = element_row_key(place->address, {static_cast<LeafKind>(0xff), {}});
                 again = true;
@@ -234,26 +250,38 @@ void Store::visit_stored_keys(ShardId shard, DatabaseId database, std::uint64_t 
             });
         if (!scanned) halt(scanned.error());
         again = again && scanned.has_value();
+        if (again && apart && found)
+            again = visit(*std::exchange(found, nullptr), RowPlace::stored);
     }
 }
 
-bool Store::visit_keys(ShardId shard, DatabaseId database, std::uint64_t from, VisitKey visit) {
+bool Store::visit_rows(ShardId shard, DatabaseId database, std::uint64_t from, VisitRow visit) {
     bool more = true;
-    const Keys& keys = state(shard).keys_of(database);
+    Keys& keys = state(shard).keys_of(database);
     auto next = keys.lower_bound(KeyOrder{from, 0});
     const auto visit_before = [&](const KeyOrder* end) {
         for (; more && next != keys.end() && (!end || next->order() < *end); ++next)
-            more = visit(*next);
+            more = visit(*next, RowPlace::memory);
     };
     if (!state(shard).all_rows)
-        visit_stored_keys(shard, database, from, [&](const KeyRecord& record) {
+        visit_stored_keys(shard, database, from, [&](KeyRecord& record, RowPlace place) {
             visit_before(&record.address.order);
             if (more && (next == keys.end() || next->order() != record.address.order))
-                more = visit(record);
+                more = visit(record, place);
             return more;
         });
     visit_before(nullptr);
     return more;
+}
+
+bool Store::visit_keys(ShardId shard, DatabaseId database, std::uint64_t from, VisitKey visit) {
+    return visit_rows(shard, database, from, [&](KeyRecord& record, RowPlace place) {
+        if (place == RowPlace::memory)
+            settle(record);
+        else
+            put_under_mask(record);
+        return visit(record);
+    });
 }
 
 bool Store::for_each_key_of(ShardId shard, DatabaseId database, std::uint64_t from,
@@ -381,11 +409,12 @@ Store::Change Store::begin_change(KeyRecord& record, LeafKind kind, std::string_
                   .old_digest = 0,
                   .old_bytes = 0,
                   .old_clear = {}};
+    settle(record);
     mark_dirty(record, nullptr);  // an element's change changes its sums
     if (is_key_level(kind)) {
         change.old_bytes = bytes_of_key_row(record);
         change.leaf = &record.leaf_to_change(kind);
-        if (kind == LeafKind::clear) change.old_clear = clear::covered(*change.leaf);
+        if (clear::is_clear(kind)) change.old_clear = clear::covered(*change.leaf);
     } else {
         const ElementOrder order = order_of(kind, sub);
         change.element = find_element(record, order, sub);
@@ -416,7 +445,13 @@ std::uint64_t Store::digest_of(const KeyRecord& record, const Change& change) {
 
 void Store::end_change(KeyRecord& record, const Change& change) {
     const std::uint64_t digest_gained = digest_of(record, change) - change.old_digest;
-    state(record.address.shard).digest += digest_gained;
+    ShardState& shard = state(record.address.shard);
+    shard.digest += digest_gained;
+    if (clear::flushes(change.kind)) {
+        DatabaseSums& sums = shard.sums_of(record.address.database);
+        sums.digest += digest_gained;
+        if (!sums.counts) sums.counts = counts(change.kind, *change.leaf);
+    }
     record.changed = last_.next();
     count_traces(record, change.element, change.kind, change.was);
     if (change.element == nullptr) {
@@ -426,6 +461,9 @@ void Store::end_change(KeyRecord& record, const Change& change) {
         derive_and_count(record);
         stats_.memory_bytes += bytes_of_key_row(record) - change.old_bytes;
         if (change.leaf->empty()) note_vacated(record, nullptr);
+        if (change.kind == LeafKind::flush)
+            if (const auto clock = clear::covered(*change.leaf); clock != change.old_clear)
+                mask_database(record.address, clock, clear::covered_with(*change.leaf));
         return;
     }
     stats_.memory_bytes += bytes_of(*change.element) - change.old_bytes;

@@ -8,7 +8,7 @@
 // Flip     what a pull staged joins at once if it is little; else it is measured, the clocks advance, and the leaves join as
 //          they are touched, or in the background (store/drain.cpp, docs/decisions/0010).
 // Mask     what a clear covers is gone at once, from what is shown as from digests and counts; its rows go in the
-//          background (store/reclaim.cpp, docs/decisions/0011).
+//          background (store/reclaim.cpp, store/flush.cpp, docs/decisions/0011).
 // Halt     an ordered store that cannot be read stops everything: halted() is set, nothing more is sealed.
 // Thread   core thread; Checkpoint::write runs on any one thread beside it.
 #pragma once
@@ -19,6 +19,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "crdt/hlc.hpp"
 #include "store/kv.hpp"
@@ -116,8 +117,12 @@ struct StoreStats {
         0;  // of these, which did not cover all: every element was looked at
     std::uint64_t masks_dropped = 0;  // nothing is left that they mask
     std::uint64_t masked_keys = 0;    // where something may be left
-    std::uint64_t reclaimed = 0;      // rows that held something masked
-    LogPosition covered;              // by the last checkpoint
+    std::uint64_t flushes = 0;        // clears of a database in a shard that masked something
+    std::uint64_t flushes_measured =
+        0;  // of these, which did not cover all: every key was looked at
+    std::uint64_t masked_databases = 0;  // in shards, where something may be left
+    std::uint64_t reclaimed = 0;         // rows that held something masked
+    LogPosition covered;                 // by the last checkpoint
 };
 
 class Store {
@@ -176,6 +181,20 @@ class Store {
         change.leaf->apply(std::move(delta));
         end_change(record, change);
     }
+    // Removes all that the database holds in the shard: one operation. Requires: it has held something, and none of it counts.
+    void clear_database(ShardId shard, DatabaseId database);
+    // What clears of the database are known to have removed there.
+    [[nodiscard]] VersionVector cleared_of_database(ShardId shard, DatabaseId database);
+    // The key that the leaf of such clears is of. Requires: not of the configuration.
+    [[nodiscard]] const std::string& flush_key_of(ShardId shard) const;
+    // Does the leaf lie where those of its kind do? What comes from outside is asked.
+    [[nodiscard]] bool is_placed(const LeafKey& key) const;
+    // May some leaf of the database in the shard count, so that no clear can say what of it has been seen?
+    [[nodiscard]] bool may_count(ShardId shard, DatabaseId database) const {
+        return drains(shard) || this->shard(shard).sums_of(database).counts;
+    }
+    // The record of the last clear of a database: what is seen behind it waits for it, as for a change of the key.
+    [[nodiscard]] LogPosition flushed() const { return flushed_; }
     // Ends a command: a long batch is closed here, and inside a command only when it is full.
     void end_command();
 
@@ -293,8 +312,10 @@ class Store {
 
     [[nodiscard]] const std::optional<Error>& halted() const { return halted_; }
     [[nodiscard]] const StoreStats& stats() const { return stats_; }
-    // Keys of which rows may still hold what clears have removed.
-    [[nodiscard]] std::size_t masked_keys() const { return stats_.masked_keys; }
+    // Keys, and databases of shards, of which rows may still hold what clears have removed.
+    [[nodiscard]] std::size_t masked() const {
+        return stats_.masked_keys + stats_.masked_databases;
+    }
 
   private:
     // What a leaf counts for, beyond what it shows.
@@ -353,6 +374,7 @@ class Store {
         std::uint64_t tombstones = 0;
         std::array<std::uint64_t, kDatabaseCount> keys{};
         std::array<std::uint64_t, kDatabaseCount> deadlines{};
+        std::array<DatabaseSums, kDatabaseCount> databases;
     };
 
     Store(Log& log, const Kv& kv, const StoreOptions& options, WallTime now);
@@ -387,8 +409,13 @@ class Store {
     // nullptr: there is none, in memory or beyond.
     [[nodiscard]] Element* find_element(KeyRecord& record, const ElementOrder& order,
                                         std::string_view sub);
-    void visit_stored_keys(ShardId shard, DatabaseId database, std::uint64_t from, VisitKey visit);
+    // A record in memory may change, one beyond it is a copy; as they are, whatever masks them.
+    enum class RowPlace : std::uint8_t { memory, stored };
+    using VisitRow = absl::FunctionRef<bool(KeyRecord& record, RowPlace place)>;
+    void visit_stored_keys(ShardId shard, DatabaseId database, std::uint64_t from, VisitRow visit);
     // False: `visit` wants no more.
+    bool visit_rows(ShardId shard, DatabaseId database, std::uint64_t from, VisitRow visit);
+    // The same, what is masked left out.
     bool visit_keys(ShardId shard, DatabaseId database, std::uint64_t from, VisitKey visit);
     // The same, each key as it is with its staged leaves.
     bool visit_undrained_keys(ShardId shard, DatabaseId database, std::uint64_t from,
@@ -426,7 +453,38 @@ class Store {
     [[nodiscard]] Remains remains_under(const KeyRecord& record, const VersionVector& mask);
     static void add_to(ElementSums& sums, LeafKind kind, const Leaf& leaf, std::uint64_t digest);
     void mask(KeyRecord& record, const VersionVector& clock);
+    // What the key keeps of its elements becomes what remains of them. Requires: record.extra.
+    void narrow(KeyRecord& record, VersionVector mask);
+    void note_masked(const KeyRecord& record);
     void unmask(KeyRecord& record, Element& element);
+    // Takes out what is masked in the key and in its database.
+    void unmask_joined(const KeyRecord& record, LeafKind kind, Leaf& leaf) const;
+    // ---- clears of databases: store/flush.cpp
+    // `seen`: a shard whose clock is within has nothing that the clear does not cover.
+    void mask_database(const RowAddress& at, const VersionVector& clock, const VersionVector& seen);
+    void count_remains(ShardId shard, DatabaseId database, const VersionVector& clock);
+    [[nodiscard]] std::optional<std::set<RowAddress>> stored_beyond(ShardId shard,
+                                                                    DatabaseId database,
+                                                                    const VersionVector& clock);
+    static void add_key(DatabaseSums& sums, const KeyRecord& record);
+    // Before anything else happens to a key in memory: it is put under the mask of its database.
+    void settle(KeyRecord& record) {
+        if (stats_.masked_databases != 0) [[unlikely]]
+            settle_under(record, state(record.address.shard).sums_of(record.address.database).mask);
+    }
+    void settle_under(KeyRecord& record, const VersionVector& mask);
+    // The same of a copy.
+    void put_under(KeyRecord& record, const VersionVector& mask);
+    void put_under_mask(KeyRecord& record) {
+        put_under(record, state(record.address.shard).sums_of(record.address.database).mask);
+    }
+    static void unmask_own_leaves(KeyRecord& record, const VersionVector& mask);
+    // All keys of a database: their rows are then as they are seen.
+    void settle_all(ShardId shard, DatabaseId database);
+    void settle_at(const RowAddress& address);
+    [[nodiscard]] bool reclaim_database(std::size_t& row_count);
+    void drop_masks_of_databases();
+    // ---- reclaiming: store/reclaim.cpp
     void count_masked();
     [[nodiscard]] Result<void> load_masked();
     [[nodiscard]] std::size_t reclaimed_rows_max() const;
@@ -443,6 +501,8 @@ class Store {
     KeyRecord& record_to_repair(DatabaseId database, std::string_view key);
     // True: more is masked than was.
     bool mask_as_there(const KeyMask& theirs);
+    bool mask_database_as_there(const KeyMask& theirs);
+    void unmask_united(const KeyRecord& record, LeafKind kind, Leaf& leaf);
     // True: it has changed; `leaf` is what it has become.
     bool unite(StagedLeaf& leaf);
     void adopt(const StagedLeaf& united);
@@ -462,7 +522,7 @@ class Store {
     void freeze_staged();
     void staged_in_image();
     [[nodiscard]] bool staged_want_image() const;
-    void join_at_once();
+    void join_at_once(absl::FunctionRef<bool(LeafKind)> joins);
     void apply_flip(const Flip& flip);
     void log_flip(const Flip& flip);
     void begin_drain(const Flip& flip);
@@ -477,13 +537,19 @@ class Store {
     void drain_rows(const std::vector<StagedRow>& rows);
     void drain_row(KeyRecord& record, const StagedRow& row);
     void drain_key(const RowAddress& address, std::string_view key);
-    void drain_shard(ShardId shard);
+    void drain_between(std::string_view from, std::string_view to);
     // Before a key of a shard with staged leaves is looked up: its leaves join, or what was measured
     // of it is taken back.
     void touch(const RowAddress& address, std::string_view key);
     [[nodiscard]] JoinedKey begin_joined(const RowAddress& address, std::string_view key);
     void join_virtually(JoinedKey& joined, const StagedRow& row, const VersionVector& mine);
     void mask_virtually(JoinedKey& joined, const VersionVector& clock);
+    void remains_of(JoinedKey& joined, const VersionVector& clock);
+    [[nodiscard]] const VersionVector& mask_to_come(const RowAddress& address);
+    [[nodiscard]] std::optional<StagedRow> staged_flush(std::uint64_t session, ShardId shard,
+                                                        DatabaseId database);
+    void measure_again();
+    void join_flush(std::uint64_t session, const StagedRow& row);
     // The key of `address` with all its staged leaves from a place on; nullopt: none is staged.
     [[nodiscard]] std::optional<JoinedKey> joined_key(const RowAddress& address,
                                                       std::uint64_t session, std::string_view from,
@@ -536,7 +602,10 @@ class Store {
     std::optional<Error> halted_;
     StoreStats stats_;
 
-    KeyRecord* last_found_ = nullptr;  // a command asks for its key more than once
+    KeyRecord* last_found_ = nullptr;             // a command asks for its key more than once
+    std::vector<std::string> flush_keys_;         // of the shards of main,
+    std::vector<std::string> domain_flush_keys_;  // and of every other domain
+    LogPosition flushed_;
 
     // The open commit.
     BatchBuilder open_batch_;

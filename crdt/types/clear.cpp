@@ -22,6 +22,13 @@ VersionVector covered(const Leaf& clears) {
     return clock;
 }
 
+VersionVector covered_with(const Leaf& clears) {
+    VersionVector clock = covered(clears);
+    for (const Entry& entry : clears)
+        if (clock.at(entry.replica).next() == entry.seq) clock.advance(entry.dot());
+    return clock;
+}
+
 LeafDelta all(const Leaf& seen, const Dot& dot, Hlc now, const VersionVector& clock) {
     std::string payload;
     Packer(payload).put(clock);

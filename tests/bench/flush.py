@@ -31,9 +31,16 @@ class Writer:
             self.took.append(time.time() - began)
 
     def print(self, when):
+        while not self.took:
+            time.sleep(0.001)
         took, self.took = sorted(self.took), []
         print("another client's SET %s: p50 %.1f ms, p99 %.1f ms, longest %.1f ms" %
               (when, took[len(took) // 2] * 1e3, took[len(took) * 99 // 100] * 1e3, took[-1] * 1e3))
+
+
+def used_memory(node):
+    lines = node.call("INFO", "memory").splitlines()
+    return int(next(line for line in lines if line.startswith("used_memory:")).split(":")[1])
 
 
 def main():
@@ -48,10 +55,15 @@ def main():
         writer = Writer(node)
         time.sleep(2)
         writer.print("before")
+        full = used_memory(node)
         there, began = node.call("DBSIZE"), time.time()
         assert node.client(timeout=600).call("FLUSHALL") == "OK"
-        print("FLUSHALL of %d keys: %.2f s" % (there, time.time() - began))
+        print("FLUSHALL of %d keys: %.1f ms" % (there, (time.time() - began) * 1e3))
         writer.print("meanwhile")
+        while used_memory(node) > full // 20 and time.time() < began + 180:
+            time.sleep(0.5)
+        writer.print("behind it")
+        print("memory %d MB of %d MB after %.0f s" % (used_memory(node) >> 20, full >> 20, time.time() - began))
         writer.ended.set()
         writer.thread.join()
 

@@ -1,5 +1,7 @@
 #include "crdt/leaf.hpp"
 
+#include <array>
+
 #include "crdt/leaf_key.hpp"
 #include "crdt/types/presence.hpp"
 #include "tests/catch.hpp"
@@ -45,6 +47,16 @@ TEST_CASE("leaf_key: slots are those of Redis Cluster, hash tags included", "[cr
     CHECK(slot_of("{user1000}.following") == slot_of("{user1000}.followers"));
     CHECK(slot_of("foo{}{bar}") == slot_of("foo{}{bar}"));
     CHECK(slot_of("foo{{bar}}zap") == slot_of("{bar"));
+}
+
+TEST_CASE("leaf_key: in every shard there is a key for the clears of its databases",
+          "[crdt][leaf_key]") {
+    for (const auto shards : std::to_array<std::uint16_t>({1, 3, 256, 16384})) {
+        const auto keys = flush_keys(shards);
+        REQUIRE(keys.size() == shards);
+        for (std::uint16_t i = 0; i < shards; ++i)
+            REQUIRE(shard_of_slot(slot_of(keys[i]), shards) == ShardId{i});
+    }
     CHECK(shard_of_slot(16383, 256) == ShardId{255});
     CHECK(shard_of_slot(0, 256) == ShardId{0});
 }

@@ -246,8 +246,8 @@ TEST_CASE("golden: files of other versions are refused with what to do", "[node]
     const fs::path segment = copy.path() / "log" / "00000000000000000001.log";
     Error refused{.code = Code::malformed, .where = ""};
     SECTION("the log") {
-        REQUIRE(patch(segment, std::string_view("SKRYLOG1\x04\0\0\0", 12),
-                      std::string_view("SKRYLOG1\x05\0\0\0", 12)) == 1);
+        REQUIRE(patch(segment, std::string_view("SKRYLOG1\x05\0\0\0", 12),
+                      std::string_view("SKRYLOG1\x06\0\0\0", 12)) == 1);
         refused = copy.refusal();
         CHECK_THAT(refused.where, Catch::Contains("written by a later version of Skerry") &&
                                       Catch::Contains("start that version"));

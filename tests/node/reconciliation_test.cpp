@@ -471,6 +471,35 @@ void fill_up(StorePlace& behind, StorePlace& ahead, const std::string& key) {
     behind.commit();
 }
 
+TEST_CASE("reconciliation: a clear of a database that one side has lost is taken over",
+          "[node][reconciliation]") {
+    const bool reclaimed = GENERATE(false, true);
+    StorePlace here(7), there(7);
+    for (StorePlace* place : {&here, &there}) {
+        for (int i = 0; i < 100; ++i) place->add_member("set", name_of(i));
+        place->commit();
+    }
+    const ShardId shard = here->address_of(0, "set").shard;
+    here->clear_database(shard, 0);
+    here.commit();
+    const VersionVector cleared = here->shard(shard).clock;
+    fill_up(there, here, "set");
+    for (int i = 0; reclaimed && here->masked() > 0 && i < 100; ++i) {
+        here->reclaim_some(50);
+        here->set_now(here->now() + std::chrono::seconds(6));
+        here.checkpoint();
+    }
+    const bool here_first = GENERATE(false, true);
+    (void)repair(here_first ? here : there, here_first ? there : here, nothing);
+    (void)repair(here_first ? there : here, here_first ? here : there, nothing);
+    for (StorePlace* place : {&here, &there}) {
+        CHECK(place->members("set") == 0);
+        CHECK(place->walked() == (*place)->key_count(0));
+    }
+    CHECK(here.digests() == there.digests());
+    CHECK(cleared == here->shard(shard).clock);
+}
+
 TEST_CASE("reconciliation: a clear that one side has lost is taken over, and nothing comes back",
           "[node][reconciliation]") {
     const bool reclaimed = GENERATE(false, true);
@@ -482,7 +511,7 @@ TEST_CASE("reconciliation: a clear that one side has lost is taken over, and not
     here.clear("set");
     here.commit();
     fill_up(there, here, "set");
-    for (int i = 0; reclaimed && here->masked_keys() > 0 && i < 100; ++i) {
+    for (int i = 0; reclaimed && here->masked() > 0 && i < 100; ++i) {
         here->reclaim_some(50);
         here->set_now(here->now() + std::chrono::seconds(6));
         here.checkpoint();

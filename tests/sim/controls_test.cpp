@@ -70,6 +70,18 @@ TEST_CASE("a mask that goes before a flip has joined is found") {
 TEST_CASE("masked entries that meet a join are found") {
     must_be_found({.shortcut = Shortcut::masked_joins, .failure = kDiverged, .first = 4});
 }
+TEST_CASE("a clear of a database that masks what its writer had not seen is found") {
+    must_be_found({Shortcut::flush_covers_receiver, kDiverged});
+}
+TEST_CASE("what counts and is left to a clear of its database is found") {
+    must_be_found({Shortcut::flush_over_counters, ": 1/"});
+}
+TEST_CASE("the mask of a database that goes before what it masks is found") {
+    must_be_found({Shortcut::flush_forgotten_early, kDiverged});
+}
+TEST_CASE("a flip that is measured without the clears of databases that come with it is found") {
+    must_be_found({Shortcut::flush_unmeasured, {}});
+}
 TEST_CASE("a removal that leaves no marker is found") {
     must_be_found({Shortcut::remove_without_marker, kDiverged});
 }
@@ -113,7 +125,7 @@ TEST_CASE("a server that does not look at its purge floor is found") {
     must_be_found({Shortcut::floor_not_asked, kDiverged, 1000});
 }
 TEST_CASE("a flip that does not take over the server's purge floor is found") {
-    must_be_found({Shortcut::floor_not_joined, kDiverged, 3000});
+    must_be_found({.shortcut = Shortcut::floor_not_joined, .failure = kDiverged, .first = 690});
 }
 TEST_CASE("a purge of what some member has not seen is found") {
     must_be_found({Shortcut::unstable_purged, "never had"});
@@ -155,7 +167,7 @@ TEST_CASE("an answer without records that passes over a flip is found") {
     must_be_found({.shortcut = Shortcut::relay_jumped,
                    .failure = kGap,
                    .seeds_max = 1000,
-                   .first = 730,
+                   .first = 780,
                    .shape = Shape::fleet});
 }
 TEST_CASE("a purge of what some edge has not seen is found") {

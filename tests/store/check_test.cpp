@@ -39,7 +39,8 @@ struct Directory {
         const auto kv = must(LmdbKv::open(path, {}));
         const auto log = must(FileLog::open(path / "log", {.segment_bytes = 4096}));
         const auto store = must(Store::open(*log, *kv, {.self = kSelf, .shard_count = 4}, kNow));
-        for (int i = 0; i < 40; ++i) set(*store, *log, "key:" + std::to_string(i), "value");
+        for (int i = 0; i < 40; ++i)
+            set(*store, *log, "key:" + std::to_string(i), i % 8 == 0 ? "7" : "value");
         add(*store, *log, "set", 30);
         store->freeze();
         while (!store->save_some(1000)) {
@@ -235,6 +236,20 @@ TEST_CASE("check: meta rows that contradict rows or log are named", "[store][che
         const Outcome outcome = check(directory.path);
         CHECK(outcome.says("key ", "is beyond the shard's clock"));
         CHECK(outcome.says("log, record", "its clock lacks"));
+    }
+    SECTION("sums of a database that are not those of its rows") {
+        replace([](KvBatch& batch, const std::string& key, const std::string& value) {
+            if (key == kStateMetaKey) return;
+            ShardMeta meta = must(decode_shard_meta(value));
+            ++meta.databases[0].digest;
+            meta.databases[0].counts = false;
+            meta.databases[1].mask = VersionVector{{kSelf, Seq{1'000'000}}};
+            batch.push_back({Table::meta, key, encode(meta)});
+        });
+        const Outcome outcome = check(directory.path);
+        CHECK(outcome.says("database 0", "its digest is not that of its rows"));
+        CHECK(outcome.says("database 0", "none of its leaves counts"));
+        CHECK(outcome.says("database 1", "has a mask beyond the shard's clock"));
     }
     SECTION("a position behind the log") {
         replace([](KvBatch& batch, const std::string& key, const std::string& value) {

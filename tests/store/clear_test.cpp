@@ -41,13 +41,13 @@ void deliver(Place& from, Place& to) {
 }
 
 void reclaim(Place& place) {
-    for (int i = 0; place->masked_keys() > 0 && i < 1000; ++i) {
+    for (int i = 0; place->masked() > 0 && i < 1000; ++i) {
         place->reclaim_some(50);
         place.commit();
         place->set_now(place->now() + std::chrono::seconds(6));
         if (place->wants_checkpoint()) place.checkpoint();
     }
-    REQUIRE(place->masked_keys() == 0);
+    REQUIRE(place->masked() == 0);
 }
 
 void must_check(const Place& place) {
@@ -95,7 +95,7 @@ TEST_CASE("clear: one operation takes a set away, and its rows go behind it", "[
     must_check(place);
     place.open();
     CHECK(place.members("set") == 1);
-    CHECK(place->masked_keys() == 1);
+    CHECK(place->masked() == 1);
     reclaim(place);
     place.checkpoint();
     CHECK(rows(place, Table::rows) == 3);  // two keys, one member
@@ -143,7 +143,7 @@ TEST_CASE("clear: a mask is kept through crashes until its rows are gone", "[sto
     place.checkpoint();
     place.clear("set");
     place.commit();
-    for (int i = 0; place->masked_keys() > 0; ++i) {
+    for (int i = 0; place->masked() > 0; ++i) {
         REQUIRE(i < 1000);
         place->reclaim_some(37);
         place.commit();
@@ -191,9 +191,9 @@ TEST_CASE("clear: its leaf may be purged before what it masks is reclaimed, and 
     };
     SECTION("before") {
         purge();
-        CHECK(place->masked_keys() == 1);
+        CHECK(place->masked() == 1);
         place.open();
-        CHECK(place->masked_keys() == 1);
+        CHECK(place->masked() == 1);
         CHECK(place.members("set") == 0);
         reclaim(place);
     }

@@ -60,8 +60,11 @@ TEST_CASE("golden: log records of every kind", "[store][golden]") {
                          .leaves = {{{0, LeafKind::set_birth, "set", ""}, two_entries()},
                                     {{0, LeafKind::member, "set", "member"}, two_entries()}},
                          .cursor = "cursor"});
-    const ShardGain gain{
-        .shard = ShardId{9}, .digest = ~0ULL, .keys = {3, ~0ULL}, .deadlines = {0, ~0ULL}};
+    const ShardGain gain{.shard = ShardId{9},
+                         .digest = ~0ULL,
+                         .digests = {~0ULL, 5},
+                         .keys = {3, ~0ULL},
+                         .deadlines = {0, ~0ULL}};
     append_flip(flip, {.session = 5,
                        .clocks = some_clocks(),
                        .gains = {gain},
@@ -72,7 +75,8 @@ TEST_CASE("golden: log records of every kind", "[store][golden]") {
     golden::check(kDisk / "record_3_stage.bin", stage);
     golden::check(kDisk / "record_4_flip.bin", flip);
     append_repair(repair, {.shard = ShardId{9},
-                           .masks = {{15, "set", VersionVector{{kA, Seq{3}}}}},
+                           .masks = {{LeafKind::clear, 15, "set", VersionVector{{kA, Seq{3}}}},
+                                     {LeafKind::flush, 15, "flush:1", VersionVector{{kA, Seq{2}}}}},
                            .leaves = {{{0, LeafKind::member, "set", "member"}, two_entries()}},
                            .recounts = true});
     golden::check(kDisk / "record_5_boot.bin", boot);
@@ -111,6 +115,7 @@ TEST_CASE("golden: log records of every kind", "[store][golden]") {
     const auto repaired = decode_record(golden::read(kDisk / "record_6_repair.bin"));
     REQUIRE(repaired.has_value());
     CHECK(std::get<Repair>(*repaired).masks.at(0).key == "set");
+    CHECK(std::get<Repair>(*repaired).masks.at(1).kind == LeafKind::flush);
     CHECK(std::get<Repair>(*repaired).masks.at(0).clock == VersionVector{{kA, Seq{3}}});
     CHECK(std::get<Repair>(*repaired).leaves.at(0).leaf == two_entries());
     CHECK(std::get<Repair>(*repaired).recounts);
@@ -165,6 +170,7 @@ TEST_CASE("golden: rows and their keys", "[store][golden]") {
                           .digest = ~0ULL,
                           .keys = {5, 0, 0, 1},
                           .deadlines = {2, 0, 0, 1},
+                          .databases = {DatabaseSums{7, true, VersionVector{{kB, Seq{9}}}}},
                           .tombstones = 9,
                           .before = VersionVector{{kA, Seq{5}}}};
     const StateMeta state{.covered = LogPosition{300},
@@ -208,6 +214,7 @@ TEST_CASE("golden: rows and their keys", "[store][golden]") {
     CHECK(shard_back->ix_floor == shard.ix_floor);
     CHECK(shard_back->before == shard.before);
     CHECK((shard_back->digest == shard.digest && shard_back->keys == shard.keys));
+    CHECK(shard_back->databases == shard.databases);
     const auto state_back = decode_state_meta(golden::read(kDisk / "meta_state.bin"));
     REQUIRE(state_back.has_value());
     CHECK((state_back->covered == state.covered && state_back->clock == state.clock));
